@@ -1,0 +1,265 @@
+package b2bua
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"sipvigil/store"
+)
+
+// Observer is told what happens to calls. Its methods return at once; those
+// that concern one call come in order.
+type Observer interface {
+	// Started: an INVITE was accepted and is on its way to the callee.
+	Started(c store.Call)
+	// Confirmed: the ACK has come, or the call was read back from the store.
+	Confirmed(c store.Call)
+	// Evidence: the far end of a leg showed itself inside the dialog.
+	Evidence(id string, side store.Side, e store.Evidence)
+	// Answered: what became of a Probe.
+	Answered(id string, side store.Side, a store.Answer)
+	// Ending: the release of the call began.
+	Ending(id string, end store.End)
+	// Ended: both legs are released, or the call never came to be.
+	Ended(c store.Call)
+}
+
+// Store is where calls are kept. Its methods do not wait for the network.
+type Store interface {
+	Save(c store.Call)
+	Reserve(id string, side store.Side, mark uint32, covered func(mark uint32))
+	Finish(c store.Call, keep time.Duration)
+	Status() store.Status
+}
+
+// Agent is the back-to-back user agent: a SIP user agent towards both sides of
+// every call.
+type Agent struct {
+	cfg      Config
+	store    Store
+	observer Observer
+	log      *zap.Logger
+	metrics  *metrics
+
+	transport   *sip.TransportLayer
+	transaction *sip.TransactionLayer
+	sockets     []socket // set by Run before the first message is read
+	identity    atomic.Pointer[identity]
+	work        sync.WaitGroup // goroutines that wait for answers
+	serving     chan struct{}  // closed when requests can be sent
+	closing     atomic.Bool    // what breaks from now on is our own doing
+
+	mu    sync.Mutex // guards calls
+	calls map[string]*call
+}
+
+// identity is what all nodes agree on through the store.
+type identity struct {
+	epoch  int64
+	tagKey []byte
+	loaded bool // the calls of an earlier run have been read back
+}
+
+// New returns an agent that has no sockets yet. The observer and the store are
+// called from many goroutines.
+func New(cfg Config, st Store, obs Observer, log *zap.Logger, reg prometheus.Registerer) (*Agent, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	a := &Agent{
+		cfg:      cfg,
+		store:    st,
+		observer: obs,
+		log:      log,
+		metrics:  newMetrics(reg),
+		serving:  make(chan struct{}),
+		calls:    make(map[string]*call),
+	}
+	a.identity.Store(&identity{tagKey: provisionalKey()})
+	a.newLayers()
+	return a, nil
+}
+
+// Identify sets the epoch under which this node writes and the key of the
+// check in our tags. Until then a key of this process is used.
+func (a *Agent) Identify(epoch int64, tagKey []byte) {
+	a.identity.Store(&identity{epoch: epoch, tagKey: tagKey})
+}
+
+// Run serves SIP on these sockets until ctx ends, then closes them and returns
+// after the last goroutine. Established calls stay as they are in the store.
+func (a *Agent) Run(ctx context.Context, packets []net.PacketConn, streams []net.Listener) error {
+	if len(packets)+len(streams) == 0 {
+		return errors.New("b2bua: no socket to serve on")
+	}
+	var serving sync.WaitGroup
+	var ready []<-chan struct{}
+	for _, conn := range packets {
+		a.sockets = append(a.sockets, newSocket("udp", conn.LocalAddr()))
+	}
+	for _, l := range streams {
+		a.sockets = append(a.sockets, newSocket("tcp", l.Addr()))
+	}
+	for _, conn := range packets {
+		w := newPacketConn(conn)
+		ready = append(ready, w.ready)
+		serving.Go(func() { a.served("udp", a.transport.ServeUDP(w)) })
+	}
+	for _, l := range streams {
+		serving.Go(func() { a.served("tcp", a.transport.ServeTCP(l)) })
+	}
+	for _, r := range ready {
+		<-r
+	}
+	close(a.serving)
+
+	<-ctx.Done()
+	a.closing.Store(true)
+	for _, conn := range packets {
+		_ = conn.Close()
+	}
+	for _, l := range streams {
+		_ = l.Close()
+	}
+	serving.Wait()
+	a.transaction.Close()
+	err := a.transport.Close()
+	a.work.Wait()
+	if err != nil {
+		return fmt.Errorf("b2bua: closing connections: %w", err)
+	}
+	return nil
+}
+
+func (a *Agent) served(transport string, err error) {
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		a.log.Error("socket is not served any more", zap.String("transport", transport), zap.Error(err))
+	}
+}
+
+// Restore takes over calls that were read back from the store: numbers jump
+// past what may have been used, and the new mark is reserved. It returns when
+// all reservations are covered, so that the calls may be used at once, or with
+// ctx's error. Calls that the agent has already are left alone. Calls whose
+// release had begun are released once Run serves.
+func (a *Agent) Restore(ctx context.Context, calls []store.Call) error {
+	var covered sync.WaitGroup
+	for _, rec := range calls {
+		a.restore(rec, &covered)
+	}
+	done := make(chan struct{})
+	a.work.Go(func() { covered.Wait(); close(done) })
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return fmt.Errorf("reserving CSeq numbers of %d calls: %w", len(calls), ctx.Err())
+	}
+	for i := range calls {
+		if c := a.call(calls[i].ID); c != nil {
+			c.do(c.resume)
+		}
+	}
+	return nil
+}
+
+// Loaded says that every call of an earlier run has been given to Restore: a
+// dialog that is unknown from now on does not exist.
+func (a *Agent) Loaded() {
+	id := *a.identity.Load()
+	id.loaded = true
+	a.identity.Store(&id)
+}
+
+// Call returns the call as it stands. The health of its legs is as it was when
+// the call was read back, if it was.
+func (a *Agent) Call(id string) (store.Call, bool) {
+	c := a.call(id)
+	if c == nil {
+		return store.Call{}, false
+	}
+	return c.snapshot(), true
+}
+
+// Calls visits all calls in no order.
+func (a *Agent) Calls(yield func(store.Call) bool) {
+	a.mu.Lock()
+	all := make([]*call, 0, len(a.calls))
+	for _, c := range a.calls {
+		all = append(all, c)
+	}
+	a.mu.Unlock()
+	for _, c := range all {
+		if !yield(c.snapshot()) {
+			return
+		}
+	}
+}
+
+func (a *Agent) call(id string) *call {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.calls[id]
+}
+
+// add says whether the call was new.
+func (a *Agent) add(c *call) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.calls[c.id] != nil {
+		return false
+	}
+	a.calls[c.id] = c
+	return true
+}
+
+func (a *Agent) remove(c *call) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.calls, c.id)
+}
+
+// Resave gives a call's record to the store again, which has lost it.
+func (a *Agent) Resave(id string) {
+	if c := a.call(id); c != nil {
+		c.do(func() {
+			if c.state() != store.Terminated {
+				c.save()
+			}
+		})
+	}
+}
+
+// Drop forgets a call without a word: another node owns it now.
+func (a *Agent) Drop(id string) {
+	c := a.call(id)
+	if c == nil {
+		return
+	}
+	a.remove(c)
+	c.do(func() { c.set(func(rec *store.Call) { rec.State = store.Terminated }) })
+}
+
+// provisionalKey serves until the store's key is known.
+func provisionalKey() []byte {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails
+	return key
+}
+
+// panicked notes a panic in the handling of one message; the process goes on.
+func (a *Agent) panicked(v any) {
+	a.metrics.panics.Inc()
+	a.log.Error("handler panicked, one request was lost: please report this",
+		zap.Any("panic", v), zap.ByteString("stack", debug.Stack()))
+}

@@ -1,0 +1,342 @@
+package b2bua
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+	"go.uber.org/zap"
+
+	"sipvigil/b2bua/dialog"
+	"sipvigil/store"
+)
+
+// onInviteResponse serves an answer to an INVITE that we sent.
+func (c *call) onInviteResponse(inv *invite, tx *sip.ClientTx, res *sip.Response) {
+	if inv.outTx != tx || c.inv != inv {
+		return
+	}
+	if !inv.initial {
+		c.evidence(inv.from.Other(), strconv.Itoa(res.StatusCode)+" INVITE")
+	}
+	switch status := res.StatusCode; {
+	case status < 200:
+		c.onProvisional(inv, res)
+	case status < 300:
+		c.on2xx(inv, res)
+	default:
+		c.onRefused(inv, res)
+	}
+}
+
+// onProvisional passes a 1xx on; 100 concerns only our transaction.
+func (c *call) onProvisional(inv *invite, res *sip.Response) {
+	first := !inv.ringing
+	inv.ringing = true
+	if inv.cancelled != "" {
+		if first {
+			c.sendCancel(inv, nil)
+		}
+		return
+	}
+	if res.StatusCode == 100 {
+		return
+	}
+	if inv.initial {
+		c.learn(inv.from.Other(), res)
+		c.set(func(rec *store.Call) { rec.State = store.Early })
+	}
+	inv.in.send(c.relayed(inv.in, inv.from, res))
+}
+
+// learn takes over what a response to the initial INVITE says of the dialog,
+// RFC 3261 sections 12.1.2 and 13.2.2.4. Numbers are kept.
+func (c *call) learn(side store.Side, res *sip.Response) {
+	tag := dialog.Tag(value(res, "to"))
+	if tag == "" && res.StatusCode < 200 {
+		return // no dialog yet
+	}
+	d := *c.dialog(side)
+	d.RemoteTag = tag
+	d.RouteSet = dialog.RouteSet(values(res, "record-route"), true)
+	if uri, err := contactURI(res); err == nil {
+		d.Target = uri
+	}
+	if v, ok := first(res, "server"); ok {
+		d.UserAgent = v
+	} else if v, ok := first(res, "user-agent"); ok {
+		d.UserAgent = v
+	}
+	if v, ok := first(res, "allow"); ok {
+		d.Allow = v
+	}
+	if err := locate(&d); err != nil {
+		c.agent.log.Info("callee's Contact cannot be reached, the INVITE's address is used instead",
+			c.fields(zap.String("target", d.Target), zap.Error(err))...)
+	}
+	c.set(func(rec *store.Call) { rec.Legs[side].Dialog = d })
+}
+
+// relayed is a response of one leg as it goes back to the other.
+func (c *call) relayed(in *inbound, side store.Side, res *sip.Response) *sip.Response {
+	out := in.reply(res.StatusCode, res.Reason)
+	status := res.StatusCode
+	if in.method == "INVITE" && status > 100 && status < 300 && c.inv != nil && c.inv.initial {
+		for _, v := range values(in.req, "record-route") { // RFC 3261 section 12.1.1
+			out.AppendHeader(sip.NewHeader("Record-Route", v))
+		}
+	}
+	if refreshes[in.method] && status > 100 && status < 300 {
+		out.AppendHeader(sip.NewHeader("Contact", c.agent.contact(c.dialog(side))))
+	} else {
+		for _, v := range values(res, "contact") { // 3xx: where else to try
+			out.AppendHeader(sip.NewHeader("Contact", v))
+		}
+	}
+	relayHeaders(out, res)
+	out.SetBody(res.Body())
+	return out
+}
+
+// refreshes are the methods whose requests and 2xx carry a Contact.
+var refreshes = map[string]bool{
+	"INVITE": true, "UPDATE": true, "SUBSCRIBE": true, "NOTIFY": true, "REFER": true,
+}
+
+// on2xx passes the answer on and waits for the ACK. The other leg gets its ACK
+// when ours has come, because it may carry the SDP answer.
+func (c *call) on2xx(inv *invite, res *sip.Response) {
+	to := inv.from.Other()
+	if inv.initial {
+		c.learn(to, res)
+		inv.stopRing()
+	} else {
+		c.refresh(to, res)
+		c.refresh(inv.from, inv.in.req)
+	}
+	if inv.cancelled != "" {
+		c.tooLate(inv)
+		return
+	}
+	inv.answer = c.relayed(inv.in, inv.from, res)
+	if inv.initial {
+		c.set(func(rec *store.Call) {
+			rec.State = store.Confirmed
+			rec.Answered = time.Now()
+		})
+		c.save()
+	}
+	inv.in.send(inv.answer)
+	c.agent.work.Go(func() { c.repeat(inv) })
+}
+
+// tooLate releases a callee that answered although the call was given up, RFC
+// 3261 section 9.1 and RFC 5407 section 3.1.2: ACK, then BYE.
+func (c *call) tooLate(inv *invite) {
+	c.sendAck(inv, nil)
+	c.inv = nil
+	if !inv.initial {
+		return
+	}
+	c.begin(store.End{Reason: inv.cancelled, Status: 487})
+	c.released(inv.from, store.ReleaseConfirmed)
+	c.bye(inv.from.Other())
+}
+
+// refresh moves the remote target, RFC 3261 section 12.2: only INVITE and
+// UPDATE do, and only when they succeed.
+func (c *call) refresh(side store.Side, m message) {
+	uri, err := contactURI(m)
+	if err != nil || uri == c.dialog(side).Target {
+		return
+	}
+	d := *c.dialog(side)
+	d.Target = uri
+	if err := locate(&d); err != nil {
+		c.agent.log.Info("new Contact cannot be reached, the address stays",
+			c.fields(zap.String("leg", side.String()), zap.String("target", uri), zap.Error(err))...)
+	}
+	c.set(func(rec *store.Call) { rec.Legs[side].Dialog = d })
+	c.save()
+}
+
+// repeat sends our 2xx again until the ACK comes, RFC 3261 section 13.3.1.4.
+func (c *call) repeat(inv *invite) {
+	interval, tx := sip.T1, inv.in.tx
+	deadline := time.NewTimer(64 * sip.T1)
+	defer deadline.Stop()
+	again := time.NewTimer(interval)
+	defer again.Stop()
+	for {
+		select {
+		case <-inv.acked:
+			return
+		case ack := <-tx.Acks(): // an ACK with its INVITE's branch, as of RFC 2543
+			c.do(func() {
+				in := &inbound{req: ack, tx: tx, agent: c.agent, method: "ACK", source: ack.Source()}
+				in.cseq, _, _ = dialog.CSeq(value(ack, "cseq"))
+				c.onAck(inv.from, in)
+			})
+		case <-again.C:
+			_ = tx.Respond(inv.answer)
+			interval = min(2*interval, sip.T2)
+			again.Reset(interval)
+		case <-deadline.C:
+			c.do(func() { c.noAck(inv) })
+			return
+		case <-tx.Done(): // its own 64*T1 are over, or its connection broke
+			if !c.agent.closing.Load() {
+				c.do(func() { c.noAck(inv) })
+			}
+			return
+		}
+	}
+}
+
+// onAck completes the INVITE that it belongs to; any other ACK is a repetition.
+func (c *call) onAck(side store.Side, in *inbound) {
+	inv := c.inv
+	if inv == nil || inv.from != side || inv.answer == nil || in.cseq != inv.in.cseq {
+		return
+	}
+	c.evidence(side, "ACK")
+	c.complete(inv, in.req)
+	if inv.initial && c.end == nil {
+		c.agent.observer.Confirmed(c.snapshot())
+	}
+	if c.end != nil && c.end.waiting {
+		c.end.waiting = false
+		c.bye(side)
+	}
+}
+
+// complete passes an ACK on, or makes one up, and lets go of the INVITE.
+func (c *call) complete(inv *invite, ack *sip.Request) {
+	c.sendAck(inv, ack)
+	close(inv.acked)
+	c.inv = nil
+}
+
+// noAck gives up waiting, RFC 3261 section 13.3.1.4: the session is ended.
+func (c *call) noAck(inv *invite) {
+	if c.inv != inv || inv.answer == nil {
+		return
+	}
+	c.complete(inv, nil)
+	if c.end != nil {
+		if c.end.waiting {
+			c.end.waiting = false
+			c.bye(inv.from)
+		}
+		return
+	}
+	c.release(store.End{Reason: store.NoAck, Status: 408})
+}
+
+// sendAck acknowledges the other leg's 2xx, RFC 3261 section 13.2.2.4, with
+// what the ACK of this leg carries.
+func (c *call) sendAck(inv *invite, ack *sip.Request) {
+	d := c.dialog(inv.from.Other())
+	out := c.agent.newRequest(d, inDialog(d, outline{method: "ACK", cseq: inv.outCSeq}))
+	if ack != nil {
+		relayHeaders(out, ack)
+		out.SetBody(ack.Body())
+	} else {
+		out.SetBody(nil)
+	}
+	inv.ack = out
+	c.write(out)
+}
+
+// onRepeated2xx acknowledges a 2xx once more. A 2xx with another tag is another
+// dialog, made by a fork downstream, and one too many: ACK and BYE, RFC 3261
+// section 13.2.2.4.
+func (c *call) onRepeated2xx(inv *invite, res *sip.Response) {
+	tag := dialog.Tag(value(res, "to"))
+	d := *c.dialog(inv.from.Other())
+	if tag == d.RemoteTag {
+		if inv.ack != nil {
+			c.write(inv.ack)
+		}
+		return
+	}
+	if !inv.initial {
+		return
+	}
+	d.RemoteTag = tag
+	d.RouteSet = dialog.RouteSet(values(res, "record-route"), true)
+	if uri, err := contactURI(res); err == nil {
+		d.Target = uri
+		_ = locate(&d) // else the address of the INVITE will do
+	}
+	ack := c.agent.newRequest(&d, inDialog(&d, outline{method: "ACK", cseq: inv.outCSeq}))
+	ack.SetBody(nil)
+	c.write(ack)
+	bye := c.agent.newRequest(&d, inDialog(&d, outline{method: "BYE", cseq: inv.outCSeq + 1}))
+	bye.SetBody(nil)
+	if tx, err := c.agent.send(bye); err == nil {
+		c.agent.await(tx, nil, nil)
+	}
+}
+
+// write sends an ACK, which has no transaction.
+func (c *call) write(req *sip.Request) {
+	if err := c.agent.transport.WriteMsg(req); err != nil {
+		c.agent.log.Info("ACK not sent", c.fields(zap.Error(err))...)
+	}
+}
+
+// onRefused passes a final answer of 300 or more on. A call goes to its next
+// target when this one does not work.
+func (c *call) onRefused(inv *invite, res *sip.Response) {
+	if inv.cancelled != "" {
+		c.gaveUp(inv)
+		return
+	}
+	if inv.initial && res.StatusCode == 503 && len(inv.targets) > 0 {
+		c.next(inv, &fault{status: 503})
+		return
+	}
+	inv.in.send(c.relayed(inv.in, inv.from, res))
+	if inv.initial {
+		c.abandon(inv, store.End{Reason: store.CalleeRejected, Status: res.StatusCode,
+			Text: strings.TrimSpace(res.Reason)})
+		return
+	}
+	c.inv = nil
+	if res.StatusCode == 481 {
+		c.lost(inv.from.Other())
+	}
+}
+
+// onInviteFailed serves an INVITE that got no answer or could not be sent.
+func (c *call) onInviteFailed(inv *invite, tx *sip.ClientTx, err error) {
+	if inv.outTx != tx || c.inv != inv || inv.answer != nil {
+		return
+	}
+	if inv.cancelled != "" {
+		c.gaveUp(inv)
+		return
+	}
+	f := &fault{status: 503} // RFC 3261 section 8.1.3.1
+	if errors.Is(err, sip.ErrTransactionTimeout) {
+		f.status = 408
+	}
+	if inv.initial {
+		c.next(inv, f)
+		return
+	}
+	inv.in.refuse(f)
+	c.inv = nil
+}
+
+// gaveUp ends an INVITE that was cancelled and has no 2xx.
+func (c *call) gaveUp(inv *invite) {
+	if inv.initial {
+		c.abandon(inv, store.End{Reason: inv.cancelled, Status: 487})
+		return
+	}
+	c.inv = nil
+}

@@ -1,0 +1,197 @@
+package b2bua
+
+import (
+	"sync"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+	"go.uber.org/zap"
+
+	"sipvigil/b2bua/dialog"
+	"sipvigil/store"
+)
+
+// call is one call in memory, which is the truth while this node owns it. At
+// rest it has no goroutine and no timer.
+type call struct {
+	agent *Agent
+	id    string
+	turns serial
+
+	mu  sync.Mutex // guards rec
+	rec store.Call // written only by who has the turn
+
+	// What follows is touched only by who has the turn.
+	inv      *invite // the INVITE that is on its way through, until its ACK
+	end      *ending // the release, once it has begun
+	stored   bool    // the store knows the call
+	restored bool    // and knew it before this process
+}
+
+func (a *Agent) newCall(rec store.Call) *call {
+	return &call{agent: a, id: rec.ID, rec: rec}
+}
+
+// do runs f when it is its turn: events of one call are serial.
+func (c *call) do(f func()) { c.turns.do(f, c.agent.panicked) }
+
+func (c *call) snapshot() store.Call {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rec
+}
+
+// set changes the record. The turn is needed.
+func (c *call) set(f func(*store.Call)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f(&c.rec)
+}
+
+func (c *call) state() store.State { return c.rec.State }
+
+// dialog is one leg's dialog, to be read with the turn.
+func (c *call) dialog(side store.Side) *store.Dialog { return &c.rec.Legs[side].Dialog }
+
+// owns says whether a request belongs to this leg: both tags and the Call-ID,
+// RFC 3261 section 12.2.2. A leg whose far end has shown no tag yet takes any.
+func (c *call) owns(side store.Side, in *inbound) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d := &c.rec.Legs[side].Dialog
+	from := dialog.Tag(value(in.req, "from"))
+	return d.LocalTag == in.tag && d.CallID == value(in.req, "call-id") &&
+		(d.RemoteTag == from || d.RemoteTag == "" && c.rec.Answered.IsZero())
+}
+
+// ownsResponse is owns for a response to one of our requests.
+func (c *call) ownsResponse(side store.Side, res *sip.Response) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d := &c.rec.Legs[side].Dialog
+	return d.LocalTag == dialog.Tag(value(res, "from")) && d.CallID == value(res, "call-id") &&
+		d.RemoteTag == dialog.Tag(value(res, "to"))
+}
+
+// evidence reports that the far end of a leg is there.
+func (c *call) evidence(side store.Side, what string) {
+	if c.state() == store.Confirmed {
+		c.agent.observer.Evidence(c.id, side, store.Evidence{What: what, At: time.Now()})
+	}
+}
+
+// spend takes the leg's next number and has the store cover the ones after it.
+// ok is false when a crash now could make a later owner repeat numbers: the
+// store has been away for too many requests.
+func (c *call) spend(side store.Side) (n uint32, ok bool) {
+	var reserve uint32
+	c.set(func(rec *store.Call) {
+		d := &rec.Legs[side].Dialog
+		if ok = !dialog.Overdrawn(d); ok {
+			n, reserve = dialog.Spend(d)
+		}
+	})
+	if reserve != 0 && c.stored {
+		c.reserve(side, reserve, nil)
+	}
+	return n, ok
+}
+
+// reserve has the store cover numbers up to mark; then is called once it has.
+func (c *call) reserve(side store.Side, mark uint32, then func()) {
+	c.agent.store.Reserve(c.id, side, mark, func(mark uint32) {
+		c.do(func() {
+			c.set(func(rec *store.Call) { dialog.Covered(&rec.Legs[side].Dialog, mark) })
+			if then != nil {
+				then()
+			}
+		})
+	})
+}
+
+// save gives the record to the store. What has been reserved so far goes with
+// it.
+func (c *call) save() {
+	if !c.stored {
+		// Marks that were asked for before the record existed are covered by it.
+		c.set(func(rec *store.Call) {
+			for i := range rec.Legs {
+				d := &rec.Legs[i].Dialog
+				dialog.Covered(d, d.LocalAsked)
+			}
+		})
+	}
+	c.stored = true
+	c.agent.store.Save(c.snapshot())
+}
+
+// fields identify the call in each line of the log.
+func (c *call) fields(more ...zap.Field) []zap.Field {
+	return append([]zap.Field{
+		zap.String("call", c.id),
+		zap.String("caller_call_id", c.rec.Legs[store.Caller].CallID),
+		zap.String("callee_call_id", c.rec.Legs[store.Callee].CallID),
+	}, more...)
+}
+
+// onRequest serves a request inside the dialog of one leg.
+func (c *call) onRequest(side store.Side, in *inbound) {
+	switch in.method {
+	case "ACK":
+		c.onAck(side, in)
+		return
+	case "CANCEL":
+		in.answer(481) // RFC 3261 section 9.2: its INVITE is not there
+		return
+	case "REGISTER", "PUBLISH":
+		in.refuse(&fault{405, "", []string{"Allow", allow}})
+		return
+	}
+	var order dialog.Order
+	c.set(func(rec *store.Call) { order = dialog.Arrive(&rec.Legs[side].Dialog, in.cseq) })
+	if order == dialog.Old || order == dialog.Repeat {
+		// RFC 3261 section 12.2.2. It changes nothing, and proves nothing: a
+		// third party may have sent it.
+		in.answer(500)
+		return
+	}
+	if in.method == "BYE" {
+		c.onBye(side, in)
+		return
+	}
+	if c.end != nil {
+		in.answer(481) // RFC 5407 section 3.1.2: the dialog is in its mortal state
+		return
+	}
+	c.evidence(side, in.method)
+	if in.method != "OPTIONS" && c.stored {
+		c.save() // the number of the far end
+	}
+	switch in.method {
+	case "OPTIONS":
+		in.capabilities()
+	case "INVITE":
+		c.onReinvite(side, in)
+	default:
+		c.relay(side, in)
+	}
+}
+
+// finish forgets a call that has ended and tells everybody.
+func (c *call) finish(end store.End) {
+	if c.state() == store.Terminated {
+		return
+	}
+	if end.At.IsZero() {
+		end.At = time.Now()
+	}
+	c.set(func(rec *store.Call) {
+		rec.State = store.Terminated
+		rec.End = end
+	})
+	c.agent.remove(c)
+	if c.stored {
+		c.agent.store.Finish(c.snapshot(), c.agent.cfg.KeepEnded)
+	}
+	c.agent.observer.Ended(c.snapshot())
+}

@@ -1,0 +1,110 @@
+package b2bua
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"regexp"
+	"time"
+
+	"sipvigil/b2bua/dialog"
+)
+
+// Config is what the agent needs to know.
+type Config struct {
+	Node        string        // name of this node in the records
+	Advertise   string        // host or host:port that peers can reach; empty: the socket's own address
+	NextHop     string        // SIP URI that every call is sent to; empty: routes, then the Request-URI
+	Trunks      []Trunk       // known peers
+	Routes      []Route       // the first that matches decides
+	RingTimeout time.Duration // how long a call may ring
+	KeepEnded   time.Duration // how long the record of an ended call is kept
+	RejectDown  bool          // refuse new calls while the store is not reachable
+}
+
+// Trunk is a group of peers.
+type Trunk struct {
+	Name    string
+	Targets []string       // SIP URIs, tried in order
+	Sources []netip.Prefix // where its requests come from
+}
+
+// Route sends calls to trunks.
+type Route struct {
+	From string         // name of the trunk that the call comes from; empty: any
+	User *regexp.Regexp // matches the user part of the Request-URI; nil: any
+	To   []string       // names of trunks, tried in order
+}
+
+// OtherTrunk is the name of the trunk of all peers that belong to none.
+const OtherTrunk = "_other"
+
+// Default returns the configuration that Validate accepts without changes.
+func Default() Config {
+	return Config{RingTimeout: 3 * time.Minute, KeepEnded: 10 * time.Minute}
+}
+
+// Validate returns every fault of the configuration at once.
+func (c *Config) Validate() error {
+	var faults []error
+	if c.RingTimeout <= 0 {
+		faults = append(faults, fmt.Errorf("ring timeout %v: must be positive", c.RingTimeout))
+	}
+	if c.KeepEnded <= 0 {
+		faults = append(faults, fmt.Errorf("keeping ended calls for %v: must be positive", c.KeepEnded))
+	}
+	if c.NextHop != "" {
+		faults = append(faults, checkTarget("next hop", c.NextHop))
+	}
+	if c.Advertise != "" {
+		if _, _, err := splitAdvertise(c.Advertise); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	names := make(map[string]bool)
+	for _, t := range c.Trunks {
+		names[t.Name] = true
+		for _, target := range t.Targets {
+			faults = append(faults, checkTarget("trunk "+t.Name, target))
+		}
+	}
+	for i, r := range c.Routes {
+		for _, name := range r.To {
+			if !names[name] {
+				faults = append(faults, fmt.Errorf("route %d: there is no trunk %q", i+1, name))
+			}
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func checkTarget(where, uri string) error {
+	u, err := dialog.ParseURI(uri)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %q is not a SIP URI: %w", where, uri, err)
+	case u.Scheme != "sip":
+		return fmt.Errorf("%s: %q: the scheme must be sip", where, uri)
+	case u.Host == "":
+		return fmt.Errorf("%s: %q has no host", where, uri)
+	}
+	switch t := transportOf(u); t {
+	case "udp", "tcp":
+		return nil
+	default:
+		return fmt.Errorf("%s: %q: transport %s is not supported, use udp or tcp", where, uri, t)
+	}
+}
+
+// splitAdvertise returns host and port, 0 without one.
+func splitAdvertise(s string) (host string, port int, err error) {
+	u, err := dialog.ParseURI("sip:" + s)
+	if err == nil && u.User == "" && u.Params == "" && u.Headers == "" {
+		return u.Host, u.Port, nil
+	}
+	if ip := net.ParseIP(s); ip != nil { // an IPv6 address without brackets
+		return s, 0, nil
+	}
+	return "", 0, fmt.Errorf("advertise %q: want host or host:port", s)
+}

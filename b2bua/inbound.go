@@ -1,0 +1,296 @@
+package b2bua
+
+import (
+	"math/rand/v2"
+	"strconv"
+	"strings"
+
+	"github.com/emiago/sipgo/sip"
+	"go.uber.org/zap"
+
+	"sipvigil/b2bua/dialog"
+)
+
+// inbound is a request that came in and passed the checks of RFC 3261 section
+// 8.2 that every request must pass.
+type inbound struct {
+	req    *sip.Request
+	tx     *sip.ServerTx
+	agent  *Agent
+	method string
+	cseq   uint32
+	tag    string // ours, "" outside of dialogs
+	source string // address and port
+	call   *call  // once it is known
+}
+
+// onRequest takes every request that is no retransmission. A panic costs this
+// request only.
+func (a *Agent) onRequest(req *sip.Request, tx *sip.ServerTx) {
+	in := &inbound{req: req, tx: tx, agent: a, method: string(req.Method), source: req.Source()}
+	defer in.rescue()
+	a.metrics.requests.WithLabelValues(methodLabel(in.method)).Inc()
+	if in.method == "ACK" {
+		defer tx.Terminate() // an ACK is not answered
+	}
+	if f := in.check(); f != nil {
+		in.refuse(f)
+		return
+	}
+	if in.tag != "" {
+		a.inDialog(in)
+		return
+	}
+	a.outOfDialog(in)
+}
+
+// rescue is deferred around handlers.
+func (in *inbound) rescue() {
+	if v := recover(); v != nil {
+		in.agent.panicked(v)
+		in.answer(500)
+	}
+}
+
+// fault is a reason to refuse a request.
+type fault struct {
+	status int
+	phrase string   // reason phrase, "" for the usual one
+	header []string // name and value in turn
+}
+
+// check applies the rules that do not depend on a dialog.
+func (in *inbound) check() *fault {
+	req := in.req
+	if v := req.SipVersion; !strings.EqualFold(v, "SIP/2.0") {
+		return &fault{status: 505}
+	}
+	if phrase := in.checkMandatory(); phrase != "" {
+		return &fault{status: 400, phrase: phrase}
+	}
+	if !known[in.method] && in.method != "REGISTER" && in.method != "PUBLISH" {
+		return &fault{501, "", []string{"Allow", allow}}
+	}
+	if scheme := req.Recipient.Scheme; scheme != "sip" && in.tag == "" && in.method != "ACK" {
+		return &fault{status: 416}
+	}
+	if bad := unsupported(req); bad != "" && in.method != "ACK" && in.method != "CANCEL" {
+		// RFC 3261 section 8.2.2.3.
+		return &fault{420, "", []string{"Unsupported", bad}}
+	}
+	return nil
+}
+
+// checkMandatory is a reason phrase for 400, or "". RFC 3261 section 8.1.1
+// names the headers; Max-Forwards may be missing from RFC 2543 peers.
+func (in *inbound) checkMandatory() string {
+	req := in.req
+	if req.Via() == nil {
+		return "Bad or Missing Via"
+	}
+	if v := value(req, "call-id"); v == "" {
+		return "Missing Call-ID"
+	}
+	from, to := value(req, "from"), value(req, "to")
+	if _, err := dialog.ParseAddr(from); err != nil {
+		return "Bad or Missing From"
+	}
+	if _, err := dialog.ParseAddr(to); err != nil {
+		return "Bad or Missing To"
+	}
+	n, method, err := dialog.CSeq(value(req, "cseq"))
+	if err != nil {
+		return "Bad or Missing CSeq"
+	}
+	if method != in.method {
+		return "CSeq Method Does Not Match"
+	}
+	if v, ok := first(req, "max-forwards"); ok {
+		if n, err := strconv.Atoi(strings.TrimSpace(v)); err != nil || n < 0 || n > 255 {
+			return "Bad Max-Forwards"
+		}
+	}
+	if in.method == "INVITE" {
+		if _, err := contactURI(req); err != nil {
+			return "Bad or Missing Contact"
+		}
+	}
+	in.cseq, in.tag = n, dialog.Tag(to)
+	// The library answers CANCEL and builds its own 100 and 487 from these.
+	req.From()
+	req.To()
+	req.CallID()
+	req.CSeq()
+	return ""
+}
+
+// supported lists the extensions whose Require we accept, because they pass
+// between the two far ends.
+var supported = map[string]bool{
+	"100rel": true, "timer": true, "precondition": true, "histinfo": true,
+	"norefersub": true, "from-change": true, "early-session": true,
+}
+
+// unsupported are the option tags of Require that are not ours.
+func unsupported(req *sip.Request) string {
+	var bad []string
+	for _, v := range values(req, "require") {
+		for tag := range strings.SplitSeq(v, ",") {
+			if tag = strings.TrimSpace(tag); tag != "" && !supported[strings.ToLower(tag)] {
+				bad = append(bad, tag)
+			}
+		}
+	}
+	return strings.Join(bad, ", ")
+}
+
+// inDialog hands a request to the call whose tag it carries.
+func (a *Agent) inDialog(in *inbound) {
+	id, side, ok := dialog.ReadTag(in.tag)
+	c := a.call(id)
+	if !ok || c == nil || !c.owns(side, in) {
+		in.unknownDialog()
+		return
+	}
+	in.call = c
+	c.do(func() {
+		defer in.rescue()
+		c.onRequest(side, in)
+	})
+}
+
+// unknownDialog answers 481, RFC 3261 section 12.2.2. While the calls of an
+// earlier run have not been read back, one of them may be meant.
+func (in *inbound) unknownDialog() {
+	if in.method == "ACK" {
+		return
+	}
+	if id := in.agent.identity.Load(); !id.loaded {
+		in.refuse(&fault{503, "Calls Not Loaded Yet", []string{"Retry-After", "5"}})
+		return
+	}
+	in.answer(481)
+}
+
+// outOfDialog serves what belongs to no dialog.
+func (a *Agent) outOfDialog(in *inbound) {
+	switch in.method {
+	case "INVITE":
+		a.onInvite(in)
+	case "OPTIONS":
+		in.capabilities()
+	case "ACK":
+	case "CANCEL", "BYE", "INFO", "PRACK", "UPDATE", "NOTIFY":
+		// RFC 3261 sections 9.2 and 15.1.2: no transaction or dialog matches.
+		in.answer(481)
+	default:
+		in.refuse(&fault{405, "", []string{"Allow", allow}})
+	}
+}
+
+// capabilities answers OPTIONS, RFC 3261 section 11.2.
+func (in *inbound) capabilities() {
+	res := in.reply(200, "")
+	for _, h := range [][2]string{
+		{"Allow", allow},
+		{"Accept", "application/sdp, */*"},
+		{"Accept-Encoding", "identity"},
+		{"Accept-Language", "*"},
+		{"Supported", "100rel, timer"},
+		{"Server", product},
+	} {
+		res.AppendHeader(sip.NewHeader(h[0], h[1]))
+	}
+	in.send(res)
+}
+
+// reply builds a response with the tag of the request's leg, or a new one.
+func (in *inbound) reply(status int, phrase string) *sip.Response {
+	if phrase == "" {
+		phrase = reasonPhrase(status)
+	}
+	tag := in.tag
+	if tag == "" && status > 100 {
+		tag = strconv.FormatUint(rand.Uint64(), 36)
+	}
+	return reply(in.req, status, phrase, tag)
+}
+
+// answer sends a response without further headers. ACK is never answered.
+func (in *inbound) answer(status int) { in.refuse(&fault{status: status}) }
+
+func (in *inbound) refuse(f *fault) {
+	if in.method == "ACK" {
+		return
+	}
+	res := in.reply(f.status, f.phrase)
+	for i := 0; i+1 < len(f.header); i += 2 {
+		res.AppendHeader(sip.NewHeader(f.header[i], f.header[i+1]))
+	}
+	in.send(res)
+}
+
+// send gives a response to the transaction. That it cannot be sent is the far
+// end's loss: it will ask again or give up.
+func (in *inbound) send(res *sip.Response) {
+	if res.StatusCode >= 200 {
+		in.agent.metrics.responses.WithLabelValues(classLabel(res.StatusCode)).Inc()
+	}
+	if err := in.tx.Respond(res); err != nil {
+		in.agent.log.Debug("response not sent", zap.String("method", in.method),
+			zap.Int("status", res.StatusCode), zap.String("peer", in.source), zap.Error(err))
+	}
+}
+
+// onStrayResponse takes responses that match no transaction: late answers to
+// probes that we stopped waiting for. They are signs of life all the same.
+func (a *Agent) onStrayResponse(res *sip.Response) {
+	defer func() {
+		if v := recover(); v != nil {
+			a.panicked(v)
+		}
+	}()
+	id, side, ok := dialog.ReadTag(dialog.Tag(value(res, "from")))
+	if !ok || res.StatusCode < 200 {
+		return
+	}
+	c := a.call(id)
+	if c == nil || !c.ownsResponse(side, res) {
+		return
+	}
+	_, method, err := dialog.CSeq(value(res, "cseq"))
+	if err == nil && res.StatusCode != 481 && res.StatusCode != 408 {
+		c.do(func() { c.evidence(side, "late "+strconv.Itoa(res.StatusCode)+" "+method) })
+	}
+}
+
+// contactURI is the URI of the first Contact.
+func contactURI(m message) (string, error) {
+	v, ok := first(m, "contact")
+	if !ok {
+		return "", errNoContact
+	}
+	list := dialog.SplitList(v)
+	if len(list) == 0 {
+		return "", errNoContact
+	}
+	addr, err := dialog.ParseAddr(list[0])
+	if err != nil {
+		return "", err
+	}
+	if _, err := dialog.ParseURI(addr.URI); err != nil {
+		return "", err
+	}
+	return addr.URI, nil
+}
+
+// forwards is the Max-Forwards to relay with; ok is false when it has run out.
+// RFC 7332 section 5.
+func forwards(req message) (n int, ok bool) {
+	v, found := first(req, "max-forwards")
+	if !found {
+		return 70, true
+	}
+	n, _ = strconv.Atoi(strings.TrimSpace(v)) // was checked
+	return n - 1, n > 0
+}

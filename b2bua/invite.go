@@ -1,0 +1,287 @@
+package b2bua
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"sipvigil/b2bua/dialog"
+	"sipvigil/store"
+)
+
+var errNoContact = errors.New("no Contact")
+
+// invite is an INVITE on its way from one leg to the other, from its arrival
+// to its ACK.
+type invite struct {
+	from    store.Side // who sent it
+	in      *inbound
+	initial bool // it makes the call; else it is a re-INVITE
+
+	out     *sip.Request // as sent on the other leg
+	outTx   *sip.ClientTx
+	outCSeq uint32
+	targets []target // still to be tried
+
+	ringing   bool          // a provisional response came: it may be cancelled
+	cancelled store.Reason  // why it is to be cancelled, "" if it is not
+	ring      *time.Timer   // of an initial INVITE
+	answer    *sip.Response // the 2xx that we sent back, repeated until the ACK
+	acked     chan struct{} // closed when the repeating is to stop
+	ack       *sip.Request  // the ACK that we sent for the other leg's 2xx
+}
+
+// onInvite admits a new call and sends it on.
+func (a *Agent) onInvite(in *inbound) {
+	in.answer(100) // RFC 3261 section 8.2.6.1: at once, the callee may take long
+	trunk := a.trunkOf(in.source)
+	if f, why := a.admit(in, trunk); f != nil {
+		a.metrics.rejected.WithLabelValues(why).Inc()
+		in.refuse(f)
+		return
+	}
+	uri, err := dialog.ParseURI(in.req.Recipient.String())
+	if err != nil {
+		in.refuse(&fault{400, "Bad Request-URI", nil})
+		return
+	}
+	targets := a.route(trunk, uri)
+	if len(targets) == 0 {
+		a.metrics.rejected.WithLabelValues("no_route").Inc()
+		in.answer(404)
+		return
+	}
+	c, err := a.newCallFrom(in, trunk)
+	if err != nil {
+		in.refuse(&fault{400, "Bad Contact or Route", nil})
+		return
+	}
+	in.call = c
+	in.tag = c.rec.Legs[store.Caller].LocalTag
+	if to := in.req.To(); to != nil {
+		to.Params.Add("tag", in.tag) // the library's 487 carries the tag of our 180
+	}
+	inv := &invite{from: store.Caller, in: in, initial: true, targets: targets, acked: make(chan struct{})}
+	c.inv = inv
+	a.add(c)
+	a.observer.Started(c.snapshot())
+	if !c.listenCancel(inv) {
+		inv.cancelled = store.CallerCancel
+	}
+	c.do(func() {
+		defer in.rescue()
+		c.next(inv, &fault{status: 503})
+	})
+}
+
+// admit decides whether a new call is taken; why is a metric's label.
+func (a *Agent) admit(in *inbound, trunk string) (f *fault, why string) {
+	if !a.admitted(in.source, trunk) {
+		return &fault{status: 403}, "source"
+	}
+	if _, ok := forwards(in.req); !ok {
+		return &fault{status: 483}, "max_forwards"
+	}
+	if a.cfg.RejectDown && !a.store.Status().Reachable {
+		return &fault{503, "Store Not Reachable", []string{"Retry-After", "10"}}, "store"
+	}
+	return nil, ""
+}
+
+// newCallFrom makes the call and both legs' dialogs as far as they are known.
+func (a *Agent) newCallFrom(in *inbound, trunk string) (*call, error) {
+	req, id := in.req, uuid.Must(uuid.NewV7()).String()
+	contact, err := contactURI(req)
+	if err != nil {
+		return nil, err
+	}
+	identity := a.identity.Load()
+	caller := store.Dialog{
+		CallID:     value(req, "call-id"),
+		LocalTag:   dialog.MintTag(identity.tagKey, id, store.Caller),
+		RemoteTag:  dialog.Tag(value(req, "from")),
+		LocalURI:   dialog.WithoutTag(value(req, "to")),
+		RemoteURI:  dialog.WithoutTag(value(req, "from")),
+		Target:     contact,
+		RouteSet:   dialog.RouteSet(values(req, "record-route"), false), // RFC 3261 section 12.1.1
+		Transport:  strings.ToLower(req.Transport()),
+		Peer:       in.source,
+		Listener:   in.tx.Connection().LocalAddr().String(),
+		UserAgent:  value(req, "user-agent"),
+		Allow:      value(req, "allow"),
+		RemoteCSeq: in.cseq,
+	}
+	dialog.Start(&caller, 1)
+	if err := locate(&caller); err != nil && caller.Transport == "udp" {
+		a.log.Debug("caller's Contact cannot be reached, its address is used instead",
+			zap.String("contact", contact), zap.String("peer", in.source), zap.Error(err))
+	}
+	callee := store.Dialog{
+		CallID:    strings.ReplaceAll(uuid.NewString(), "-", ""),
+		LocalTag:  dialog.MintTag(identity.tagKey, id, store.Callee),
+		LocalURI:  caller.RemoteURI,
+		RemoteURI: caller.LocalURI,
+	}
+	dialog.Start(&callee, 1)
+	return a.newCall(store.Call{
+		ID: id, State: store.Trying, Node: a.cfg.Node, Epoch: identity.epoch,
+		TrunkIn: trunk, Started: time.Now(),
+		Legs: [2]store.Leg{{Dialog: caller}, {Dialog: callee}},
+	}), nil
+}
+
+// listenCancel has CANCELs reported; false when one came already. The library
+// answers it with 200, and the INVITE with 487.
+func (c *call) listenCancel(inv *invite) bool {
+	return inv.in.tx.OnCancel(func(cancel *sip.Request) {
+		// The transaction is locked while this runs.
+		c.agent.work.Go(func() { c.do(func() { c.cancel(inv, store.CallerCancel, cancel) }) })
+	})
+}
+
+// next sends the initial INVITE to the first target that it can be sent to.
+// When none is left the caller gets the last fault.
+func (c *call) next(inv *invite, last *fault) {
+	for len(inv.targets) > 0 && inv.cancelled == "" {
+		t := inv.targets[0]
+		inv.targets = inv.targets[1:]
+		if err := c.try(inv, t); err != nil {
+			c.agent.log.Info("callee cannot be reached", c.fields(
+				zap.String("target", t.uri), zap.String("trunk", t.trunk), zap.Error(err))...)
+			continue
+		}
+		return
+	}
+	if inv.cancelled != "" {
+		c.abandon(inv, store.End{Reason: inv.cancelled, Status: 487})
+		return
+	}
+	inv.in.refuse(last)
+	c.abandon(inv, store.End{Reason: store.Unreachable, Status: last.status})
+}
+
+// try sends the initial INVITE to one target: the same request on a new
+// transaction, RFC 3263 section 4.3.
+func (c *call) try(inv *invite, t target) error {
+	h, err := resolve(t.uri)
+	if err != nil {
+		return err
+	}
+	s := c.agent.socketFor(h.transport, c.dialog(store.Caller).Listener)
+	if inv.outCSeq == 0 {
+		inv.outCSeq, _ = c.spend(store.Callee)
+	}
+	c.set(func(rec *store.Call) {
+		rec.TrunkOut = t.trunk
+		d := &rec.Legs[store.Callee].Dialog
+		d.Target, d.Transport, d.Peer, d.Listener = t.uri, h.transport, h.addr, s.addr
+	})
+	mf, _ := forwards(inv.in.req)
+	out := c.agent.newRequest(c.dialog(store.Callee), outline{
+		method: "INVITE", cseq: inv.outCSeq, uri: t.uri, maxForwards: mf, contact: true,
+	})
+	relayHeaders(out, inv.in.req)
+	out.SetBody(inv.in.req.Body())
+	if err := c.sendInvite(inv, out); err != nil {
+		return err
+	}
+	if inv.ring == nil {
+		inv.ring = time.AfterFunc(c.agent.cfg.RingTimeout, func() {
+			c.do(func() { c.cancel(inv, store.NoAnswer, nil) })
+		})
+	}
+	return nil
+}
+
+// sendInvite starts the client transaction and has its answers served.
+func (c *call) sendInvite(inv *invite, out *sip.Request) error {
+	tx, err := c.agent.send(out)
+	if err != nil {
+		return err
+	}
+	inv.out, inv.outTx, inv.ringing = out, tx, false
+	tx.OnRetransmission(func(res *sip.Response) {
+		c.do(func() { c.onRepeated2xx(inv, res) })
+	})
+	c.agent.await(tx, func(res *sip.Response) {
+		c.do(func() { c.onInviteResponse(inv, tx, res) })
+	}, func(err error) {
+		c.do(func() { c.onInviteFailed(inv, tx, err) })
+	})
+	return nil
+}
+
+// cancel gives the callee's INVITE up, RFC 3261 section 9.1: with CANCEL once
+// a provisional response has come. asked is the caller's own CANCEL, if any.
+func (c *call) cancel(inv *invite, why store.Reason, asked *sip.Request) {
+	if inv.cancelled != "" || inv.answer != nil || c.inv != inv {
+		return
+	}
+	inv.cancelled = why
+	if asked == nil { // else the library has answered 487
+		status := 487
+		if why == store.NoAnswer {
+			status = 408
+		}
+		inv.in.answer(status)
+	}
+	if inv.ringing {
+		c.sendCancel(inv, asked)
+	}
+}
+
+// sendCancel sends CANCEL for the INVITE that went out.
+func (c *call) sendCancel(inv *invite, asked *sip.Request) {
+	out := sip.NewRequest(sip.CANCEL, inv.out.Recipient)
+	for _, h := range inv.out.Headers() {
+		switch long(h.Name()) {
+		case "via":
+			out.AppendHeader(inv.out.Via().Clone())
+		case "route", "from", "to", "call-id", "max-forwards":
+			out.AppendHeader(h)
+		}
+	}
+	out.AppendHeader(&sip.CSeqHeader{SeqNo: inv.outCSeq, MethodName: sip.CANCEL})
+	if asked != nil {
+		for _, v := range values(asked, "reason") { // RFC 3326 section 2
+			out.AppendHeader(sip.NewHeader("Reason", v))
+		}
+	}
+	out.SetBody(nil)
+	out.SetTransport(inv.out.Transport())
+	out.SetDestination(inv.out.Destination())
+	out.Laddr = inv.out.Laddr
+	tx, err := c.agent.send(out)
+	if err != nil {
+		c.agent.log.Info("CANCEL not sent", c.fields(zap.Error(err))...)
+	} else {
+		c.agent.await(tx, nil, nil)
+	}
+	// RFC 3261 section 9.1: without a final response the INVITE counts as
+	// cancelled after 64*T1.
+	invTx := inv.outTx
+	time.AfterFunc(64*sip.T1, func() {
+		c.do(func() {
+			if c.inv == inv {
+				invTx.Terminate()
+			}
+		})
+	})
+}
+
+// abandon ends a call that was not answered.
+func (c *call) abandon(inv *invite, end store.End) {
+	inv.stopRing()
+	c.inv = nil
+	c.finish(end)
+}
+
+func (inv *invite) stopRing() {
+	if inv.ring != nil {
+		inv.ring.Stop()
+	}
+}

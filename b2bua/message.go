@@ -1,0 +1,330 @@
+package b2bua
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+
+	"github.com/emiago/sipgo/sip"
+
+	"sipvigil/b2bua/dialog"
+	"sipvigil/store"
+)
+
+// allow lists the methods that we take part in or relay inside a call.
+const allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, NOTIFY, REFER, PRACK, UPDATE, SUBSCRIBE"
+
+// known is allow as a set.
+var known = func() map[string]bool {
+	m := make(map[string]bool)
+	for method := range strings.SplitSeq(allow, ", ") {
+		m[method] = true
+	}
+	return m
+}()
+
+// product names us where no peer's own User-Agent or Server is passed on.
+const product = "sipvigil"
+
+// message is what requests and responses have in common.
+type message interface {
+	Headers() []sip.Header
+	Body() []byte
+}
+
+// long gives the long form of a header's name in lower case, RFC 3261 section
+// 7.3.3.
+func long(name string) string {
+	name = sip.HeaderToLower(name)
+	if len(name) != 1 {
+		return name
+	}
+	switch name[0] {
+	case 'i':
+		return "call-id"
+	case 'f':
+		return "from"
+	case 't':
+		return "to"
+	case 'm':
+		return "contact"
+	case 'v':
+		return "via"
+	case 'l':
+		return "content-length"
+	case 'c':
+		return "content-type"
+	case 'k':
+		return "supported"
+	case 'e':
+		return "content-encoding"
+	case 's':
+		return "subject"
+	case 'o':
+		return "event"
+	case 'r':
+		return "refer-to"
+	case 'b':
+		return "referred-by"
+	case 'u':
+		return "allow-events"
+	case 'x':
+		return "session-expires"
+	}
+	return name
+}
+
+// first is the first value of a header, given its long name in lower case.
+func first(m message, name string) (string, bool) {
+	for _, h := range m.Headers() {
+		if long(h.Name()) == name {
+			return h.Value(), true
+		}
+	}
+	return "", false
+}
+
+// value is first without the news whether there was one.
+func value(m message, name string) string {
+	v, _ := first(m, name)
+	return v
+}
+
+// values are all values of a header, in order.
+func values(m message, name string) []string {
+	var all []string
+	for _, h := range m.Headers() {
+		if long(h.Name()) == name {
+			all = append(all, h.Value())
+		}
+	}
+	return all
+}
+
+// ownHeaders are those that belong to one leg and are made anew on the other.
+var ownHeaders = map[string]bool{
+	"via": true, "from": true, "to": true, "call-id": true, "cseq": true,
+	"contact": true, "max-forwards": true, "route": true, "record-route": true,
+	"content-length": true, "rack": true, "timestamp": true,
+}
+
+// relayHeaders copies what is the far ends' business from one message to
+// another, in order and byte for byte.
+func relayHeaders(dst interface{ AppendHeader(sip.Header) }, src message) {
+	for _, h := range src.Headers() {
+		if !ownHeaders[long(h.Name())] {
+			dst.AppendHeader(h)
+		}
+	}
+}
+
+// verbatim is a URI that is sent exactly as it is written here.
+func verbatim(uri string) sip.Uri {
+	scheme, rest, _ := strings.Cut(uri, ":")
+	var u sip.Uri
+	// The library keeps the text of schemes that it does not know.
+	if err := sip.ParseUri("verbatim:"+rest, &u); err != nil {
+		return sip.Uri{Scheme: "sip", Host: "invalid"}
+	}
+	u.Scheme = scheme
+	return u
+}
+
+// branch starts a transaction, RFC 3261 section 8.1.1.7. It cannot be guessed.
+func branch() string {
+	const digits = "0123456789abcdefghijklmnopqrstuv"
+	b := make([]byte, 0, len(sip.RFC3261BranchMagicCookie)+22)
+	b = append(b, sip.RFC3261BranchMagicCookie...)
+	for range 2 {
+		for n, i := rand.Uint64(), 0; i < 11; i++ {
+			b = append(b, digits[n&31])
+			n >>= 5
+		}
+	}
+	return string(b)
+}
+
+// outline is what differs between the requests that we send on a leg.
+type outline struct {
+	method      string
+	cseq        uint32
+	uri         string   // Request-URI
+	routes      []string // Route
+	maxForwards int
+	contact     bool // carries our Contact
+}
+
+// newRequest builds a request on a leg with all headers that are our own; the
+// caller adds the others and the body.
+func (a *Agent) newRequest(d *store.Dialog, o outline) *sip.Request {
+	s := a.socketFor(d.Transport, d.Listener)
+	host, port := a.sentBy(s, d.Peer)
+	req := sip.NewRequest(sip.RequestMethod(o.method), verbatim(o.uri))
+	via := &sip.ViaHeader{
+		ProtocolName: "SIP", ProtocolVersion: "2.0", Transport: strings.ToUpper(d.Transport),
+		Host: host, Port: port,
+		Params: sip.HeaderParams{{K: "branch", V: branch()}, {K: "rport"}}, // RFC 3581 section 3
+	}
+	req.AppendHeader(via)
+	mf := sip.MaxForwardsHeader(o.maxForwards)
+	req.AppendHeader(&mf)
+	for _, r := range o.routes {
+		req.AppendHeader(sip.NewHeader("Route", r))
+	}
+	req.AppendHeader(sip.NewHeader("From", dialog.WithTag(d.LocalURI, d.LocalTag)))
+	to := d.RemoteURI
+	if d.RemoteTag != "" {
+		to = dialog.WithTag(to, d.RemoteTag)
+	}
+	req.AppendHeader(sip.NewHeader("To", to))
+	callID := sip.CallIDHeader(d.CallID)
+	req.AppendHeader(&callID)
+	req.AppendHeader(&sip.CSeqHeader{SeqNo: o.cseq, MethodName: sip.RequestMethod(o.method)})
+	if o.contact {
+		req.AppendHeader(sip.NewHeader("Contact", a.contact(d)))
+	}
+	req.SetTransport(strings.ToUpper(d.Transport))
+	req.SetDestination(a.destination(d))
+	if s.transport == "udp" && d.Transport == "udp" {
+		req.Laddr = sip.Addr{IP: s.ip, Port: s.port}
+	}
+	// The library parses these when it first needs them, from several
+	// goroutines.
+	req.From()
+	req.To()
+	return req
+}
+
+// inDialog completes an outline from the leg's remote target and route set.
+func inDialog(d *store.Dialog, o outline) outline {
+	o.uri, o.routes, _ = dialog.NextHop(d)
+	if o.maxForwards == 0 {
+		o.maxForwards = 70
+	}
+	return o
+}
+
+// contact is where the far end of a leg reaches us.
+func (a *Agent) contact(d *store.Dialog) string {
+	s := a.socketFor(d.Transport, d.Listener)
+	host, port := a.sentBy(s, d.Peer)
+	u := dialog.URI{Scheme: "sip", Host: host, Port: port}
+	if addr, err := dialog.ParseAddr(d.LocalURI); err == nil {
+		if local, err := dialog.ParseURI(addr.URI); err == nil {
+			u.User, _, _ = strings.Cut(local.User, ":")
+		}
+	}
+	if d.Transport != "udp" {
+		u.Params = ";transport=" + d.Transport
+	}
+	return "<" + u.String() + ">"
+}
+
+// reply builds a response to a request with all headers that are our own, RFC
+// 3261 section 8.2.6.2. tag becomes the To tag if there is none yet.
+func reply(req *sip.Request, status int, reason, tag string) *sip.Response {
+	res := sip.NewResponse(status, reason)
+	var dest string
+	for _, h := range req.Headers() {
+		switch long(h.Name()) {
+		case "via":
+			if via, ok := h.(*sip.ViaHeader); ok && dest == "" {
+				via = via.Clone()
+				dest = returnPath(req.Source(), via)
+				h = via
+			}
+			res.AppendHeader(h)
+		case "from":
+			res.AppendHeader(sip.NewHeader("From", h.Value()))
+		case "to":
+			to := h.Value()
+			if status > 100 && tag != "" && dialog.Tag(to) == "" {
+				to = dialog.WithTag(to, tag)
+			}
+			res.AppendHeader(sip.NewHeader("To", to))
+		case "call-id":
+			res.AppendHeader(sip.NewHeader("Call-ID", h.Value()))
+		case "cseq":
+			res.AppendHeader(sip.NewHeader("CSeq", h.Value()))
+		case "timestamp":
+			if status == 100 {
+				res.AppendHeader(h)
+			}
+		}
+	}
+	res.SetBody(nil)
+	res.SetTransport(req.Transport())
+	res.SetDestination(dest)
+	return res
+}
+
+// returnPath is where a response goes, RFC 3261 section 18.2.2 and RFC 3581
+// section 4; it notes in the Via where the request came from.
+func returnPath(source string, via *sip.ViaHeader) string {
+	host, port, err := sip.ParseAddr(source)
+	if err != nil {
+		return source
+	}
+	_, symmetric := via.Params.Get("rport")
+	if symmetric {
+		via.Params.Add("rport", strconv.Itoa(port))
+	}
+	if symmetric || strings.Trim(via.Host, "[]") != host {
+		via.Params.Add("received", host)
+	}
+	if symmetric {
+		return source
+	}
+	if port = via.Port; port == 0 {
+		port = 5060
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return fmt.Sprintf("%s:%d", host, port)
+}
+
+// reasonPhrase is the usual text for a status.
+func reasonPhrase(status int) string {
+	switch status {
+	case 100:
+		return "Trying"
+	case 200:
+		return "OK"
+	case 400:
+		return "Bad Request"
+	case 403:
+		return "Forbidden"
+	case 404:
+		return "Not Found"
+	case 405:
+		return "Method Not Allowed"
+	case 408:
+		return "Request Timeout"
+	case 416:
+		return "Unsupported URI Scheme"
+	case 420:
+		return "Bad Extension"
+	case 480:
+		return "Temporarily Unavailable"
+	case 481:
+		return "Call/Transaction Does Not Exist"
+	case 483:
+		return "Too Many Hops"
+	case 487:
+		return "Request Terminated"
+	case 491:
+		return "Request Pending"
+	case 500:
+		return "Server Internal Error"
+	case 501:
+		return "Not Implemented"
+	case 503:
+		return "Service Unavailable"
+	case 505:
+		return "Version Not Supported"
+	default:
+		return "Unknown"
+	}
+}

@@ -1,0 +1,50 @@
+package b2bua
+
+import "github.com/prometheus/client_golang/prometheus"
+
+type metrics struct {
+	requests  *prometheus.CounterVec
+	responses *prometheus.CounterVec
+	malformed prometheus.Counter
+	rejected  *prometheus.CounterVec
+	panics    prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sipvigil_b2bua_requests_total",
+			Help: "SIP requests received, without retransmissions.",
+		}, []string{"method"}),
+		responses: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sipvigil_b2bua_responses_total",
+			Help: "Final SIP responses sent, by class (2xx to 6xx).",
+		}, []string{"class"}),
+		malformed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sipvigil_b2bua_malformed_total",
+			Help: "Messages that were dropped because they could not be parsed.",
+		}),
+		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sipvigil_b2bua_calls_rejected_total",
+			Help: "INVITEs refused before a callee was asked.",
+		}, []string{"reason"}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sipvigil_b2bua_panics_total",
+			Help: "Panics in handlers; each cost one request.",
+		}),
+	}
+	reg.MustRegister(m.requests, m.responses, m.malformed, m.rejected, m.panics)
+	return m
+}
+
+// methodLabel keeps the label's values to a closed set.
+func methodLabel(method string) string {
+	if known[method] || method == "REGISTER" || method == "PUBLISH" {
+		return method
+	}
+	return "other"
+}
+
+func classLabel(status int) string {
+	return [...]string{"2xx", "3xx", "4xx", "5xx", "6xx"}[min(max(status/100, 2), 6)-2]
+}

@@ -1,0 +1,107 @@
+package b2bua
+
+import (
+	"net/netip"
+	"slices"
+
+	"sipvigil/b2bua/dialog"
+)
+
+// target is one place that a call may be sent to.
+type target struct {
+	trunk string
+	uri   string // the Request-URI there
+}
+
+// trunkOf is the trunk that a request from this address belongs to.
+func (a *Agent) trunkOf(source string) string {
+	ap, err := netip.ParseAddrPort(source)
+	if err != nil {
+		return OtherTrunk
+	}
+	ip := ap.Addr().Unmap()
+	for i := range a.cfg.Trunks {
+		for _, prefix := range a.cfg.Trunks[i].Sources {
+			if prefix.Contains(ip) {
+				return a.cfg.Trunks[i].Name
+			}
+		}
+	}
+	return OtherTrunk
+}
+
+// admitted says whether calls from this address are taken: those of a trunk,
+// and where no trunk says where its calls come from those of this machine.
+func (a *Agent) admitted(source, trunk string) bool {
+	if trunk != OtherTrunk {
+		return true
+	}
+	for i := range a.cfg.Trunks {
+		if len(a.cfg.Trunks[i].Sources) > 0 {
+			return false
+		}
+	}
+	return isLoopback(source)
+}
+
+// route is where a call goes, in the order to try: the next hop if there is
+// one, else the trunks of the first route that matches, else the Request-URI
+// itself. It is empty when the Request-URI names ourselves.
+func (a *Agent) route(from string, requestURI dialog.URI) []target {
+	if a.cfg.NextHop != "" {
+		return []target{{a.trunkAt(a.cfg.NextHop), at(a.cfg.NextHop, requestURI)}}
+	}
+	for _, r := range a.cfg.Routes {
+		if r.From != "" && r.From != from {
+			continue
+		}
+		if r.User != nil && !r.User.MatchString(requestURI.User) {
+			continue
+		}
+		var to []target
+		for _, name := range r.To {
+			to = append(to, a.targetsOf(name, requestURI)...)
+		}
+		return to
+	}
+	if a.isOurs(transportOf(requestURI), requestURI.HostPort(5060)) {
+		return nil
+	}
+	return []target{{OtherTrunk, requestURI.String()}}
+}
+
+// trunkAt is the trunk that has this target.
+func (a *Agent) trunkAt(uri string) string {
+	for i := range a.cfg.Trunks {
+		if slices.Contains(a.cfg.Trunks[i].Targets, uri) {
+			return a.cfg.Trunks[i].Name
+		}
+	}
+	return OtherTrunk
+}
+
+func (a *Agent) targetsOf(trunk string, requestURI dialog.URI) []target {
+	var to []target
+	for i := range a.cfg.Trunks {
+		if a.cfg.Trunks[i].Name != trunk {
+			continue
+		}
+		for _, uri := range a.cfg.Trunks[i].Targets {
+			to = append(to, target{trunk, at(uri, requestURI)})
+		}
+	}
+	return to
+}
+
+// at is the Request-URI for a user at a configured place: its host, port and
+// parameters, and the user that was called unless the place names its own.
+func at(place string, requestURI dialog.URI) string {
+	u, err := dialog.ParseURI(place) // was validated
+	if err != nil {
+		return place
+	}
+	if u.User == "" {
+		u.User = requestURI.User
+	}
+	return u.String()
+}

@@ -1,0 +1,175 @@
+package b2bua
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"runtime"
+	"sync"
+
+	"github.com/emiago/sipgo/sip"
+	"go.uber.org/zap"
+	"go.uber.org/zap/exp/zapslog"
+	"go.uber.org/zap/zapcore"
+)
+
+// maxDatagram is the largest UDP message that we send or read. IP fragments
+// what is larger than the path's MTU.
+//
+// Departs from RFC 3261 section 18.1.1: requests above 1300 bytes stay on UDP,
+// because peers that were reached over UDP often do not listen on TCP.
+const maxDatagram = 65535
+
+// raiseLimit lifts the library's own limit once a process; it is a package
+// variable there.
+var raiseLimit = sync.OnceFunc(func() { sip.UDPMTUSize = maxDatagram + 200 })
+
+// newLayers sets up parser, transports and transactions of the SIP library.
+// Its dialogs, its client and its server are not used.
+func (a *Agent) newLayers() {
+	raiseLimit()
+	parsers := sip.DefaultHeadersParser()
+	parser := sip.NewParser(sip.WithHeadersParsers(map[string]sip.HeaderParser{
+		// What is not listed stays as it was written, byte for byte.
+		"via": parsers["via"], "v": parsers["v"],
+		"content-length": parsers["content-length"], "l": parsers["l"],
+	}))
+	logger := slog.New(&parseErrors{
+		Handler: zapslog.NewHandler(a.log.WithOptions(zap.IncreaseLevel(zapcore.WarnLevel)).Core()),
+		metrics: a.metrics,
+	})
+	a.transport = sip.NewTransportLayer(net.DefaultResolver, parser, nil, sip.WithTransportLayerLogger(logger))
+	a.transaction = sip.NewTransactionLayer(a.transport,
+		sip.WithTransactionLayerLogger(logger),
+		sip.WithTransactionLayerUnhandledResponseHandler(a.onStrayResponse))
+	a.transaction.OnRequest(a.onRequest)
+}
+
+// parseErrors counts what could not be parsed instead of logging whole
+// datagrams of strangers.
+type parseErrors struct {
+	slog.Handler
+	metrics *metrics
+}
+
+func (h *parseErrors) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == "failed to parse" {
+		h.metrics.malformed.Inc()
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h *parseErrors) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &parseErrors{h.Handler.WithAttrs(attrs), h.metrics}
+}
+
+func (h *parseErrors) WithGroup(name string) slog.Handler {
+	return &parseErrors{h.Handler.WithGroup(name), h.metrics}
+}
+
+// socket is one address that we serve on.
+type socket struct {
+	transport string
+	addr      string // as in the library's connection pool
+	ip        net.IP
+	port      int
+}
+
+func newSocket(transport string, addr net.Addr) socket {
+	s := socket{transport: transport, addr: addr.String()}
+	switch a := addr.(type) {
+	case *net.UDPAddr:
+		s.ip, s.port = a.IP, a.Port
+	case *net.TCPAddr:
+		s.ip, s.port = a.IP, a.Port
+	}
+	return s
+}
+
+// socketFor is the socket that a leg's requests leave from: the one that it
+// used before if it is still there, else the first of its transport, else any.
+func (a *Agent) socketFor(transport, addr string) *socket {
+	var found *socket
+	for i := range a.sockets {
+		s := &a.sockets[i]
+		switch {
+		case s.transport == transport && s.addr == addr:
+			return s
+		case s.transport == transport && (found == nil || found.transport != transport):
+			found = s
+		case found == nil:
+			found = s
+		}
+	}
+	return found
+}
+
+// sentBy is the host and port that a peer reaches us at.
+func (a *Agent) sentBy(s *socket, peer string) (host string, port int) {
+	if a.cfg.Advertise != "" {
+		host, port, _ = splitAdvertise(a.cfg.Advertise)
+		if port == 0 {
+			port = s.port
+		}
+		return host, port
+	}
+	if !s.ip.IsUnspecified() {
+		return s.ip.String(), s.port
+	}
+	// A socket bound to no address: ask the kernel which one it would use. This
+	// sends nothing.
+	if conn, err := net.Dial("udp", peer); err == nil {
+		defer conn.Close()
+		return conn.LocalAddr().(*net.UDPAddr).IP.String(), s.port
+	}
+	return "127.0.0.1", s.port
+}
+
+// isOurs says whether this address is one of our own sockets.
+func (a *Agent) isOurs(transport, hostport string) bool {
+	host, port, err := sip.ParseAddr(hostport)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	for i := range a.sockets {
+		s := &a.sockets[i]
+		if s.transport != transport || s.port != port {
+			continue
+		}
+		if advertised, _, _ := splitAdvertise(a.cfg.Advertise); advertised != "" && advertised == host {
+			return true
+		}
+		if s.ip.Equal(ip) || (s.ip.IsUnspecified() && ip.IsLoopback()) {
+			return true
+		}
+	}
+	return false
+}
+
+// packetConn is a UDP socket as the library should see it.
+type packetConn struct {
+	net.PacketConn
+	ready chan struct{} // closed when the library reads, that is, knows the socket
+	once  sync.Once
+}
+
+func newPacketConn(conn net.PacketConn) *packetConn {
+	return &packetConn{PacketConn: conn, ready: make(chan struct{})}
+}
+
+// ReadFrom first lets the goroutine of the last message start, so that
+// messages are mostly handled in the order of their arrival. Errors other than
+// the end of the socket do not end the reading.
+func (p *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
+	p.once.Do(func() { close(p.ready) })
+	runtime.Gosched()
+	for {
+		n, addr, err := p.PacketConn.ReadFrom(b)
+		if err == nil || errors.Is(err, net.ErrClosed) {
+			return n, addr, err
+		}
+	}
+}

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sipvigil/supervisor/web"
+)
+
+func (t *tool) calls() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "calls",
+		Short: "List, show, probe and hang up calls of a running sipvigil",
+		Long: `List, show, probe and hang up calls of a running sipvigil.
+
+STATUS is the state of a call. A confirmed call shows how its legs fare instead,
+the worse one if they differ; an ended call shows why it ended. EVIDENCE is how
+long ago caller/callee last showed a sign of life.`,
+	}
+	server := t.getenv("SIPVIGIL_SERVER")
+	if server == "" {
+		server = defaultServer
+	}
+	cmd.PersistentFlags().String("server", server, "`URL` of the sipvigil to ask (SIPVIGIL_SERVER)")
+	cmd.PersistentFlags().StringP("output", "o", "table", "`FORMAT`: table, json, jsonl or csv")
+	complete(cmd, "output", formats...)
+
+	list := t.listCommand("list")
+	list.Short = "List calls"
+	cmd.RunE, cmd.Args = list.RunE, list.Args
+	listFlags(cmd)
+	cmd.AddCommand(list, t.showCommand(), t.hangupCommand(), t.probeCommand())
+	return cmd
+}
+
+// listFlags are the filters of a list; the server judges their values.
+func listFlags(cmd *cobra.Command) {
+	fs := cmd.Flags()
+	fs.SortFlags = false
+	fs.String("state", "", "only `STATE`: trying, early, confirmed, ending or terminated (default: all but terminated)")
+	fs.String("liveness", "", "only `LIVENESS`: unproven, alive, suspect, gone, silent or unsupported")
+	fs.String("trunk", "", "only from or to trunk `NAME`")
+	fs.String("number", "", "only with this `TEXT` in a URI, or this Call-ID")
+	fs.String("node", "", "only of node `NAME`")
+	fs.String("older", "", "only begun at least `D` ago, such as 2h")
+	fs.Int("limit", 0, "at most `N` calls in all (default: all)")
+	complete(cmd, "state", "trying", "early", "confirmed", "ending", "terminated")
+	complete(cmd, "liveness", "unproven", "alive", "suspect", "gone", "silent", "unsupported")
+}
+
+func (t *tool) listCommand(name string) *cobra.Command {
+	cmd := &cobra.Command{Use: name, Args: cobra.NoArgs}
+	listFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		limit, err := cmd.Flags().GetInt("limit")
+		if err == nil && limit < 0 {
+			err = fmt.Errorf("--limit: %d is below 0", limit)
+		}
+		query := make(url.Values)
+		for _, name := range []string{"state", "liveness", "trunk", "number", "node", "older"} {
+			if v := cmd.Flag(name).Value.String(); v != "" {
+				query.Set(name, v)
+			}
+		}
+		return t.ask(cmd, err, func(ctx context.Context, c *client) (report, error) {
+			l, err := c.list(ctx, query, limit)
+			if err != nil {
+				return report{}, err
+			}
+			if l.partial {
+				fmt.Fprintln(t.stderr, "sipvigil: the store cannot be reached: these are the calls of one node only")
+			}
+			if l.more {
+				fmt.Fprintf(t.stderr, "sipvigil: there are more than these %d calls\n", len(l.calls))
+			}
+			return reportCalls(l)
+		})
+	}
+	return cmd
+}
+
+func (t *tool) showCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "show ID",
+		Short: "Show everything about one call, named by its id or by a Call-ID",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return t.ask(cmd, nil, func(ctx context.Context, c *client) (report, error) {
+				body, err := c.show(ctx, args[0])
+				if err != nil {
+					return report{}, err
+				}
+				return reportCall(body)
+			})
+		},
+	}
+}
+
+func (t *tool) hangupCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "hangup ID",
+		Short: "End a call with BYE on both legs",
+		Args:  cobra.ExactArgs(1),
+	}
+	reason := cmd.Flags().String("reason", "", "`TEXT` that is kept with the call")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return t.ask(cmd, nil, func(ctx context.Context, c *client) (report, error) {
+			body, err := c.hangup(ctx, args[0], *reason)
+			if err != nil {
+				return report{}, err
+			}
+			return reportHangup(body)
+		})
+	}
+	return cmd
+}
+
+func (t *tool) probeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "probe ID",
+		Short: "Ask both legs of a call now whether they are still there",
+		Long: `Ask both legs of a call now whether they are still there.
+
+The exit code is 0 when both legs answered 200, 1 when both answered but not
+both with 200, 3 when a leg did not answer or could not be asked.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var p web.Probed
+			err := t.ask(cmd, nil, func(ctx context.Context, c *client) (report, error) {
+				body, err := c.probe(ctx, args[0])
+				if err != nil {
+					return report{}, err
+				}
+				if err := json.Unmarshal(body, &p); err != nil {
+					return report{}, unreadable(err)
+				}
+				return reportProbe(body, &p), nil
+			})
+			if err != nil {
+				return err
+			}
+			return probed(&p)
+		},
+	}
+}
+
+// probed is nil when both legs answered 200.
+func probed(p *web.Probed) error {
+	legs := []web.Answer{p.Caller, p.Callee}
+	for i, side := range []string{"caller", "callee"} {
+		if legs[i].Kind != "answered" {
+			return exitError{exitNoAnswer, fmt.Errorf("no answer of the %s: %s", side, clean(legs[i].Kind))}
+		}
+	}
+	for i, side := range []string{"caller", "callee"} {
+		if legs[i].Status != 200 {
+			return failed(fmt.Errorf("the %s answered %d", side, legs[i].Status))
+		}
+	}
+	return nil
+}
+
+// ask sends a request to the server that is named on the command line, and
+// prints what came back in the format that is. wrong is what is known to be
+// wrong with the flags already.
+func (t *tool) ask(cmd *cobra.Command, wrong error, request func(context.Context, *client) (report, error)) error {
+	format := cmd.Flag("output").Value.String()
+	c, err := newClient(cmd.Flag("server").Value.String())
+	if err := errors.Join(wrong, checkFormat(format), err); err != nil {
+		return usage(err)
+	}
+	defer c.close()
+	r, err := request(cmd.Context(), c)
+	if err != nil {
+		return err
+	}
+	if err := r.print(t.stdout, format, t.width, time.Now()); err != nil {
+		return failed(fmt.Errorf("write: %w", err))
+	}
+	return nil
+}
+
+func unreadable(err error) error {
+	return usage(fmt.Errorf("the answer cannot be read: %w\nserver and tool may be of different versions", err))
+}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+func (t *tool) config() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Check or print a configuration",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	check := &cobra.Command{
+		Use:   "check",
+		Short: "Name every fault of the configuration; the exit code is 2 when there are any",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := t.load(cmd); err != nil {
+				return usage(err)
+			}
+			_, err := fmt.Fprintln(t.stdout, "The configuration has no faults.")
+			return err
+		},
+	}
+	show := &cobra.Command{
+		Use:   "print",
+		Short: "Print what flags, environment, file and defaults come to, without passwords",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := t.load(cmd)
+			if err != nil {
+				return usage(err)
+			}
+			_, err = fmt.Fprint(t.stdout, cfg)
+			return err
+		},
+	}
+	configFlags(check.Flags())
+	configFlags(show.Flags())
+	cmd.AddCommand(check, show)
+	return cmd
+}

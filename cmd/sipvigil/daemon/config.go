@@ -1,0 +1,126 @@
+package daemon
+
+import (
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Config is everything that a deployer can set. Its YAML form is that of the
+// configuration file.
+type Config struct {
+	Node      string    `yaml:"node"` // name of this process among those that share a store
+	SIP       SIP       `yaml:"sip"`
+	Store     Store     `yaml:"store"`
+	Supervise Supervise `yaml:"supervise"`
+	Trunks    []Trunk   `yaml:"trunks,omitempty"`
+	Routes    []Route   `yaml:"routes,omitempty"` // the first that matches decides
+	Admin     Admin     `yaml:"admin"`
+}
+
+// SIP is how peers reach sipvigil.
+type SIP struct {
+	Listen      []string      `yaml:"listen,flow"`         // udp://host:port or tcp://host:port, see ParseListen
+	Advertise   string        `yaml:"advertise,omitempty"` // host or host:port that peers can reach
+	NextHop     string        `yaml:"next_hop,omitempty"`  // SIP URI that every call is sent to; empty: Routes, then the Request-URI
+	RingTimeout time.Duration `yaml:"ring_timeout"`        // the longest that a call may ring
+}
+
+// Store is where calls are remembered.
+type Store struct {
+	URL      string `yaml:"url"`       // embedded, or redis://…, rediss://…, redis-sentinel://…, redis-cluster://…
+	OnOutage string `yaml:"on_outage"` // new calls while the store cannot be reached: accept or reject
+}
+
+// Supervise is how calls are watched.
+type Supervise struct {
+	Interval time.Duration `yaml:"interval"` // between two probes of a leg, 0 for none at all
+	Jitter   float64       `yaml:"jitter"`   // share of the interval by which probes are spread
+	Timeout  time.Duration `yaml:"timeout"`  // of one probe
+	Misses   int           `yaml:"misses"`   // probes missed in a row that make a leg silent
+}
+
+// Trunk is a group of peers: a carrier, a PBX.
+type Trunk struct {
+	Name    string   `yaml:"name"`
+	Targets []string `yaml:"targets,omitempty,flow"` // SIP URIs that calls to it are sent to
+	Sources []string `yaml:"sources,omitempty,flow"` // networks that calls from it come from, see ParseSource
+}
+
+// Route sends calls to trunks.
+type Route struct {
+	From string   `yaml:"from,omitempty"` // trunk the call came from, OtherTrunk for none, empty for any
+	User string   `yaml:"user,omitempty"` // regular expression for the user of the Request-URI, empty for any
+	To   []string `yaml:"to,flow"`        // trunks, tried in order
+}
+
+// Admin is the HTTP API and page.
+type Admin struct {
+	Listen string `yaml:"listen"` // host:port, loopback only
+}
+
+// OtherTrunk is the trunk of calls from or to anything that is no trunk of the
+// configuration.
+const OtherTrunk = "_other"
+
+// Default is the configuration without a file: calls from this host only,
+// routed by their Request-URI, kept in memory.
+func Default() Config {
+	node, err := os.Hostname()
+	if err != nil {
+		node = "localhost"
+	}
+	return Config{
+		Node:      node,
+		SIP:       SIP{Listen: []string{"udp://127.0.0.1:5060", "tcp://127.0.0.1:5060"}, RingTimeout: 3 * time.Minute},
+		Store:     Store{URL: "embedded", OnOutage: "accept"},
+		Supervise: Supervise{Interval: 30 * time.Second, Jitter: 0.1, Timeout: 32 * time.Second, Misses: 2},
+		Admin:     Admin{Listen: "127.0.0.1:8080"},
+	}
+}
+
+// String is the configuration as YAML, without passwords.
+func (c Config) String() string {
+	c.Store.URL = withoutPassword(c.Store.URL)
+	b, err := yaml.Marshal(c)
+	if err != nil {
+		return err.Error() // plain fields always marshal
+	}
+	return string(b)
+}
+
+const hidden = "xxxxx"
+
+// withoutPassword hides what must not be shown in a store's URL: the password
+// before the host, and parameters with one. It takes the text apart itself,
+// because a URL with several hosts, or a wrong one, does not parse.
+func withoutPassword(s string) string {
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok {
+		return s
+	}
+	rest, query, hasQuery := strings.Cut(rest, "?")
+	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+		if user, _, ok := strings.Cut(rest[:at], ":"); ok {
+			rest = user + ":" + hidden + rest[at:]
+		}
+	}
+	if hasQuery {
+		params := strings.FieldsFunc(query, func(r rune) bool { return r == '&' || r == ';' })
+		for i, p := range params {
+			key, _, _ := strings.Cut(p, "=")
+			name, err := url.QueryUnescape(key)
+			if err != nil || slices.ContainsFunc([]string{"pass", "secret", "token"}, func(word string) bool {
+				return strings.Contains(strings.ToLower(name), word)
+			}) {
+				params[i] = key + "=" + hidden
+			}
+		}
+		rest += "?" + strings.Join(params, "&")
+	}
+	return scheme + "://" + rest
+}

@@ -1,0 +1,273 @@
+package daemon
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// load reads a file with this text, in an environment of NAME=value.
+func load(t *testing.T, text string, env []string, flags map[string][]string) (Config, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "sipvigil.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return Load(path, func(name string) string {
+		for _, e := range env {
+			if v, ok := strings.CutPrefix(e, name+"="); ok {
+				return v
+			}
+		}
+		return ""
+	}, flags)
+}
+
+func none(string) string { return "" }
+
+func wantFaults(t *testing.T, err error, want ...string) {
+	t.Helper()
+	var got []string
+	if err != nil {
+		got = strings.Split(err.Error(), "\n")
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("faults (-want +got):\n%s", d)
+	}
+}
+
+func TestWithoutAFileTheDefaultsServeThisHostOnly(t *testing.T) {
+	got, err := Load("", none, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Config{
+		Node:      got.Node, // the host's name
+		SIP:       SIP{Listen: []string{"udp://127.0.0.1:5060", "tcp://127.0.0.1:5060"}, RingTimeout: 3 * time.Minute},
+		Store:     Store{URL: "embedded", OnOutage: "accept"},
+		Supervise: Supervise{Interval: 30 * time.Second, Jitter: 0.1, Timeout: 32 * time.Second, Misses: 2},
+		Admin:     Admin{Listen: "127.0.0.1:8080"},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("defaults (-want +got):\n%s", d)
+	}
+}
+
+const whole = `
+# an edge between a PBX and two carriers
+node: edge-1
+sip:
+  listen: [udp://0.0.0.0:5060, "tcp://[::]:5060"]
+  advertise: 203.0.113.7
+  ring_timeout: 90s
+store:
+  url: redis://user:secret@redis.example:6379/0
+  on_outage: reject
+supervise: {interval: 0, jitter: 0, timeout: 5s, misses: 1}
+trunks:
+  - name: pbx
+    targets: ["sip:192.0.2.10:5060;transport=udp"]
+    sources: [192.0.2.0/24, "2001:db8::1"]
+  - &carrier
+    name: carrier-a
+    targets: [sip:carrier.example]
+  - name: carrier-b
+    targets:
+      - sip:[2001:db8::7]:5080;transport=tcp
+routes:
+  - {from: pbx, user: "^\\+?1", to: [carrier-a, carrier-b]}
+  - {from: _other, to: [pbx]}
+  - to: [carrier-b]
+admin:
+  listen: "[::1]:9000"
+`
+
+func TestFileSetsEveryOption(t *testing.T) {
+	got, err := load(t, whole, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Config{
+		Node:      "edge-1",
+		SIP:       SIP{Listen: []string{"udp://0.0.0.0:5060", "tcp://[::]:5060"}, Advertise: "203.0.113.7", RingTimeout: 90 * time.Second},
+		Store:     Store{URL: "redis://user:secret@redis.example:6379/0", OnOutage: "reject"},
+		Supervise: Supervise{Timeout: 5 * time.Second, Misses: 1},
+		Trunks: []Trunk{
+			{Name: "pbx", Targets: []string{"sip:192.0.2.10:5060;transport=udp"}, Sources: []string{"192.0.2.0/24", "2001:db8::1"}},
+			{Name: "carrier-a", Targets: []string{"sip:carrier.example"}},
+			{Name: "carrier-b", Targets: []string{"sip:[2001:db8::7]:5080;transport=tcp"}},
+		},
+		Routes: []Route{
+			{From: "pbx", User: `^\+?1`, To: []string{"carrier-a", "carrier-b"}},
+			{From: "_other", To: []string{"pbx"}},
+			{To: []string{"carrier-b"}},
+		},
+		Admin: Admin{Listen: "[::1]:9000"},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("config (-want +got):\n%s", d)
+	}
+}
+
+func TestFlagGoesBeforeEnvironmentBeforeFileBeforeDefault(t *testing.T) {
+	file := "node: file\nstore: {url: redis://file}\nsupervise: {misses: 3, timeout: 3s}\n"
+	env := []string{"SIPVIGIL_STORE_URL=redis://env", "SIPVIGIL_SUPERVISE_MISSES=4", "SIPVIGIL_SUPERVISE_TIMEOUT=", "UNRELATED=x"}
+	flags := map[string][]string{"probe-misses": {"5"}, "config": {"not ours"}}
+	got, err := load(t, file, env, flags)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Default()
+	want.Node = "file"                       // from the file
+	want.Store.URL = "redis://env"           // from the environment
+	want.Supervise.Misses = 5                // from the flag
+	want.Supervise.Timeout = 3 * time.Second // an empty variable counts as unset
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("config (-want +got):\n%s", d)
+	}
+}
+
+func TestEverySettingHasItsVariable(t *testing.T) {
+	got, err := Load("", func(name string) string {
+		return map[string]string{
+			"SIPVIGIL_NODE":               "n",
+			"SIPVIGIL_SIP_LISTEN":         "udp://127.0.0.1:5070, tcp://127.0.0.1:5071",
+			"SIPVIGIL_SIP_ADVERTISE":      "sip.example:5099",
+			"SIPVIGIL_SIP_RING_TIMEOUT":   "1m",
+			"SIPVIGIL_STORE_URL":          "redis-sentinel://a:1,b:2,c:3/main/0",
+			"SIPVIGIL_STORE_ON_OUTAGE":    "reject",
+			"SIPVIGIL_SUPERVISE_INTERVAL": "0",
+			"SIPVIGIL_SUPERVISE_JITTER":   "0.5",
+			"SIPVIGIL_SUPERVISE_TIMEOUT":  "1s",
+			"SIPVIGIL_SUPERVISE_MISSES":   "9",
+			"SIPVIGIL_ADMIN_LISTEN":       "localhost:0",
+			"SIPVIGIL_SIP_NEXT_HOP":       "sip:pbx.example",
+		}[name]
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Config{
+		Node:      "n",
+		SIP:       SIP{Listen: []string{"udp://127.0.0.1:5070", "tcp://127.0.0.1:5071"}, Advertise: "sip.example:5099", NextHop: "sip:pbx.example", RingTimeout: time.Minute},
+		Store:     Store{URL: "redis-sentinel://a:1,b:2,c:3/main/0", OnOutage: "reject"},
+		Supervise: Supervise{Jitter: 0.5, Timeout: time.Second, Misses: 9},
+		Admin:     Admin{Listen: "localhost:0"},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("config (-want +got):\n%s", d)
+	}
+}
+
+func TestRepeatedFlagReplacesTheListOfTheFile(t *testing.T) {
+	flags := map[string][]string{"next-hop": {"sip:127.0.0.1:5090"}, "listen": {"udp://127.0.0.1:0", "tcp://127.0.0.1:0"}}
+	got, err := load(t, whole, []string{"SIPVIGIL_SIP_NEXT_HOP=sip:env.example"}, flags)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := SIP{
+		Listen: []string{"udp://127.0.0.1:0", "tcp://127.0.0.1:0"}, Advertise: "203.0.113.7",
+		NextHop: "sip:127.0.0.1:5090", RingTimeout: 90 * time.Second,
+	}
+	if d := cmp.Diff(want, got.SIP); d != "" {
+		t.Errorf("sip (-want +got):\n%s", d)
+	}
+}
+
+func TestPrintedConfigHidesPasswords(t *testing.T) {
+	test := func(url, want string) {
+		t.Helper()
+		c := Default()
+		c.Store.URL = url
+		if got := c.String(); !strings.Contains(got, "url: "+want+"\n") {
+			t.Errorf("%s is printed as\n%s", url, got)
+		}
+	}
+	test("embedded", "embedded")
+	test("redis://host:6379/0", "redis://host:6379/0")
+	test("redis://:secret@host", "redis://:xxxxx@host")
+	test("redis://user:se:cr@t@host/0", "redis://user:xxxxx@host/0")
+	test("redis-sentinel://u:secret@h1:1,h2:2/main?sentinel_password=secret&db=0",
+		"redis-sentinel://u:xxxxx@h1:1,h2:2/main?sentinel_password=xxxxx&db=0")
+	test("redis://user@host", "redis://user@host")
+	test("redis://host?Pa%73sword=secret", "redis://host?Pa%73sword=xxxxx")
+}
+
+func TestPrintedConfigCanBeRead(t *testing.T) {
+	c, err := load(t, strings.ReplaceAll(whole, "user:secret@", ""), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `node: edge-1
+sip:
+    listen: ['udp://0.0.0.0:5060', 'tcp://[::]:5060']
+    advertise: 203.0.113.7
+    ring_timeout: 1m30s
+store:
+    url: redis://redis.example:6379/0
+    on_outage: reject
+supervise:
+    interval: 0s
+    jitter: 0
+    timeout: 5s
+    misses: 1
+trunks:
+    - name: pbx
+      targets: ['sip:192.0.2.10:5060;transport=udp']
+      sources: [192.0.2.0/24, '2001:db8::1']
+    - name: carrier-a
+      targets: ['sip:carrier.example']
+    - name: carrier-b
+      targets: ['sip:[2001:db8::7]:5080;transport=tcp']
+routes:
+    - from: pbx
+      user: ^\+?1
+      to: [carrier-a, carrier-b]
+    - from: _other
+      to: [pbx]
+    - to: [carrier-b]
+admin:
+    listen: '[::1]:9000'
+`
+	if d := cmp.Diff(want, c.String()); d != "" {
+		t.Errorf("printed (-want +got):\n%s", d)
+	}
+	again, err := load(t, c.String(), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(c, again); d != "" {
+		t.Errorf("read again (-want +got):\n%s", d)
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	f.Add(whole)
+	f.Add(faulty)
+	f.Add("sip: *a")
+	f.Add("a: &a [*a]\n")
+	f.Add("sip.listen: [x]\nnode.x: y")
+	f.Fuzz(func(t *testing.T, text string) {
+		l := newLoader()
+		l.file = "fuzz.yaml"
+		l.decodeFile([]byte(text))
+		validate(&l.config, l.fault)
+		if l.err() != nil {
+			return
+		}
+		c := l.config
+		c.Store.URL = "embedded" // its password would be hidden
+		again := newLoader()
+		again.decodeFile([]byte(c.String()))
+		if err := again.err(); err != nil {
+			t.Fatalf("printed config cannot be read: %v\n%s", err, c)
+		}
+		if c.String() != again.config.String() {
+			t.Errorf("printed config reads as another one:\n%s\n%s", c, again.config)
+		}
+	})
+}

@@ -1,0 +1,330 @@
+// Package daemon is the composition root: it makes the parts of sipvigil out
+// of a configuration, binds their sockets, and runs them until it is told to
+// stop.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"regexp"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"sipvigil/b2bua"
+	"sipvigil/store"
+	"sipvigil/store/embedded"
+	"sipvigil/store/redis"
+	"sipvigil/supervisor"
+	"sipvigil/supervisor/web"
+)
+
+// keeper is what the daemon asks of a store; embedded and redis have it.
+type keeper interface {
+	b2bua.Store
+	supervisor.Store
+	Owned(ctx context.Context, node string, yield func(store.Call) bool) error
+	TagKey(ctx context.Context) ([]byte, error)
+	NextEpoch(ctx context.Context) (int64, error)
+	Run(ctx context.Context) error
+}
+
+// Daemon is sipvigil as one process runs it.
+type Daemon struct {
+	cfg        Config
+	log        *zap.Logger
+	store      keeper
+	supervisor *supervisor.Supervisor
+	agent      *b2bua.Agent
+	web        *web.Server
+
+	packets []net.PacketConn
+	streams []net.Listener
+	admin   net.Listener
+}
+
+// New makes the parts. It does no I/O.
+func New(cfg Config, log *zap.Logger) (*Daemon, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	d := &Daemon{cfg: cfg, log: log}
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := d.makeStore(reg); err != nil {
+		return nil, err
+	}
+	if err := d.makeSupervisor(reg); err != nil {
+		return nil, err
+	}
+	var err error
+	if d.agent, err = b2bua.New(agentConfig(cfg), d.store, d.supervisor, log.Named("b2bua"), reg); err != nil {
+		return nil, err
+	}
+	d.supervisor.Bind(d.agent)
+	d.web, err = web.New(web.Config{Listen: cfg.Admin.Listen, Probe: cfg.Supervise.Timeout + time.Second},
+		d.supervisor, d.store.Status, func() []string { return nil }, reg, log.Named("web"))
+	return d, err
+}
+
+func (d *Daemon) makeStore(reg prometheus.Registerer) error {
+	if d.cfg.Store.URL == "embedded" {
+		d.store = embedded.New()
+	} else {
+		st, err := redis.New(redis.Config{
+			URL: d.cfg.Store.URL, Node: d.cfg.Node,
+			Fenced:  func(id string) { d.agent.Drop(id) },
+			Missing: d.resave,
+		}, d.log.Named("store"))
+		if err != nil {
+			return err
+		}
+		d.store = st
+	}
+	reg.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "sipvigil_store_reachable",
+			Help: "1 while the store answers, 0 while calls go on without it.",
+		}, func() float64 {
+			if d.store.Status().Reachable {
+				return 1
+			}
+			return 0
+		}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "sipvigil_store_pending_calls",
+			Help: "Calls with changes that the store does not have yet.",
+		}, func() float64 { return float64(d.store.Status().Pending) }))
+	return nil
+}
+
+// resave writes a call again of which the store has lost the record.
+func (d *Daemon) resave(id string) {
+	d.agent.Resave(id)
+}
+
+func (d *Daemon) makeSupervisor(reg prometheus.Registerer) (err error) {
+	c := supervisor.Default()
+	c.Node = d.cfg.Node
+	c.Interval, c.Jitter = d.cfg.Supervise.Interval, d.cfg.Supervise.Jitter
+	c.Timeout, c.Misses = d.cfg.Supervise.Timeout, d.cfg.Supervise.Misses
+	d.supervisor, err = supervisor.New(c, d.store, d.log.Named("supervisor"), reg)
+	return err
+}
+
+func agentConfig(cfg Config) b2bua.Config {
+	c := b2bua.Default()
+	c.Node = cfg.Node
+	c.Advertise = cfg.SIP.Advertise
+	c.NextHop = cfg.SIP.NextHop
+	c.RingTimeout = cfg.SIP.RingTimeout
+	c.RejectDown = cfg.Store.OnOutage == "reject"
+	for _, t := range cfg.Trunks {
+		trunk := b2bua.Trunk{Name: t.Name, Targets: t.Targets}
+		for _, s := range t.Sources {
+			prefix, err := ParseSource(s)
+			if err != nil {
+				prefix = netip.Prefix{} // Validate refuses it
+			}
+			trunk.Sources = append(trunk.Sources, prefix)
+		}
+		c.Trunks = append(c.Trunks, trunk)
+	}
+	for _, r := range cfg.Routes {
+		route := b2bua.Route{From: r.From, To: r.To}
+		if r.User != "" {
+			route.User = regexp.MustCompile(r.User) // Validate has compiled it
+		}
+		c.Routes = append(c.Routes, route)
+	}
+	return c
+}
+
+// Listen binds all sockets, so that their addresses are known before Run. On
+// an error nothing stays bound.
+func (d *Daemon) Listen() error {
+	for _, uri := range d.cfg.SIP.Listen {
+		if err := d.listen(uri); err != nil {
+			d.close()
+			return err
+		}
+	}
+	ln, err := net.Listen("tcp", d.cfg.Admin.Listen)
+	if err != nil {
+		d.close()
+		return fmt.Errorf("admin.listen %s: %w (is another sipvigil running? choose another with --admin)", d.cfg.Admin.Listen, err)
+	}
+	d.admin = ln
+	return nil
+}
+
+// receiveBuffer holds what arrives while we are busy; the kernel may give less.
+const receiveBuffer = 4 << 20
+
+func (d *Daemon) listen(uri string) error {
+	network, address, err := ParseListen(uri)
+	if err != nil {
+		return err
+	}
+	// One address family a socket: replies then leave from the right one.
+	host, _, _ := net.SplitHostPort(address)
+	family := "4"
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() {
+		family = "6"
+	}
+	const hint = "is another SIP server running? choose another with --listen"
+	if network == "udp" {
+		conn, err := net.ListenPacket("udp"+family, address)
+		if err != nil {
+			return fmt.Errorf("sip.listen %s: %w (%s)", uri, err, hint)
+		}
+		_ = conn.(*net.UDPConn).SetReadBuffer(receiveBuffer)
+		d.packets = append(d.packets, conn)
+		return nil
+	}
+	ln, err := net.Listen("tcp"+family, address)
+	if err != nil {
+		return fmt.Errorf("sip.listen %s: %w (%s)", uri, err, hint)
+	}
+	d.streams = append(d.streams, ln)
+	return nil
+}
+
+func (d *Daemon) close() {
+	for _, conn := range d.packets {
+		_ = conn.Close()
+	}
+	for _, ln := range d.streams {
+		_ = ln.Close()
+	}
+	d.packets, d.streams = nil, nil
+}
+
+// SIPAddrs are the addresses bound by Listen, UDP first.
+func (d *Daemon) SIPAddrs() []net.Addr {
+	var addrs []net.Addr
+	for _, conn := range d.packets {
+		addrs = append(addrs, conn.LocalAddr())
+	}
+	for _, ln := range d.streams {
+		addrs = append(addrs, ln.Addr())
+	}
+	return addrs
+}
+
+// AdminAddr is the address of the HTTP API and page, bound by Listen.
+func (d *Daemon) AdminAddr() net.Addr { return d.admin.Addr() }
+
+// Run serves until ctx ends or a part fails. It binds the sockets unless Listen
+// has. What is to be stored is written before it returns, if the store answers
+// in time; calls stay up, and a process that comes back finds them there.
+func (d *Daemon) Run(ctx context.Context) error {
+	if d.admin == nil {
+		if err := d.Listen(); err != nil {
+			return err
+		}
+	}
+	storing, stopStore := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopStore()
+	stored := make(chan error, 1)
+	go func() { stored <- d.store.Run(storing) }()
+
+	g, ctx := errgroup.WithContext(ctx)
+	loaded := make(chan struct{})
+	g.Go(func() error { defer close(loaded); d.load(ctx); return nil })
+	select { // dialogs of an earlier run are best known before the first message
+	case <-loaded:
+	case <-ctx.Done():
+	case <-time.After(loadWait):
+		d.log.Warn("store is not reachable, calls are served without it; those of an earlier run are read back when it returns",
+			zap.String("store", withoutPassword(d.cfg.Store.URL)), zap.String("error", d.store.Status().LastError))
+	}
+	for _, a := range d.SIPAddrs() {
+		d.log.Info("listening", zap.String("transport", a.Network()), zap.Stringer("addr", a))
+	}
+	d.log.Info("serving", zap.String("node", d.cfg.Node), zap.String("page", "http://"+d.AdminAddr().String()+"/"),
+		zap.String("store", withoutPassword(d.cfg.Store.URL)))
+	g.Go(func() error { d.supervisor.Run(ctx); return nil })
+	g.Go(func() error { return d.agent.Run(ctx, d.packets, d.streams) })
+	g.Go(func() error { return d.web.Run(ctx, d.admin) })
+	err := g.Wait()
+	stopStore()
+	if storeErr := <-stored; storeErr != nil && !errors.Is(storeErr, context.Canceled) {
+		err = errors.Join(err, storeErr)
+	}
+	d.log.Info("stopped", zap.Error(err))
+	return err
+}
+
+// Times of reading back.
+const (
+	loadWait  = 3 * time.Second  // SIP is served without the earlier calls after that
+	loadTry   = 30 * time.Second // bounds one attempt
+	loadAgain = time.Second
+	loadPage  = 1000 // calls whose numbers are reserved together
+)
+
+// load learns from the store who this node is and which calls it had, until
+// that succeeds or ctx ends.
+func (d *Daemon) load(ctx context.Context) {
+	for {
+		err := d.tryLoad(ctx)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		d.log.Debug("reading back calls failed, trying again", zap.Error(err))
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(loadAgain):
+		}
+	}
+}
+
+func (d *Daemon) tryLoad(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, loadTry)
+	defer cancel()
+	start := time.Now()
+	key, err := d.store.TagKey(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the key of tags: %w", err)
+	}
+	epoch, err := d.store.NextEpoch(ctx)
+	if err != nil {
+		return fmt.Errorf("taking an epoch: %w", err)
+	}
+	d.agent.Identify(epoch, key)
+	var page []store.Call
+	count := 0
+	restore := func() error {
+		count += len(page)
+		err := d.agent.Restore(ctx, page)
+		page = page[:0]
+		return err
+	}
+	var restoring error
+	err = d.store.Owned(ctx, d.cfg.Node, func(c store.Call) bool {
+		page = append(page, c)
+		if len(page) == loadPage {
+			restoring = restore()
+		}
+		return restoring == nil
+	})
+	if err = errors.Join(err, restoring); err != nil {
+		return fmt.Errorf("reading back calls: %w", err)
+	}
+	if err := restore(); err != nil {
+		return err
+	}
+	d.agent.Loaded()
+	if count > 0 {
+		d.log.Info("calls read back", zap.Int("calls", count), zap.Duration("took", time.Since(start)))
+	}
+	return nil
+}

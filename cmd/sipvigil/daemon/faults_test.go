@@ -1,0 +1,200 @@
+package daemon
+
+import (
+	"net/netip"
+	"testing"
+)
+
+const faulty = `node: "edge 1"
+sip:
+  lisen: [udp://127.0.0.1:5060]
+  listen: [udp://127.0.0.1:5060, sctp://127.0.0.1:5060, tcp://127.0.0.1, udp://127.0.0.1:5060]
+  advertise: 0.0.0.0
+  ring_timeout: 10
+store:
+  url: redis://user:secret@
+  on_outage: maybe
+supervise:
+  interval: 10ms
+  jitter: 1.5
+  timeout: 1h
+  misses: two
+  misses: 3
+trunks:
+  - name: pbx
+    targets: [sips:192.0.2.10, "sip:192.0.2.10;transport=ws", "sip:ann@pbx?a=b", "sip:pbx:0"]
+    sources: [192.0.2.0/33, 192.0.2.1/24, 198.51.100.7]
+    capacity: 200
+  - name: pbx
+    sources: [198.51.100.7/32]
+  - name: _other
+  - targets: sip:192.0.2.10
+  - name: phones
+    sources: [203.0.113.0/24]
+routes:
+  - {from: px, user: "^(1", to: [carrier, pbx, phones]}
+  - {to: []}
+admin:
+  listen: 0.0.0.0:8080
+colour: red
+`
+
+func TestEveryFaultIsNamedWithItsPlace(t *testing.T) {
+	_, err := load(t, faulty, []string{"SIPVIGIL_SUPERVISE_JITTER=lots", "SIPVIGIL_SIP_RING_TIMEOUT=1ms"},
+		map[string][]string{"probe-timeout": {"soon"}})
+	const (
+		name   = "is not a name of at most 63 letters, digits, '.', '_' and '-'"
+		target = "is not a SIP URI such as sip:192.0.2.10:5060;transport=udp"
+	)
+	wantFaults(t, err,
+		`sipvigil.yaml:1: node: "edge 1" `+name,
+		`sipvigil.yaml:3: sip: unknown key "lisen", there are listen, advertise, next_hop, ring_timeout`,
+		`sipvigil.yaml:4: sip.listen[1]: "sctp://127.0.0.1:5060" is not udp://host:port or tcp://host:port`,
+		`sipvigil.yaml:4: sip.listen[2]: "tcp://127.0.0.1" is not tcp://host:port; 0.0.0.0 and [::] stand for every address`,
+		`sipvigil.yaml:4: sip.listen[3]: "udp://127.0.0.1:5060" is there already`,
+		`sipvigil.yaml:5: sip.advertise: "0.0.0.0" is not a host or host:port that peers can reach`,
+		`sipvigil.yaml:6: sip.ring_timeout: "10" is not a length of time such as 500ms, 30s or 3m`,
+		`sipvigil.yaml:8: store.url: "redis://user:xxxxx@" has a host that is none: ""`,
+		`sipvigil.yaml:9: store.on_outage: "maybe" is neither accept nor reject`,
+		`sipvigil.yaml:11: supervise.interval: 10ms is below 1s; 0 means no probes`,
+		`sipvigil.yaml:14: supervise.misses: "two" is not a whole number`,
+		`sipvigil.yaml:15: supervise.misses: is given already in line 14`,
+		`sipvigil.yaml:18: trunks[0].targets[0]: "sips:192.0.2.10" `+target,
+		`sipvigil.yaml:18: trunks[0].targets[1]: "sip:192.0.2.10;transport=ws" has transport ws, where only udp and tcp are understood`,
+		`sipvigil.yaml:18: trunks[0].targets[2]: "sip:ann@pbx?a=b" `+target,
+		`sipvigil.yaml:18: trunks[0].targets[3]: "sip:pbx:0" `+target,
+		`sipvigil.yaml:19: trunks[0].sources[0]: "192.0.2.0/33" is not a network such as 192.0.2.0/24 or an address`,
+		`sipvigil.yaml:19: trunks[0].sources[1]: "192.0.2.1/24" has bits set beyond its mask: `+
+			`192.0.2.0/24 is meant, or an address without a mask`,
+		`sipvigil.yaml:20: trunks[0]: unknown key "capacity", there are name, targets, sources`,
+		`sipvigil.yaml:21: trunks[1].name: there is a trunk "pbx" already`,
+		`sipvigil.yaml:22: trunks[1].sources[0]: 198.51.100.7/32 belongs to trunk "pbx" already`,
+		`sipvigil.yaml:23: trunks[2].name: "_other" `+name+` that begins with a letter or digit`,
+		`sipvigil.yaml:23: trunks[2]: has neither targets nor sources`,
+		`sipvigil.yaml:24: trunks[3].targets: is not a list`,
+		`sipvigil.yaml:28: routes[0].from: there is no trunk "px"`,
+		"sipvigil.yaml:28: routes[0].user: is not a regular expression: missing closing ): `^(1`",
+		`sipvigil.yaml:28: routes[0].to[0]: there is no trunk "carrier"`,
+		`sipvigil.yaml:28: routes[0].to[2]: trunk "phones" has no targets`,
+		`sipvigil.yaml:29: routes[1].to: is empty: a route leads to at least one trunk`,
+		`sipvigil.yaml:31: admin.listen: "0.0.0.0:8080" is not a loopback address: the API knows no users yet, `+
+			`so whoever reaches it can end calls. Use 127.0.0.1:8080, and an SSH tunnel or a proxy that asks for a password`,
+		`sipvigil.yaml:32: unknown key "colour", there are node, sip, store, supervise, trunks, routes, admin`,
+		`SIPVIGIL_SUPERVISE_JITTER: "lots" is not a number`,
+		`--probe-timeout: "soon" is not a length of time such as 500ms, 30s or 3m`,
+		`SIPVIGIL_SIP_RING_TIMEOUT: 1ms is below 1s`,
+	)
+}
+
+func TestFileThatIsNoConfigurationIsAFault(t *testing.T) {
+	test := func(text string, want ...string) {
+		t.Helper()
+		_, err := load(t, text, nil, nil)
+		wantFaults(t, err, want...)
+	}
+	const keys = "node, sip, store, supervise, trunks, routes, admin"
+	test("")
+	test("# nothing\n")
+	test("sip:\nstore: ~\n")
+	test("sip:\n  listen: [udp\n", "sipvigil.yaml:1: did not find expected ',' or ']'")
+	test("- a\n", "sipvigil.yaml:1: is not a mapping with the keys "+keys)
+	test("node: a\n---\nnode: b\n", "sipvigil.yaml:2: a second YAML document: the file holds one")
+	test("supervise: *nothing\n", "sipvigil.yaml: unknown anchor 'nothing' referenced")
+	test("sip: {listen: {a: b}}\nnode: [x]\ntrunks: [3]\n",
+		"sipvigil.yaml:1: sip.listen: is not a list",
+		"sipvigil.yaml:2: node: is not a single value",
+		"sipvigil.yaml:3: trunks[0]: is not a mapping with the keys name, targets, sources")
+	const ten = "{name: a, targets: [sip:a]}, {name: b}, {name: c, targets: [sip:c]}, {name: d, targets: [sip:d]}, " +
+		"{name: e, targets: [sip:e]}, {name: f, targets: [sip:f]}, {name: g, targets: [sip:g]}, {name: h, targets: [sip:h]}, " +
+		"{name: i, targets: [sip:i]}, {name: j, targets: [sip:j]}, "
+	test("trunks: ["+ten+"{name: [k], targets: [sip:k]}, {}]\n", // what is wrong with [10] does not hide [1]
+		"sipvigil.yaml:1: trunks[10].name: is not a single value",
+		"sipvigil.yaml:1: trunks[1]: has neither targets nor sources",
+		"sipvigil.yaml:1: trunks[11]: has no name",
+		"sipvigil.yaml:1: trunks[11]: has neither targets nor sources")
+	test("sip.listen: [x]\nnode.x: y\n? [a]\n: b\n<<: {node: x}\n",
+		`sipvigil.yaml:1: unknown key "sip.listen", there are `+keys,
+		`sipvigil.yaml:2: unknown key "node.x", there are `+keys,
+		`sipvigil.yaml:3: unknown key "", there are `+keys,
+		`sipvigil.yaml:5: unknown key "<<", there are `+keys)
+}
+
+func TestFaultsOfFlagsAreNamedWithoutAFile(t *testing.T) {
+	_, err := Load("/nowhere/sipvigil.yaml", none, map[string][]string{
+		"store": {"tape"}, "next-hop": {"pbx.example"}, "listen": {"udp://127.0.0.1:5060", "5060"}, "admin": {"8080"}, "node": {""},
+		"probe-interval": {"1"}, "probe-misses": {"0"},
+	})
+	wantFaults(t, err,
+		`configuration file: open /nowhere/sipvigil.yaml: no such file or directory`,
+		`--probe-interval: "1" is not a length of time such as 500ms, 30s or 3m`,
+		`--node: "" is not a name of at most 63 letters, digits, '.', '_' and '-'`,
+		`--listen: "5060" is not udp://host:port or tcp://host:port`,
+		`--next-hop: "pbx.example" is not a SIP URI such as sip:192.0.2.10:5060;transport=udp`,
+		`--store: "tape" is no store: it is embedded, or redis://host:6379/0, rediss://…, `+
+			`redis-sentinel://h1,h2,h3/MASTER/0, redis-cluster://h1,h2,h3`,
+		`--probe-misses: 0 is below 1`,
+		`--admin: "8080" is not host:port`,
+	)
+}
+
+func TestConfigMadeInCodeIsJudgedToo(t *testing.T) {
+	c := Default()
+	c.Node = "test"
+	if err := c.Validate(); err != nil {
+		t.Error(err)
+	}
+	c.SIP.Listen, c.Supervise.Misses = nil, 0
+	wantFaults(t, c.Validate(), "sip.listen: is empty: without a socket there are no calls", "supervise.misses: 0 is below 1")
+}
+
+func TestStoreURLs(t *testing.T) {
+	test := func(url, want string) {
+		t.Helper()
+		var got string
+		if err := checkStoreURL(url); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", url, got, want)
+		}
+	}
+	test("embedded", "")
+	test("redis://127.0.0.1", "")
+	test("rediss://user:p@ss@redis.example:6380/2?dial_timeout=1s", "")
+	test("redis://[::1]:6379", "")
+	test("redis-cluster://h1:7000,h2:7000,h3", "")
+	test("redis-sentinel://:pw@h1,h2/main", "")
+	test("redis-sentinel://h1,h2", "names no master: redis-sentinel://h1,h2,h3/MASTER/0")
+	test("redis://h1,h2", "is not the URL of one server such as redis://host:6379/0")
+	test("redis://host:port", `has a host that is none: "host:port"`)
+	test("http://host", "is no store: it is embedded, or "+storeForms)
+}
+
+func TestAdvertisedAddresses(t *testing.T) {
+	for s, want := range map[string]bool{
+		"203.0.113.7": true, "203.0.113.7:5060": true, "sip.example": true, "sip.example:5080": true,
+		"2001:db8::1": true, "[2001:db8::1]:5060": true, "[2001:db8::1]": true,
+		"0.0.0.0:5060": false, "::": false, "[::]:5060": false, "sip.example:0": false, "sip.example:x": false,
+		"sip:example": false, "a b": false, "203.0.113.7:70000": false,
+	} {
+		if got := isAdvertised(s); got != want {
+			t.Errorf("%s: %v, want %v", s, got, want)
+		}
+	}
+}
+
+func TestSourceIsANetworkOrAnAddress(t *testing.T) {
+	for s, want := range map[string]string{
+		"192.0.2.0/24": "192.0.2.0/24", "192.0.2.7": "192.0.2.7/32", "::ffff:192.0.2.7": "192.0.2.7/32",
+		"2001:db8::/32": "2001:db8::/32", "2001:db8::1": "2001:db8::1/128", "0.0.0.0/0": "0.0.0.0/0",
+	} {
+		if got, err := ParseSource(s); err != nil || got != netip.MustParsePrefix(want) {
+			t.Errorf("%s: %v, %v, want %s", s, got, err, want)
+		}
+	}
+	for _, s := range []string{"", "pbx.example", "192.0.2.0/", "fe80::1%eth0", "192.0.2.1/24"} {
+		if got, err := ParseSource(s); err == nil {
+			t.Errorf("%q: %v, want an error", s, got)
+		}
+	}
+}

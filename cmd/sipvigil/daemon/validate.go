@@ -1,0 +1,292 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"sipvigil/b2bua/dialog"
+)
+
+// Limits of what may be set.
+const (
+	leastInterval = time.Second
+	leastTimeout  = 100 * time.Millisecond
+	mostTimeout   = 32 * time.Second // RFC 3261 section 17.1.2.2: Timer F ends the transaction
+	leastRing     = time.Second
+)
+
+var (
+	namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+	hostPattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$`)
+)
+
+// Validate returns every fault of the configuration, one a line.
+func (c *Config) Validate() error {
+	var faults []error
+	validate(c, func(path, format string, args ...any) {
+		faults = append(faults, fmt.Errorf("%s: %s", path, fmt.Sprintf(format, args...)))
+	})
+	return errors.Join(faults...)
+}
+
+// report takes one fault of the value at a path such as "trunks[0].name".
+type report func(path, format string, args ...any)
+
+func validate(c *Config, fault report) {
+	if !namePattern.MatchString(c.Node) {
+		fault("node", "%q is not a name of at most 63 letters, digits, '.', '_' and '-'", c.Node)
+	}
+	validateSIP(&c.SIP, fault)
+	validateStore(&c.Store, fault)
+	validateSupervise(&c.Supervise, fault)
+	trunks := validateTrunks(c.Trunks, fault)
+	validateRoutes(c.Routes, trunks, fault)
+	validateAdmin(&c.Admin, fault)
+}
+
+func validateSIP(s *SIP, fault report) {
+	if len(s.Listen) == 0 {
+		fault("sip.listen", "is empty: without a socket there are no calls")
+	}
+	seen := make(map[string]bool)
+	for i, l := range s.Listen {
+		path := item("sip.listen", i)
+		network, address, err := ParseListen(l)
+		switch {
+		case err != nil:
+			fault(path, "%v", err)
+		case seen[network+address] && !strings.HasSuffix(address, ":0"):
+			fault(path, "%q is there already", l)
+		}
+		seen[network+address] = true
+	}
+	if s.Advertise != "" && !isAdvertised(s.Advertise) {
+		fault("sip.advertise", "%q is not a host or host:port that peers can reach", s.Advertise)
+	}
+	if s.NextHop != "" {
+		if err := checkTarget(s.NextHop); err != nil {
+			fault("sip.next_hop", "%q %v", s.NextHop, err)
+		}
+	}
+	if s.RingTimeout < leastRing {
+		fault("sip.ring_timeout", "%v is below %v", s.RingTimeout, leastRing)
+	}
+}
+
+func validateStore(s *Store, fault report) {
+	if err := checkStoreURL(s.URL); err != nil {
+		fault("store.url", "%q %v", withoutPassword(s.URL), err)
+	}
+	if s.OnOutage != "accept" && s.OnOutage != "reject" {
+		fault("store.on_outage", "%q is neither accept nor reject", s.OnOutage)
+	}
+}
+
+func validateSupervise(s *Supervise, fault report) {
+	if s.Interval != 0 && s.Interval < leastInterval {
+		fault("supervise.interval", "%v is below %v; 0 means no probes", s.Interval, leastInterval)
+	}
+	if !(s.Jitter >= 0 && s.Jitter <= 1) {
+		fault("supervise.jitter", "%v is not a share from 0 to 1", s.Jitter)
+	}
+	if s.Timeout < leastTimeout || s.Timeout > mostTimeout {
+		fault("supervise.timeout", "%v is not from %v to %v, where SIP itself gives up", s.Timeout, leastTimeout, mostTimeout)
+	}
+	if s.Misses < 1 {
+		fault("supervise.misses", "%d is below 1", s.Misses)
+	}
+}
+
+// validateTrunks returns the trunks by name.
+func validateTrunks(trunks []Trunk, fault report) map[string]*Trunk {
+	byName := make(map[string]*Trunk)
+	owner := make(map[netip.Prefix]string)
+	for i := range trunks {
+		t, path := &trunks[i], item("trunks", i)
+		switch {
+		case t.Name == "":
+			fault(path, "has no name")
+		case !namePattern.MatchString(t.Name):
+			fault(path+".name", "%q is not a name of at most 63 letters, digits, '.', '_' and '-' that begins with a letter or digit", t.Name)
+		case byName[t.Name] != nil:
+			fault(path+".name", "there is a trunk %q already", t.Name)
+		default:
+			byName[t.Name] = t
+		}
+		if len(t.Targets) == 0 && len(t.Sources) == 0 {
+			fault(path, "has neither targets nor sources")
+		}
+		for j, target := range t.Targets {
+			if err := checkTarget(target); err != nil {
+				fault(item(path+".targets", j), "%q %v", target, err)
+			}
+		}
+		for j, source := range t.Sources {
+			p, err := ParseSource(source)
+			if err != nil {
+				fault(item(path+".sources", j), "%v", err)
+				continue
+			}
+			if other, taken := owner[p]; taken {
+				fault(item(path+".sources", j), "%s belongs to trunk %q already", p, other)
+				continue
+			}
+			owner[p] = t.Name
+		}
+	}
+	return byName
+}
+
+func validateRoutes(routes []Route, trunks map[string]*Trunk, fault report) {
+	for i := range routes {
+		r, path := &routes[i], item("routes", i)
+		if r.From != "" && r.From != OtherTrunk && trunks[r.From] == nil {
+			fault(path+".from", "there is no trunk %q", r.From)
+		}
+		if _, err := regexp.Compile(r.User); err != nil {
+			fault(path+".user", "is not a regular expression: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+		}
+		if len(r.To) == 0 {
+			fault(path+".to", "is empty: a route leads to at least one trunk")
+		}
+		for j, name := range r.To {
+			switch t := trunks[name]; {
+			case t == nil:
+				fault(item(path+".to", j), "there is no trunk %q", name)
+			case len(t.Targets) == 0:
+				fault(item(path+".to", j), "trunk %q has no targets", name)
+			}
+		}
+	}
+}
+
+func validateAdmin(a *Admin, fault report) {
+	host, port, err := net.SplitHostPort(a.Listen)
+	if err != nil || !isPort(port, 0) {
+		fault("admin.listen", "%q is not host:port", a.Listen)
+		return
+	}
+	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
+		fault("admin.listen", "%q is not a loopback address: the API knows no users yet, so whoever reaches it can end calls. "+
+			"Use 127.0.0.1:%s, and an SSH tunnel or a proxy that asks for a password", a.Listen, port)
+	}
+}
+
+// ParseListen takes apart where to listen: udp://host:port or tcp://host:port.
+func ParseListen(s string) (network, address string, err error) {
+	network, address, ok := strings.Cut(s, "://")
+	if !ok || network != "udp" && network != "tcp" {
+		return "", "", fmt.Errorf("%q is not udp://host:port or tcp://host:port", s)
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || !isHost(host) || !isPort(port, 0) {
+		return "", "", fmt.Errorf("%q is not %s://host:port; 0.0.0.0 and [::] stand for every address", s, network)
+	}
+	return network, address, nil
+}
+
+// ParseSource reads a network such as 192.0.2.0/24, or one address.
+func ParseSource(s string) (netip.Prefix, error) {
+	if ip, err := netip.ParseAddr(s); err == nil && ip.Zone() == "" {
+		ip = ip.Unmap()
+		return netip.PrefixFrom(ip, ip.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	switch {
+	case err != nil:
+		return netip.Prefix{}, fmt.Errorf("%q is not a network such as 192.0.2.0/24 or an address", s)
+	case p != p.Masked():
+		return netip.Prefix{}, fmt.Errorf("%q has bits set beyond its mask: %s is meant, or an address without a mask", s, p.Masked())
+	}
+	return p, nil
+}
+
+// checkTarget says why a text is not the URI of a peer.
+func checkTarget(s string) error {
+	u, err := dialog.ParseURI(s)
+	if err != nil || u.Scheme != "sip" || u.Headers != "" {
+		return errors.New("is not a SIP URI such as sip:192.0.2.10:5060;transport=udp")
+	}
+	t, ok := u.Param("transport")
+	if ok && !strings.EqualFold(t, "udp") && !strings.EqualFold(t, "tcp") {
+		return fmt.Errorf("has transport %s, where only udp and tcp are understood", t)
+	}
+	return nil
+}
+
+// checkStoreURL says why a text is not the URL of a store.
+func checkStoreURL(s string) error {
+	if s == "embedded" {
+		return nil
+	}
+	scheme, rest, _ := strings.Cut(s, "://")
+	if !slices.Contains([]string{"redis", "rediss", "redis-sentinel", "redis-cluster"}, scheme) {
+		return fmt.Errorf("is no store: it is embedded, or %s", storeForms)
+	}
+	rest, _, _ = strings.Cut(rest, "?")
+	authority, path, _ := strings.Cut(rest, "/")
+	hosts := strings.Split(authority[strings.LastIndexByte(authority, '@')+1:], ",")
+	for _, host := range hosts {
+		if !isHostPort(host) {
+			return fmt.Errorf("has a host that is none: %q", host)
+		}
+	}
+	switch scheme {
+	case "redis", "rediss":
+		if _, err := url.Parse(s); err != nil || len(hosts) > 1 {
+			return errors.New("is not the URL of one server such as redis://host:6379/0")
+		}
+	case "redis-sentinel":
+		if name, _, _ := strings.Cut(path, "/"); name == "" {
+			return errors.New("names no master: redis-sentinel://h1,h2,h3/MASTER/0")
+		}
+	}
+	return nil
+}
+
+const storeForms = "redis://host:6379/0, rediss://…, redis-sentinel://h1,h2,h3/MASTER/0, redis-cluster://h1,h2,h3"
+
+func isAdvertised(s string) bool {
+	host := s
+	if h, _, err := net.SplitHostPort(s); err == nil {
+		host = h
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return !ip.IsUnspecified() && (host == s || isHostPort(s))
+	}
+	return isHostPort(s)
+}
+
+// isHostPort accepts host and host:port, with IPv6 addresses in brackets.
+func isHostPort(s string) bool {
+	host, port, err := net.SplitHostPort(s)
+	if err == nil {
+		return isHost(host) && isPort(port, 1)
+	}
+	if v6, ok := strings.CutPrefix(s, "["); ok {
+		ip, err := netip.ParseAddr(strings.TrimSuffix(v6, "]"))
+		return err == nil && ip.Is6() && strings.HasSuffix(v6, "]")
+	}
+	return !strings.Contains(s, ":") && isHost(s)
+}
+
+func isHost(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return err == nil || hostPattern.MatchString(s)
+}
+
+func isPort(s string, least int) bool {
+	n, err := strconv.Atoi(s)
+	return err == nil && n >= least && n <= 65535
+}
+
+// item is the path of one element of a list.
+func item(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }

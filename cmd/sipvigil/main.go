@@ -1,0 +1,97 @@
+// Command sipvigil is a SIP back-to-back user agent that supervises its calls,
+// and the operator's tool to look at them.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// Exit codes.
+const (
+	exitFailed   = 1 // it was tried, and did not work
+	exitUsage    = 2 // wrong flag or configuration, or nobody to talk to
+	exitNoAnswer = 3
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	t := tool{stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, width: terminalWidth(os.Stdout)}
+	code := t.run(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// tool is the command line and what surrounds it.
+type tool struct {
+	stdout, stderr io.Writer
+	getenv         func(string) string
+	width          int // columns that a table may take, 0 for any number
+}
+
+// terminalWidth is 0 when the file is no terminal.
+func terminalWidth(f *os.File) int {
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
+// run executes one command line and returns its exit code.
+func (t *tool) run(ctx context.Context, args []string) int {
+	root := &cobra.Command{
+		Use:           "sipvigil",
+		Short:         "A SIP back-to-back user agent that knows whether its calls are still alive",
+		Args:          cobra.NoArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetOut(t.stdout)
+	root.SetErr(t.stderr)
+	root.SetArgs(args)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())
+	})
+	root.AddCommand(t.serve(), t.demo(), t.calls(), t.config(), t.version())
+
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	code := exitUsage // what cobra itself finds wrong
+	if e := (exitError{}); errors.As(err, &e) {
+		code = e.code
+	}
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintf(t.stderr, "sipvigil: %s\n", strings.TrimSuffix(line, "\n"))
+	}
+	return code
+}
+
+// exitError is an error that asks for its own exit code.
+type exitError struct {
+	code int
+	err  error
+}
+
+// Error is the text that is printed, one fault a line.
+func (e exitError) Error() string { return e.err.Error() }
+
+// Unwrap returns the error itself.
+func (e exitError) Unwrap() error { return e.err }
+
+func failed(err error) error { return exitError{exitFailed, err} }
+
+func usage(err error) error { return exitError{exitUsage, err} }

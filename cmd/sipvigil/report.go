@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"sipvigil/supervisor/web"
+)
+
+var formats = []string{"table", "json", "jsonl", "csv"}
+
+func checkFormat(format string) error {
+	if !slices.Contains(formats, format) {
+		return fmt.Errorf("--output: %q is none of %s", format, strings.Join(formats, ", "))
+	}
+	return nil
+}
+
+// report is the answer to a command in all the forms that it can be printed in.
+type report struct {
+	whole any               // of json
+	items []json.RawMessage // of jsonl, one a line
+	rows  [][]string        // of csv, below a header
+	table func(w io.Writer, width int, now time.Time) error
+}
+
+func (r *report) print(w io.Writer, format string, width int, now time.Time) error {
+	switch format {
+	case "json":
+		enc := json.NewEncoder(w)
+		enc.SetEscapeHTML(false)
+		enc.SetIndent("", "  ")
+		return enc.Encode(r.whole)
+	case "jsonl":
+		var b bytes.Buffer
+		for _, item := range r.items {
+			if err := json.Compact(&b, item); err != nil {
+				return err
+			}
+			b.WriteByte('\n')
+		}
+		_, err := w.Write(b.Bytes())
+		return err
+	case "csv":
+		return csv.NewWriter(w).WriteAll(r.rows)
+	default:
+		return r.table(w, width, now)
+	}
+}
+
+func reportCalls(l listing) (report, error) {
+	calls := make([]web.Call, len(l.calls))
+	header, _ := flatten("", reflect.ValueOf(web.Call{}))
+	rows := [][]string{header}
+	for i, raw := range l.calls {
+		if err := json.Unmarshal(raw, &calls[i]); err != nil {
+			return report{}, unreadable(err)
+		}
+		_, row := flatten("", reflect.ValueOf(calls[i]))
+		rows = append(rows, row)
+	}
+	whole := struct {
+		Calls   []json.RawMessage `json:"calls"`
+		Partial bool              `json:"partial,omitempty"`
+	}{l.calls, l.partial}
+	if whole.Calls == nil {
+		whole.Calls = []json.RawMessage{}
+	}
+	return report{whole, l.calls, rows, func(w io.Writer, width int, now time.Time) error {
+		return callsTable(calls, now).print(w, width)
+	}}, nil
+}
+
+func reportCall(body json.RawMessage) (report, error) {
+	var c web.Call
+	if err := json.Unmarshal(body, &c); err != nil {
+		return report{}, unreadable(err)
+	}
+	header, row := flatten("", reflect.ValueOf(c))
+	return report{body, []json.RawMessage{body}, [][]string{header, row}, func(w io.Writer, width int, now time.Time) error {
+		return printCall(w, &c, width, now)
+	}}, nil
+}
+
+func reportHangup(body json.RawMessage) (report, error) {
+	var c struct {
+		ID string `json:"id"`
+	}
+	if err := json.Unmarshal(body, &c); err != nil {
+		return report{}, unreadable(err)
+	}
+	return report{body, []json.RawMessage{body}, [][]string{{"id"}, {c.ID}}, func(w io.Writer, _ int, _ time.Time) error {
+		_, err := fmt.Fprintf(w, "Call %s is being ended.\n", clean(c.ID))
+		return err
+	}}, nil
+}
+
+func reportProbe(body json.RawMessage, p *web.Probed) report {
+	header, caller := flatten("", reflect.ValueOf(p.Caller))
+	_, callee := flatten("", reflect.ValueOf(p.Callee))
+	rows := [][]string{
+		append([]string{"leg"}, header...), append([]string{"caller"}, caller...), append([]string{"callee"}, callee...),
+	}
+	return report{body, []json.RawMessage{body}, rows, func(w io.Writer, width int, _ time.Time) error {
+		return probeTable(p).print(w, width)
+	}}
+}
+
+// flatten returns the names and values of a record for CSV, those of a record
+// within it behind its own name.
+func flatten(prefix string, v reflect.Value) (names, values []string) {
+	for i := range v.NumField() {
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		switch f := v.Field(i).Interface().(type) {
+		case web.Leg:
+			n, x := flatten(prefix+name+"_", v.Field(i))
+			names, values = append(names, n...), append(values, x...)
+		case web.Time:
+			names, values = append(names, prefix+name), append(values, stamp(f))
+		default:
+			names, values = append(names, prefix+name), append(values, inert(fmt.Sprint(f)))
+		}
+	}
+	return names, values
+}
+
+// stamp is a time as the API writes it, empty for none.
+func stamp(t web.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02T15:04:05.000Z")
+}
+
+// inert keeps a spreadsheet from taking what a stranger said for a formula.
+func inert(s string) string {
+	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+		return "'" + s
+	}
+	return s
+}

@@ -1,0 +1,297 @@
+// Package embedded keeps the records of calls in the memory of one process. It
+// promises what a shared store does, except that its records end with the
+// process.
+package embedded
+
+import (
+	"container/heap"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"sipvigil/store"
+)
+
+// chunk is how many calls are looked at before others may use the store.
+const chunk = 256
+
+// Store keeps calls in memory. Records are copied on their way in and out.
+// Times are kept to the millisecond, in UTC.
+type Store struct {
+	since  time.Time
+	sooner chan struct{} // capacity 1: the next expiry has changed
+
+	mu     sync.Mutex
+	active map[string]*store.Call
+	over   map[string]*finished
+	expiry expiries // the calls in over, the next to go first
+	epoch  int64
+	tagKey []byte
+}
+
+// finished is a call that is over, until it is forgotten.
+type finished struct {
+	call    store.Call
+	expires time.Time
+}
+
+// New returns an empty store.
+func New() *Store {
+	return &Store{
+		since:  time.Now(),
+		sooner: make(chan struct{}, 1),
+		active: make(map[string]*store.Call),
+		over:   make(map[string]*finished),
+	}
+}
+
+// Save writes all of a call but the health of its legs. The last one wins, but
+// no leg's mark falls, and a finished call stays as it is.
+func (s *Store) Save(c store.Call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over[c.ID] != nil {
+		return
+	}
+	old := s.active[c.ID]
+	if old == nil {
+		old = new(store.Call)
+		s.active[c.ID] = old
+	}
+	update(old, c)
+}
+
+// SaveHealth writes the health of one leg of a call that goes on.
+func (s *Store) SaveHealth(id string, side store.Side, h store.Health) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.active[id]; c != nil {
+		h.LastAlive = toMilli(h.LastAlive)
+		c.Legs[side].Health = h
+	}
+}
+
+// Reserve raises the mark of a leg to at least mark and calls covered before it
+// returns.
+func (s *Store) Reserve(id string, side store.Side, mark uint32, covered func(mark uint32)) {
+	s.mu.Lock()
+	if c := s.active[id]; c != nil {
+		leg := &c.Legs[side]
+		leg.LocalMark = max(leg.LocalMark, mark)
+		leg.LocalCSeq = leg.LocalMark
+	}
+	s.mu.Unlock()
+	if covered != nil {
+		covered(mark)
+	}
+}
+
+// Finish writes the last record of a call, which is forgotten after keep.
+func (s *Store) Finish(c store.Call, keep time.Duration) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expire(now)
+	if s.over[c.ID] != nil {
+		return
+	}
+	f := &finished{expires: now.Add(keep)}
+	if old := s.active[c.ID]; old != nil {
+		f.call = *old
+	}
+	update(&f.call, c)
+	f.call.State = store.Terminated
+	delete(s.active, c.ID)
+	if keep <= 0 {
+		return
+	}
+	s.over[c.ID] = f
+	heap.Push(&s.expiry, f)
+	if s.expiry[0] == f {
+		select {
+		case s.sooner <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Get returns a call, or store.ErrNotFound.
+func (s *Store) Get(_ context.Context, id string) (store.Call, error) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.active[id]; c != nil {
+		return clone(c), nil
+	}
+	if f := s.over[id]; f != nil && now.Before(f.expires) {
+		return clone(&f.call), nil
+	}
+	return store.Call{}, fmt.Errorf("get call %s: %w", id, store.ErrNotFound)
+}
+
+// List returns a page of the calls that go on and match, in the order of their
+// ids.
+func (s *Store) List(ctx context.Context, q store.Query) (store.Page, error) {
+	now, limit := time.Now(), q.PageLimit()
+	var page store.Page
+	more := false
+	err := s.each(ctx, q.Cursor, func(c *store.Call) bool {
+		if !q.Match(c, now) {
+			return true
+		}
+		if more = len(page.Calls) == limit; more {
+			return false
+		}
+		page.Calls = append(page.Calls, *c)
+		return true
+	})
+	if err != nil {
+		return store.Page{}, fmt.Errorf("list calls: %w", err)
+	}
+	if more {
+		page.Next = page.Calls[limit-1].ID
+	}
+	return page, nil
+}
+
+// Owned yields each call of a node that goes on, until yield returns false.
+func (s *Store) Owned(ctx context.Context, node string, yield func(store.Call) bool) error {
+	err := s.each(ctx, "", func(c *store.Call) bool { return c.Node != node || yield(*c) })
+	if err != nil {
+		return fmt.Errorf("read the calls of %s: %w", node, err)
+	}
+	return nil
+}
+
+// TagKey returns the 32 random bytes made when they were first asked for.
+func (s *Store) TagKey(context.Context) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tagKey == nil {
+		s.tagKey = make([]byte, 32)
+		_, _ = rand.Read(s.tagKey) // never fails
+	}
+	return slices.Clone(s.tagKey), nil
+}
+
+// NextEpoch returns a number higher than any before.
+func (s *Store) NextEpoch(context.Context) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.epoch++
+	return s.epoch, nil
+}
+
+// Status says that the store is reachable and that nothing is pending.
+func (s *Store) Status() store.Status {
+	return store.Status{Backend: "embedded", Reachable: true, Since: s.since}
+}
+
+// Run forgets finished calls when their time has come, until ctx ends. It
+// returns nil.
+func (s *Store) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.sooner:
+		case <-timer.C:
+		}
+		now := time.Now()
+		s.mu.Lock()
+		s.expire(now)
+		if len(s.expiry) > 0 {
+			timer.Reset(s.expiry[0].expires.Sub(now))
+		}
+		s.mu.Unlock()
+	}
+}
+
+// each yields copies of the active calls above an id in the order of their ids.
+// Calls that end meanwhile are left out.
+func (s *Store) each(ctx context.Context, above string, yield func(*store.Call) bool) error {
+	s.mu.Lock()
+	ids := slices.Collect(maps.Keys(s.active))
+	s.mu.Unlock()
+	slices.Sort(ids)
+	from, found := slices.BinarySearch(ids, above)
+	if found {
+		from++
+	}
+	calls := make([]store.Call, 0, chunk)
+	for part := range slices.Chunk(ids[from:], chunk) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		calls = calls[:0]
+		s.mu.Lock()
+		for _, id := range part {
+			if c := s.active[id]; c != nil {
+				calls = append(calls, clone(c))
+			}
+		}
+		s.mu.Unlock()
+		for i := range calls {
+			if !yield(&calls[i]) {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// expire forgets the finished calls whose time has come. Called locked.
+func (s *Store) expire(now time.Time) {
+	for len(s.expiry) > 0 && !now.Before(s.expiry[0].expires) {
+		f := heap.Pop(&s.expiry).(*finished)
+		delete(s.over, f.call.ID)
+	}
+}
+
+// update makes a record what Save was given, but for what Save leaves alone.
+func update(old *store.Call, c store.Call) {
+	c.Started, c.Answered, c.End.At = toMilli(c.Started), toMilli(c.Answered), toMilli(c.End.At)
+	for i := range c.Legs {
+		leg := &c.Legs[i]
+		leg.Health = old.Legs[i].Health
+		leg.LocalMark = max(leg.LocalMark, old.Legs[i].LocalMark)
+		leg.LocalCSeq, leg.LocalAsked = leg.LocalMark, 0
+	}
+	*old = clone(&c)
+}
+
+// clone copies a call so that the two share nothing that can change.
+func clone(c *store.Call) store.Call {
+	n := *c
+	for i := range n.Legs {
+		n.Legs[i].RouteSet = append([]string(nil), n.Legs[i].RouteSet...)
+	}
+	return n
+}
+
+func toMilli(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
+
+// expiries is a heap of finished calls.
+type expiries []*finished
+
+func (e expiries) Len() int           { return len(e) }
+func (e expiries) Less(i, j int) bool { return e[i].expires.Before(e[j].expires) }
+func (e expiries) Swap(i, j int)      { e[i], e[j] = e[j], e[i] }
+
+// Push implements heap.Interface.
+func (e *expiries) Push(f any) { *e = append(*e, f.(*finished)) }
+
+// Pop implements heap.Interface.
+func (e *expiries) Pop() any {
+	last := len(*e) - 1
+	f := (*e)[last]
+	(*e)[last] = nil
+	*e = (*e)[:last]
+	return f
+}

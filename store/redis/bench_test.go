@@ -1,0 +1,88 @@
+package redis_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"sipvigil/store"
+	"sipvigil/store/redis"
+	"sipvigil/store/storetest"
+)
+
+// benchmarkWrites measures changes of 5,000 calls, the way to Redis and back
+// included.
+func benchmarkWrites(b *testing.B, change func(s *redis.Store, c *store.Call)) {
+	url, server := storetest.Redis(b)
+	admin := connect(b, server)
+	s := open(b, redis.Config{URL: url})
+	storetest.Start(b, s)
+	calls := manyCalls(5000)
+	for i := range calls {
+		s.Save(calls[i])
+	}
+	storetest.Settled(b, s)
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		change(s, &calls[n%len(calls)])
+		if n++; n%len(calls) == 0 {
+			storetest.Settled(b, s)
+		}
+	}
+	storetest.Settled(b, s)
+	size, err := admin.MemoryUsage(b.Context(), callKey(calls[0].ID)).Result()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(size), "B/call-in-redis")
+}
+
+func BenchmarkSave(b *testing.B) {
+	benchmarkWrites(b, func(s *redis.Store, c *store.Call) { s.Save(*c) })
+}
+
+func BenchmarkSaveHealth(b *testing.B) {
+	h := storetest.Health()
+	benchmarkWrites(b, func(s *redis.Store, c *store.Call) { s.SaveHealth(c.ID, store.Caller, h) })
+}
+
+func BenchmarkReserve(b *testing.B) {
+	benchmarkWrites(b, func(s *redis.Store, c *store.Call) {
+		leg := c.Leg(store.Caller)
+		leg.LocalMark += 16
+		s.Reserve(c.ID, store.Caller, leg.LocalMark, func(uint32) {})
+	})
+}
+
+func BenchmarkReadBack50000(b *testing.B) {
+	url, _ := storetest.Redis(b)
+	s := open(b, redis.Config{URL: url})
+	storetest.Start(b, s)
+	calls := manyCalls(50_000)
+	for i := range calls {
+		s.Save(calls[i])
+	}
+	storetest.Settled(b, s)
+	for b.Loop() {
+		n := 0
+		err := s.Owned(b.Context(), storetest.Node, func(store.Call) bool { n++; return true })
+		if err != nil || n != len(calls) {
+			b.Fatal(n, err)
+		}
+	}
+}
+
+func manyCalls(n int) []store.Call {
+	calls := make([]store.Call, n)
+	for i := range calls {
+		calls[i] = storetest.Call()
+	}
+	return calls
+}
+
+// callKey is the key of a call under the default prefix.
+func callKey(id string) string {
+	return fmt.Sprintf("{sv:%s}:call:%s", id[len(id)-2:], uuid.MustParse(id))
+}

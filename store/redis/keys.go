@@ -1,0 +1,42 @@
+package redis
+
+import (
+	"fmt"
+	"hash/fnv"
+)
+
+// shards is how many hash tags the calls are spread over.
+const shards = 256
+
+// keys names what the store keeps in Redis.
+type keys struct{ prefix string }
+
+func (k keys) tagKey() string { return k.prefix + ":tagkey" }
+func (k keys) epoch() string  { return k.prefix + ":epoch" }
+
+// call is the hash of one call.
+func (k keys) call(id string) string { return k.tag(shardOf(id)) + ":call:" + id }
+
+// active is the set of calls of a shard that go on.
+func (k keys) active(shard string) string { return k.tag(shard) + ":active" }
+
+// node is the set of calls of a shard that a node owns.
+func (k keys) node(shard, node string) string { return k.tag(shard) + ":node:" + node }
+
+func (k keys) tag(shard string) string { return "{" + k.prefix + ":" + shard + "}" }
+
+// shardOf is the shard that a call belongs to: the last two digits of its UUID,
+// which are random. Other ids are spread by a hash.
+func shardOf(id string) string {
+	if n := len(id); n >= 2 && isHex(id[n-2]) && isHex(id[n-1]) {
+		return id[n-2:]
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(id)) // never fails
+	return shard(int(h.Sum32() % shards))
+}
+
+// shard is the name of the nth shard.
+func shard(n int) string { return fmt.Sprintf("%02x", n) }
+
+func isHex(b byte) bool { return '0' <= b && b <= '9' || 'a' <= b && b <= 'f' }

@@ -1,0 +1,172 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+
+	"sipvigil/store"
+)
+
+const (
+	readSize  = 256 // calls read in a pipeline
+	shardSize = 32  // sets read in a pipeline
+)
+
+// Get returns a call as Redis has it, store.ErrNotFound, or
+// store.ErrUnavailable.
+func (s *Store) Get(ctx context.Context, id string) (store.Call, error) {
+	hash, err := s.client.HGetAll(ctx, s.keys.call(id)).Result()
+	if err != nil {
+		return store.Call{}, s.unavailable("get call "+id, err)
+	}
+	if len(hash) == 0 {
+		return store.Call{}, fmt.Errorf("get call %s: %w", id, store.ErrNotFound)
+	}
+	return decode(id, hash)
+}
+
+// List returns a page of the calls that go on and match, in the order of their
+// ids, or store.ErrUnavailable. Calls that come and go between two pages do not
+// shift the others.
+func (s *Store) List(ctx context.Context, q store.Query) (store.Page, error) {
+	set := s.keys.active
+	if q.Node != "" {
+		set = func(shard string) string { return s.keys.node(shard, q.Node) }
+	}
+	now, limit := time.Now(), q.PageLimit()
+	var page store.Page
+	err := s.each(ctx, set, q.Cursor, func(c *store.Call) bool {
+		switch {
+		case c.State == store.Terminated || !q.Match(c, now):
+			return true
+		case len(page.Calls) == limit:
+			page.Next = page.Calls[limit-1].ID
+			return false
+		default:
+			page.Calls = append(page.Calls, *c)
+			return true
+		}
+	})
+	if err != nil {
+		return store.Page{}, s.unavailable("list calls", err)
+	}
+	return page, nil
+}
+
+// Owned yields each call of a node that goes on, in the order of their ids,
+// until yield returns false. It returns store.ErrUnavailable.
+func (s *Store) Owned(ctx context.Context, node string, yield func(store.Call) bool) error {
+	set := func(shard string) string { return s.keys.node(shard, node) }
+	err := s.each(ctx, set, "", func(c *store.Call) bool {
+		return c.State == store.Terminated || c.Node != node || yield(*c)
+	})
+	if err != nil {
+		return s.unavailable("read the calls of "+node, err)
+	}
+	return nil
+}
+
+// each yields the calls of a set above an id, in the order of their ids. A
+// record that cannot be read is logged and left out: it must not hide the
+// others.
+func (s *Store) each(ctx context.Context, set func(shard string) string, above string, yield func(*store.Call) bool) error {
+	ids, err := s.members(ctx, set)
+	if err != nil {
+		return err
+	}
+	slices.Sort(ids)
+	from, found := slices.BinarySearch(ids, above)
+	if found {
+		from++
+	}
+	for part := range slices.Chunk(ids[from:], readSize) {
+		calls, gone, err := s.read(ctx, part)
+		if err != nil {
+			return err
+		}
+		s.prune(ctx, set, gone)
+		for i := range calls {
+			if !yield(&calls[i]) {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// read reads some calls, and returns the ids of those that are not there.
+func (s *Store) read(ctx context.Context, ids []string) (calls []store.Call, gone []string, err error) {
+	pipe := s.client.Pipeline()
+	replies := make([]*goredis.MapStringStringCmd, len(ids))
+	for i, id := range ids {
+		replies[i] = pipe.HGetAll(ctx, s.keys.call(id))
+	}
+	_, _ = pipe.Exec(ctx) // each reply has its own error
+	calls = make([]store.Call, 0, len(ids))
+	for i, id := range ids {
+		hash, err := replies[i].Result()
+		if err != nil && !goredis.HasErrorPrefix(err, "WRONGTYPE") {
+			return nil, nil, err
+		}
+		if err == nil && len(hash) == 0 {
+			gone = append(gone, id)
+			continue
+		}
+		var c store.Call
+		if err == nil {
+			c, err = decode(id, hash)
+		}
+		if err != nil {
+			s.log.Warn("a call cannot be read from the store", zap.String("call", id), zap.Error(err))
+			continue
+		}
+		calls = append(calls, c)
+	}
+	return calls, gone, nil
+}
+
+// members reads a set of every shard.
+func (s *Store) members(ctx context.Context, set func(shard string) string) ([]string, error) {
+	var ids []string
+	for first := 0; first < shards; first += shardSize {
+		pipe := s.client.Pipeline()
+		replies := make([]*goredis.StringSliceCmd, shardSize)
+		for i := range replies {
+			replies[i] = pipe.SMembers(ctx, set(shard(first+i)))
+		}
+		if _, err := pipe.Exec(ctx); err != nil {
+			return nil, err
+		}
+		for _, reply := range replies {
+			ids = append(ids, reply.Val()...)
+		}
+	}
+	return ids, nil
+}
+
+// prune takes ids of calls that are not there any more out of a set: their
+// owner went away and nobody adopted them before they expired.
+func (s *Store) prune(ctx context.Context, set func(shard string) string, ids []string) {
+	if len(ids) == 0 {
+		return
+	}
+	pipe := s.client.Pipeline()
+	for _, id := range ids {
+		pipe.EvalSha(ctx, pruneScript.Hash(), []string{s.keys.call(id), set(shardOf(id))}, id)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		s.log.Debug("calls that are gone stay in a set for now", zap.Error(err))
+	}
+}
+
+// unavailable is what a read returns when Redis could not be asked. It has Run
+// look too, for the status.
+func (s *Store) unavailable(doing string, err error) error {
+	s.poke()
+	return fmt.Errorf("%s: %w: %w", doing, store.ErrUnavailable, err)
+}

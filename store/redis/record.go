@@ -1,0 +1,260 @@
+package redis
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"sipvigil/store"
+)
+
+// schema is the version of the record's layout.
+const schema = "1"
+
+// field is one field of a call's hash: how it is read from a record R, empty
+// when it is to be left out, and written to one.
+type field[R any] struct {
+	name string
+	get  func(*R) string
+	set  func(*R, string) error
+}
+
+// The fields of a record. The marks have a rule of their own and stand apart.
+var (
+	callFields   = fieldsOfCall()
+	dialogFields = [2][]field[store.Dialog]{fieldsOfDialog("caller."), fieldsOfDialog("callee.")}
+	healthFields = [2][]field[store.Health]{fieldsOfHealth("caller."), fieldsOfHealth("callee.")}
+	markFields   = [2]field[store.Dialog]{markOf("caller."), markOf("callee.")}
+)
+
+func fieldsOfCall() []field[store.Call] {
+	type call = store.Call
+	return []field[call]{
+		text("state", func(c *call) *store.State { return &c.State }),
+		text("node", func(c *call) *string { return &c.Node }),
+		number("epoch", func(c *call) *int64 { return &c.Epoch }),
+		text("trunk_in", func(c *call) *string { return &c.TrunkIn }),
+		text("trunk_out", func(c *call) *string { return &c.TrunkOut }),
+		moment("started", func(c *call) *time.Time { return &c.Started }),
+		moment("answered", func(c *call) *time.Time { return &c.Answered }),
+		text("ended_by", func(c *call) *store.Reason { return &c.End.Reason }),
+		number("ended_status", func(c *call) *int { return &c.End.Status }),
+		text("ended_text", func(c *call) *string { return &c.End.Text }),
+		moment("ended_at", func(c *call) *time.Time { return &c.End.At }),
+		text("caller.released", func(c *call) *store.Outcome { return &c.End.Released[store.Caller] }),
+		text("callee.released", func(c *call) *store.Outcome { return &c.End.Released[store.Callee] }),
+	}
+}
+
+func fieldsOfDialog(side string) []field[store.Dialog] {
+	type dialog = store.Dialog
+	return []field[dialog]{
+		text(side+"call_id", func(d *dialog) *string { return &d.CallID }),
+		text(side+"local_tag", func(d *dialog) *string { return &d.LocalTag }),
+		text(side+"remote_tag", func(d *dialog) *string { return &d.RemoteTag }),
+		text(side+"local_uri", func(d *dialog) *string { return &d.LocalURI }),
+		text(side+"remote_uri", func(d *dialog) *string { return &d.RemoteURI }),
+		text(side+"target", func(d *dialog) *string { return &d.Target }),
+		routes(side + "route_set"),
+		text(side+"transport", func(d *dialog) *string { return &d.Transport }),
+		text(side+"peer", func(d *dialog) *string { return &d.Peer }),
+		text(side+"listener", func(d *dialog) *string { return &d.Listener }),
+		text(side+"user_agent", func(d *dialog) *string { return &d.UserAgent }),
+		text(side+"allow", func(d *dialog) *string { return &d.Allow }),
+		number(side+"remote_cseq", func(d *dialog) *uint32 { return &d.RemoteCSeq }),
+	}
+}
+
+func fieldsOfHealth(side string) []field[store.Health] {
+	type health = store.Health
+	return []field[health]{
+		text(side+"liveness", func(h *health) *store.Liveness { return &h.Liveness }),
+		moment(side+"last_alive", func(h *health) *time.Time { return &h.LastAlive }),
+		text(side+"last_evidence", func(h *health) *string { return &h.LastEvidence }),
+		number(side+"misses", func(h *health) *int { return &h.Misses }),
+		milliseconds(side+"rtt_ms", func(h *health) *time.Duration { return &h.RTT }),
+		text(side+"method", func(h *health) *string { return &h.Method }),
+		flag(side+"answers", func(h *health) *bool { return &h.Answers }),
+		text(side+"calibration", func(h *health) *string { return &h.Calibration }),
+	}
+}
+
+// markOf is the field of the mark. What is read back counts as spent.
+func markOf(side string) field[store.Dialog] {
+	f := number(side+"local_cseq", func(d *store.Dialog) *uint32 { return &d.LocalMark })
+	set := f.set
+	f.set = func(d *store.Dialog, v string) error {
+		err := set(d, v)
+		d.LocalCSeq = d.LocalMark
+		return err
+	}
+	return f
+}
+
+// decode makes a call of its hash.
+func decode(id string, hash map[string]string) (store.Call, error) {
+	c := store.Call{ID: id}
+	if hash["schema"] != schema {
+		return c, fmt.Errorf("record of call %s: schema %q is not known", id, hash["schema"])
+	}
+	err := setAll(callFields, &c, hash)
+	for i := range c.Legs {
+		if err == nil {
+			err = setAll(dialogFields[i], &c.Legs[i].Dialog, hash)
+		}
+		if err == nil {
+			err = setAll(markFields[i:i+1], &c.Legs[i].Dialog, hash)
+		}
+		if err == nil {
+			err = setAll(healthFields[i], &c.Legs[i].Health, hash)
+		}
+	}
+	if err != nil {
+		return c, fmt.Errorf("record of call %s: %w", id, err)
+	}
+	return c, nil
+}
+
+func setAll[R any](fields []field[R], r *R, hash map[string]string) error {
+	for i := range fields {
+		if v, ok := hash[fields[i].name]; ok {
+			if err := fields[i].set(r, v); err != nil {
+				return fmt.Errorf("field %s: %w", fields[i].name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// appendAll appends the name and the value of each field to set, or its name to
+// empty.
+func appendAll[R any](set, empty []any, fields []field[R], r *R) ([]any, []any) {
+	for i := range fields {
+		if v := fields[i].get(r); v != "" {
+			set = append(set, fields[i].name, v)
+		} else {
+			empty = append(empty, fields[i].name)
+		}
+	}
+	return set, empty
+}
+
+func text[R any, S ~string](name string, at func(*R) *S) field[R] {
+	return field[R]{
+		name: name,
+		get:  func(r *R) string { return string(*at(r)) },
+		set:  func(r *R, v string) error { *at(r) = S(v); return nil },
+	}
+}
+
+func number[R any, N int | int64 | uint32](name string, at func(*R) *N) field[R] {
+	return field[R]{
+		name: name,
+		get: func(r *R) string {
+			if *at(r) == 0 {
+				return ""
+			}
+			return strconv.FormatInt(int64(*at(r)), 10)
+		},
+		set: func(r *R, v string) error {
+			n, err := strconv.ParseInt(v, 10, 64)
+			if err == nil && int64(N(n)) != n {
+				err = strconv.ErrRange
+			}
+			*at(r) = N(n)
+			return err
+		},
+	}
+}
+
+// instant is RFC 3339 with milliseconds.
+const instant = "2006-01-02T15:04:05.000Z07:00"
+
+func moment[R any](name string, at func(*R) *time.Time) field[R] {
+	return field[R]{
+		name: name,
+		get: func(r *R) string {
+			if at(r).IsZero() {
+				return ""
+			}
+			return at(r).UTC().Format(instant)
+		},
+		set: func(r *R, v string) (err error) {
+			*at(r), err = time.Parse(instant, v)
+			return err
+		},
+	}
+}
+
+func milliseconds[R any](name string, at func(*R) *time.Duration) field[R] {
+	return field[R]{
+		name: name,
+		get: func(r *R) string {
+			if *at(r) == 0 {
+				return ""
+			}
+			return strconv.FormatFloat(float64(*at(r))/1e6, 'f', -1, 64)
+		},
+		set: func(r *R, v string) error {
+			ms, err := strconv.ParseFloat(v, 64)
+			*at(r) = time.Duration(math.Round(ms * 1e6))
+			return err
+		},
+	}
+}
+
+func flag[R any](name string, at func(*R) *bool) field[R] {
+	return field[R]{
+		name: name,
+		get: func(r *R) string {
+			if !*at(r) {
+				return ""
+			}
+			return "true"
+		},
+		set: func(r *R, v string) (err error) {
+			*at(r), err = strconv.ParseBool(v)
+			return err
+		},
+	}
+}
+
+// routes is a list of quoted strings. It reads like JSON, but keeps bytes that
+// are no characters.
+func routes(name string) field[store.Dialog] {
+	return field[store.Dialog]{
+		name: name,
+		get: func(d *store.Dialog) string {
+			if len(d.RouteSet) == 0 {
+				return ""
+			}
+			list := []byte{'['}
+			for i, route := range d.RouteSet {
+				if i > 0 {
+					list = append(list, ", "...)
+				}
+				list = strconv.AppendQuote(list, route)
+			}
+			return string(append(list, ']'))
+		},
+		set: func(d *store.Dialog, v string) error {
+			rest := strings.TrimSuffix(strings.TrimPrefix(v, "["), "]")
+			d.RouteSet = nil
+			for rest != "" {
+				quoted, err := strconv.QuotedPrefix(rest)
+				if err != nil {
+					return err
+				}
+				route, err := strconv.Unquote(quoted)
+				if err != nil {
+					return err
+				}
+				d.RouteSet = append(d.RouteSet, route)
+				rest = strings.TrimPrefix(rest[len(quoted):], ", ")
+			}
+			return nil
+		},
+	}
+}

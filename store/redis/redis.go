@@ -1,0 +1,132 @@
+// Package redis keeps the records of calls in Redis, where all nodes see them.
+//
+// Whoever changes a call never waits: changes are queued, at most one for each
+// call, and Run writes them in batches. While Redis is away they are merged and
+// kept. Scripts make each write atomic, refuse the writer that no longer owns
+// the call, and touch keys of one hash tag only.
+package redis
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
+	"go.uber.org/zap"
+
+	"sipvigil/store"
+)
+
+// Store is the shared record of calls. Its methods may be used by many at once,
+// before and while Run runs. Times are kept to the millisecond, in UTC.
+type Store struct {
+	cfg    Config
+	keys   keys
+	kind   string
+	addr   string // for the log
+	client goredis.UniversalClient
+	log    *zap.Logger
+	wake   chan struct{} // capacity 1: something was queued
+	check  time.Duration // how often an idle connection is tried
+
+	connected bool // the scripts are loaded; belongs to Run
+
+	mu      sync.Mutex
+	queue   queue
+	writing int   // changes taken from the queue and not written yet
+	epoch   int64 // the highest this process has seen
+	tagKey  []byte
+	status  store.Status
+}
+
+// New returns a store that connects when it is first used, or all that is wrong
+// with its configuration.
+func New(cfg Config, log *zap.Logger) (*Store, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	e, err := parse(cfg.URL)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Prefix == "" {
+		cfg.Prefix = "sv"
+	}
+	// The library has one logger for all and writes to stderr. What it has to
+	// say, it also returns.
+	logging.Disable()
+	return &Store{
+		cfg:    cfg,
+		keys:   keys{cfg.Prefix},
+		kind:   e.kind,
+		addr:   strings.Join(e.addrs, ","),
+		client: e.client(),
+		log:    log.With(zap.String("store", e.kind)),
+		wake:   make(chan struct{}, 1),
+		check:  5 * time.Second,
+		queue:  newQueue(),
+		status: store.Status{Backend: e.kind, Since: time.Now()},
+	}, nil
+}
+
+// Save queues all of a call but the health of its legs. The last one wins, but
+// no leg's mark falls, and a finished call stays as it is. The record is
+// copied.
+func (s *Store) Save(c store.Call) {
+	s.enqueue(recordOf(c))
+}
+
+// SaveHealth queues the health of one leg of a call that goes on.
+func (s *Store) SaveHealth(id string, side store.Side, h store.Health) {
+	c := &change{id: id}
+	c.health[side] = &h
+	s.enqueue(c)
+}
+
+// Reserve queues that the mark of a leg is raised to at least mark. Run calls
+// covered when Redis has acknowledged it, or when the call turns out to be over;
+// never when a later owner has the call. It must not block.
+func (s *Store) Reserve(id string, side store.Side, mark uint32, covered func(mark uint32)) {
+	c := &change{id: id}
+	c.mark[side] = mark
+	if covered != nil {
+		c.covered = []cover{{mark, covered}}
+	}
+	s.enqueue(c)
+}
+
+// Finish queues the last record of a call, which Redis forgets after keep.
+func (s *Store) Finish(c store.Call, keep time.Duration) {
+	r := recordOf(c)
+	r.final, r.keep = true, keep
+	s.enqueue(r)
+}
+
+func (s *Store) enqueue(c *change) {
+	s.mu.Lock()
+	s.queue.add(c)
+	if c.call != nil {
+		s.epoch = max(s.epoch, c.call.Epoch)
+	}
+	s.mu.Unlock()
+	s.poke()
+}
+
+// poke has Run make a round.
+func (s *Store) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Status says whether the last exchange with Redis succeeded, and how many
+// calls have changes that it does not know yet.
+func (s *Store) Status() store.Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.status
+	st.Pending = s.queue.len() + s.writing
+	return st
+}

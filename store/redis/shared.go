@@ -1,0 +1,83 @@
+package redis
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// tagKeySize is the length of the tag key in bytes.
+const tagKeySize = 32
+
+// TagKey returns the random bytes that all nodes agree on. The first to ask
+// makes them. Without Redis it returns store.ErrUnavailable, unless it has
+// known them before.
+func (s *Store) TagKey(ctx context.Context) ([]byte, error) {
+	if key := s.knownTagKey(); key != nil {
+		return key, nil
+	}
+	key := make([]byte, tagKeySize)
+	_, _ = rand.Read(key) // never fails
+	pipe := s.client.Pipeline()
+	pipe.SetNX(ctx, s.keys.tagKey(), hex.EncodeToString(key), 0)
+	reply := pipe.Get(ctx, s.keys.tagKey())
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, s.unavailable("tag key", err)
+	}
+	key, err := hex.DecodeString(reply.Val())
+	if err == nil && len(key) != tagKeySize {
+		err = errors.New("it has the wrong length")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("tag key in %s: %w", s.keys.tagKey(), err)
+	}
+	s.mu.Lock()
+	s.tagKey = key
+	s.mu.Unlock()
+	return slices.Clone(key), nil
+}
+
+func (s *Store) knownTagKey() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.tagKey)
+}
+
+// NextEpoch returns a number higher than any before, or store.ErrUnavailable.
+// Numbers may be skipped.
+func (s *Store) NextEpoch(ctx context.Context) (int64, error) {
+	epoch, err := epochScript.Run(ctx, s.client, []string{s.keys.epoch()}, s.highestEpoch(), 1).Int64()
+	if err != nil {
+		return 0, s.unavailable("next epoch", err)
+	}
+	s.mu.Lock()
+	s.epoch = max(s.epoch, epoch)
+	s.mu.Unlock()
+	return epoch, nil
+}
+
+func (s *Store) highestEpoch() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.epoch
+}
+
+// restore gives back to Redis what it may have lost: without it, epochs would
+// begin again below those in use, and a new node would make a tag key that the
+// others do not have.
+func (s *Store) restore(ctx context.Context) error {
+	if epoch := s.highestEpoch(); epoch > 0 {
+		if err := epochScript.Run(ctx, s.client, []string{s.keys.epoch()}, epoch, 0).Err(); err != nil {
+			return fmt.Errorf("restore the epoch: %w", err)
+		}
+	}
+	if key := s.knownTagKey(); key != nil {
+		if err := s.client.SetNX(ctx, s.keys.tagKey(), hex.EncodeToString(key), 0).Err(); err != nil {
+			return fmt.Errorf("restore the tag key: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,275 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+
+	"sipvigil/store"
+)
+
+const (
+	batchSize = 256 // calls in a pipeline
+
+	retryFirst = 50 * time.Millisecond // pause after the first failure, then doubled
+	retryMost  = time.Second
+	grace      = 2 * time.Second // what Run still does when its context has ended
+
+	activeTTL = 24 * time.Hour // a call that nobody writes any more
+	setTTL    = 25 * time.Hour
+)
+
+// Run writes what is queued until ctx ends, then what it can in two seconds,
+// and closes the connections: the store is of no use after that.
+func (s *Store) Run(ctx context.Context) error {
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
+
+	for failures := 0; ctx.Err() == nil; {
+		if s.round(work) {
+			failures = 0
+			s.await(ctx)
+			continue
+		}
+		failures++
+		pause(ctx, backoff(failures))
+	}
+	for failures := 1; s.Status().Pending > 0 && work.Err() == nil; failures++ {
+		if !s.round(work) {
+			pause(work, backoff(failures))
+		}
+	}
+	if n := s.Status().Pending; n > 0 {
+		s.log.Warn("stopped with calls that could not be written", zap.String("addr", s.addr), zap.Int("pending", n))
+	}
+	if err := s.client.Close(); err != nil {
+		return fmt.Errorf("close connections to %s: %w", s.addr, err)
+	}
+	return nil
+}
+
+// await waits until something is queued or the connection is to be tried.
+func (s *Store) await(ctx context.Context) {
+	timer := time.NewTimer(s.check + rand.N(s.check/5))
+	defer timer.Stop()
+	select {
+	case <-s.wake:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// backoff is the pause after so many failures in a row.
+func backoff(failures int) time.Duration {
+	d := min(retryFirst<<min(failures-1, 10), retryMost)
+	return d/2 + rand.N(d/2)
+}
+
+// round connects if need be, writes what was queued when it began, and says
+// whether all went well.
+func (s *Store) round(ctx context.Context) bool {
+	pending := s.Status().Pending
+	err := s.exchange(ctx, pending)
+	s.connected = err == nil
+	s.note(err, pending)
+	return err == nil
+}
+
+func (s *Store) exchange(ctx context.Context, due int) error {
+	var failed error
+	if !s.connected {
+		if err := s.load(ctx); err != nil {
+			return err
+		}
+		failed = s.restore(ctx)
+	}
+	if due == 0 && failed == nil {
+		return s.client.Ping(ctx).Err()
+	}
+	for due > 0 {
+		batch := s.take()
+		due -= len(batch)
+		written, err := s.write(ctx, batch)
+		if err != nil {
+			failed = err
+		}
+		if written == 0 {
+			break // otherwise part of a cluster is well, and served
+		}
+	}
+	return failed
+}
+
+// note keeps the status, and logs when the store goes and comes back.
+func (s *Store) note(err error, pending int) {
+	now := time.Now()
+	s.mu.Lock()
+	was := s.status
+	if s.status.Reachable = err == nil; s.status.Reachable != was.Reachable {
+		s.status.Since = now
+	}
+	s.status.LastError = ""
+	if err != nil {
+		s.status.LastError = err.Error()
+	}
+	s.mu.Unlock()
+	switch {
+	case err != nil && was.LastError == "":
+		s.log.Warn("store is not reachable, calls go on without it", zap.String("addr", s.addr), zap.Error(err))
+	case err == nil && was.LastError != "":
+		s.log.Info("store is reachable again", zap.String("addr", s.addr),
+			zap.Int("pending", pending), zap.Duration("took", now.Sub(was.Since)))
+	case err == nil && !was.Reachable:
+		s.log.Info("store is connected", zap.String("addr", s.addr))
+	}
+}
+
+// take takes the next batch out of the queue.
+func (s *Store) take() []*change {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	batch := s.queue.take(batchSize)
+	s.writing = len(batch)
+	return batch
+}
+
+// write writes a batch and returns how many of its changes are dealt with. It
+// queues the others again and returns an error.
+func (s *Store) write(ctx context.Context, batch []*change) (int, error) {
+	replies := s.send(ctx, batch)
+	var unknown []int // where the script was not known: a pipeline does not recover by itself
+	for i := range replies {
+		if goredis.HasErrorPrefix(replies[i].Err(), "NOSCRIPT") {
+			unknown = append(unknown, i)
+		}
+	}
+	var failed error
+	if len(unknown) > 0 && s.load(ctx) == nil {
+		failed = s.restore(ctx) // the server may have started empty
+		again := make([]*change, len(unknown))
+		for i, at := range unknown {
+			again[i] = batch[at]
+		}
+		for i, reply := range s.send(ctx, again) {
+			replies[unknown[i]] = reply
+		}
+	}
+	written, err := s.settle(batch, replies)
+	return written, errors.Join(failed, err)
+}
+
+// send runs put.lua for each change in one pipeline.
+func (s *Store) send(ctx context.Context, changes []*change) []*goredis.Cmd {
+	s.mu.Lock()
+	epoch := s.epoch
+	s.mu.Unlock()
+	pipe := s.client.Pipeline()
+	replies := make([]*goredis.Cmd, len(changes))
+	for i, c := range changes {
+		keys, args := s.arguments(c, epoch)
+		replies[i] = pipe.EvalSha(ctx, putScript.Hash(), keys, args...)
+	}
+	_, _ = pipe.Exec(ctx) // each reply has its own error
+	return replies
+}
+
+// arguments are those of put.lua. A part does not know the epoch of its call
+// and goes under the highest of this process, but only to a call of this node.
+func (s *Store) arguments(c *change, epoch int64) (keys []string, args []any) {
+	node, keep := s.cfg.Node, activeTTL
+	var call store.Call
+	if c.call != nil {
+		call = *c.call
+		node, epoch = call.Node, call.Epoch
+	}
+	if c.final {
+		call.State, keep = store.Terminated, c.keep
+	}
+	shard := shardOf(c.id)
+	keys = []string{s.keys.call(c.id), s.keys.active(shard), s.keys.node(shard, node)}
+	size := 32
+	if c.call != nil {
+		size = 128
+	}
+	args = append(make([]any, 0, size), c.kind(), c.id, epoch, node, s.keys.node(shard, ""),
+		keep.Milliseconds(), setTTL.Milliseconds(), c.mark[store.Caller], c.mark[store.Callee], nil)
+	last := len(args) - 1
+	var empty []any
+	if c.call != nil {
+		args, empty = appendAll(args, empty, callFields, &call)
+		for i := range call.Legs {
+			args, empty = appendAll(args, empty, dialogFields[i], &call.Legs[i].Dialog)
+		}
+	}
+	for i, h := range c.health {
+		if h != nil {
+			args, empty = appendAll(args, empty, healthFields[i], h)
+		}
+	}
+	args[last] = len(args) // as Lua counts
+	return keys, append(args, empty...)
+}
+
+// settle does what the replies to a batch ask for.
+func (s *Store) settle(batch []*change, replies []*goredis.Cmd) (int, error) {
+	var again, missing, fenced, done []*change
+	var failed error
+	for i, c := range batch {
+		word, err := replies[i].Text()
+		switch {
+		case goredis.HasErrorPrefix(err, "WRONGTYPE"):
+			s.log.Error("a key of the store holds something else, the call is not written",
+				zap.String("call", c.id), zap.Error(err))
+		case err != nil:
+			again, failed = append(again, c), err
+		case word == "fenced":
+			fenced = append(fenced, c)
+		case word == "missing" && s.cfg.Missing != nil:
+			missing = append(missing, c)
+		default: // ok; or over or missing, and nobody will read the call back
+			done = append(done, c)
+		}
+	}
+	now := time.Now()
+	s.mu.Lock()
+	for _, c := range again {
+		s.queue.putBack(c)
+	}
+	for _, c := range missing {
+		s.queue.park(c, now)
+	}
+	s.writing -= len(again)
+	s.mu.Unlock()
+
+	for _, c := range done {
+		c.release()
+	}
+	for _, c := range missing {
+		s.cfg.Missing(c.id)
+	}
+	for _, c := range fenced {
+		if s.cfg.Fenced != nil {
+			s.cfg.Fenced(c.id)
+		}
+	}
+
+	s.mu.Lock()
+	s.writing = 0
+	s.mu.Unlock()
+	return len(batch) - len(again), failed
+}

@@ -1,0 +1,66 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Config says how calls are supervised.
+type Config struct {
+	Node      string        // this process, as in the records of its calls
+	Interval  time.Duration // from the last evidence of a leg to its next probe; 0 = no probes
+	Jitter    float64       // Interval varies by this share of it, 0 to 1
+	Timeout   time.Duration // how long a probe waits for its answer
+	Misses    int           // probes missed in a row that make a leg silent
+	Methods   []string      // what to ask with, the next one once a leg refuses one
+	Rate      int           // probes a second at most
+	Keep      time.Duration // how long ended calls are remembered
+	KeepCalls int           // and how many of them at most
+}
+
+// Default is the Config of a supervisor about which nothing else was said. Its
+// Node is empty.
+func Default() Config {
+	return Config{
+		Interval:  30 * time.Second,
+		Jitter:    0.1,
+		Timeout:   32 * time.Second,
+		Misses:    2,
+		Methods:   []string{"OPTIONS"},
+		Rate:      5000,
+		Keep:      10 * time.Minute,
+		KeepCalls: 1000,
+	}
+}
+
+// Validate reports all faults at once.
+func (c Config) Validate() error {
+	var faults []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	check(c.Node != "", "node must not be empty")
+	check(c.Interval >= 0, "interval must not be negative, is %v", c.Interval)
+	check(c.Jitter >= 0 && c.Jitter <= 1, "jitter must be between 0 and 1, is %v", c.Jitter)
+	check(c.Timeout > 0, "timeout must be positive, is %v", c.Timeout)
+	check(c.Misses >= 1, "misses must be at least 1, is %d", c.Misses)
+	check(len(c.Methods) > 0 && len(c.Methods) < 256, "methods must be 1 to 255, are %d", len(c.Methods))
+	check(!slices.Contains(c.Methods, ""), "methods must not contain an empty name")
+	check(c.Rate >= 1, "rate must be at least 1, is %d", c.Rate)
+	check(c.Keep >= 0, "keep must not be negative, is %v", c.Keep)
+	check(c.KeepCalls >= 0, "keep calls must not be negative, is %d", c.KeepCalls)
+	return errors.Join(faults...)
+}
+
+// period is the time between two turns of a leg: Interval, or what it would be
+// if there were probes.
+func (c Config) period() time.Duration {
+	if c.Interval == 0 {
+		return Default().Interval
+	}
+	return c.Interval
+}

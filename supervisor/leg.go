@@ -1,0 +1,174 @@
+package supervisor
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"sipvigil/store"
+)
+
+// call is what is remembered of a call while it goes on.
+type call struct {
+	id        string
+	legs      [2]leg
+	confirmed bool // its legs may be asked
+	ending    bool // its release was asked for or has begun: ask no more
+}
+
+// leg is what is known of one far end, and where it stands in the schedule.
+// Times are on the monotonic clock, since the supervisor was made.
+type leg struct {
+	store.Health
+	call   *call
+	asked  time.Duration // when the last probe went out, 0 before the first
+	missed time.Duration // when the last probe that counts as missed went out
+	place  int32         // in the schedule, from 1; 0 = not there
+	method uint8         // index of the method in use; len(Methods) = none is left
+	doubts uint8         // how close it is to gone, see doubt
+	asking bool          // a probe is under way
+	fresh  bool          // evidence came since it was put into the schedule
+}
+
+func newCall(id string) *call {
+	k := &call{id: id}
+	for i := range k.legs {
+		k.legs[i].call = k
+	}
+	return k
+}
+
+func (l *leg) side() store.Side {
+	if l == &l.call.legs[store.Callee] {
+		return store.Callee
+	}
+	return store.Caller
+}
+
+// restore takes over the health that an earlier owner stored. What counts
+// against the leg is forgotten: to be adopted is no sign of death. A method
+// that it refused is tried again.
+func (l *leg) restore(h store.Health, methods []string) {
+	l.Health = h
+	l.Misses = 0
+	if i := slices.Index(methods, h.Method); i > 0 {
+		l.method = uint8(i)
+	}
+	l.Method = methods[l.method]
+	l.Answers = h.Answers && l.Method == h.Method
+	switch h.Liveness {
+	case store.Alive, store.Unsupported:
+	default:
+		l.Liveness = store.Unproven
+	}
+}
+
+// hear takes a sign of life. An unsupported leg stays so until it answers a
+// probe, or it would change with each sign and each probe.
+func (l *leg) hear(what string, at time.Time) {
+	if at.After(l.LastAlive) {
+		l.LastAlive, l.LastEvidence = at, what
+	}
+	l.Misses, l.doubts = 0, 0
+	if l.Liveness != store.Unsupported {
+		l.Liveness = store.Alive
+	}
+}
+
+// step is what follows from an answer.
+type step uint8
+
+const (
+	rest    step = iota // ask again after an interval
+	again               // ask again at once
+	soon                // ask as soon as that may be possible
+	drop                // ask no more
+	isGone              // end the call: it does not know the dialog
+	isQuiet             // end the call: it does not answer
+)
+
+// weigh lets an answer change the leg and says what comes next. The evidence is
+// what the answer is worth if it is a sign of life.
+func (l *leg) weigh(a store.Answer, e store.Evidence, cfg *Config) step {
+	switch v := judge(a); v {
+	case gone:
+		l.Liveness = store.Gone
+		return isGone
+	case doubtful, looped:
+		return l.doubt(v)
+	case refused:
+		return l.refuse(a, e, cfg.Methods)
+	case missed:
+		return l.miss(cfg)
+	case deferred:
+		return soon
+	case noCall:
+		return drop
+	default:
+		l.Answers, l.RTT = true, a.RTT
+		l.Liveness = store.Alive
+		l.hear(e.What, e.At)
+		return rest
+	}
+}
+
+// doubt counts towards gone. Three doubts make it: a doubtful answer brings at
+// least the second one, 483 only the next.
+func (l *leg) doubt(v verdict) step {
+	l.doubts++
+	if v == doubtful {
+		l.doubts = max(l.doubts, 2)
+	}
+	if l.doubts > 2 {
+		l.Liveness = store.Gone
+		return isGone
+	}
+	l.Liveness = store.Suspect
+	return again
+}
+
+// refuse gives up the method in use and takes the next. Whether the leg answers
+// that one is not known.
+func (l *leg) refuse(a store.Answer, e store.Evidence, methods []string) step {
+	l.RTT, l.Answers = a.RTT, false
+	if int(l.method) < len(methods) {
+		l.method++
+	}
+	if int(l.method) == len(methods) {
+		l.Method, l.Liveness = "", store.Unsupported
+		l.hear(e.What, e.At)
+		return rest
+	}
+	l.Method, l.Liveness = methods[l.method], store.Alive
+	l.hear(e.What, e.At)
+	return again
+}
+
+// miss counts towards silent, unless the leg showed itself since it was asked.
+// Probes that are counted went out at least a timeout apart: each stands for a
+// full transaction, even if one could not be sent or someone asked by hand.
+func (l *leg) miss(cfg *Config) step {
+	if l.fresh {
+		return rest
+	}
+	if l.Misses > 0 && l.asked-l.missed < cfg.Timeout {
+		return again
+	}
+	l.missed = l.asked
+	if l.Misses < math.MaxInt32 {
+		l.Misses++
+	}
+	switch {
+	case l.Liveness == store.Unsupported:
+		return rest
+	case l.Misses < cfg.Misses:
+		l.Liveness = store.Suspect
+		return again
+	case !l.Answers:
+		l.Liveness = store.Unsupported
+		return rest
+	default:
+		l.Liveness = store.Silent
+		return isQuiet
+	}
+}

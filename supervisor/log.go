@@ -1,0 +1,69 @@
+package supervisor
+
+import (
+	"strings"
+
+	"go.uber.org/zap"
+
+	"sipvigil/store"
+)
+
+// callFields name a call in the log.
+func callFields(c *store.Call) []zap.Field {
+	return []zap.Field{
+		zap.String("call", c.ID),
+		zap.String("caller_call_id", c.Legs[store.Caller].CallID),
+		zap.String("callee_call_id", c.Legs[store.Callee].CallID),
+		zap.String("trunk_in", c.TrunkIn),
+		zap.String("trunk_out", c.TrunkOut),
+	}
+}
+
+// endFields tell how a call ended.
+func endFields(c *store.Call) []zap.Field {
+	fields := append(callFields(c),
+		zap.String("reason", string(c.End.Reason)),
+		zap.Int("status", c.End.Status),
+		zap.String("text", c.End.Text),
+		zap.String("caller_release", string(c.End.Released[store.Caller])),
+		zap.String("callee_release", string(c.End.Released[store.Callee])),
+		zap.Duration("took", c.End.At.Sub(c.Started)))
+	for _, side := range store.Sides {
+		if strings.HasPrefix(string(c.End.Reason), side.String()+"-") {
+			fields = append(fields, zap.Stringer("side", side))
+		}
+	}
+	if !c.Answered.IsZero() {
+		fields = append(fields, zap.Duration("answered_for", c.End.At.Sub(c.Answered)))
+	}
+	return fields
+}
+
+// logLiveness tells of a leg that is in doubt, or no longer. That a new leg
+// proves alive is no news.
+func (s *Supervisor) logLiveness(c *change) {
+	level := zap.InfoLevel
+	if c.health.Liveness == store.Alive && (c.was == store.Unproven || c.was == store.Alive) {
+		level = zap.DebugLevel
+	}
+	ce := s.log.Check(level, "leg changed")
+	if ce == nil {
+		return
+	}
+	fields := []zap.Field{
+		zap.String("call", c.id),
+		zap.Stringer("leg", c.side),
+		zap.String("liveness", string(c.health.Liveness)),
+		zap.String("was", string(c.was)),
+		zap.Int("misses", c.health.Misses),
+		zap.String("reason", c.why),
+	}
+	if !c.health.LastAlive.IsZero() {
+		fields = append(fields, zap.Time("last_alive", c.health.LastAlive), zap.String("last_evidence", c.health.LastEvidence))
+	}
+	if known, ok := s.legs.Call(c.id); ok {
+		l := known.Leg(c.side)
+		fields = append(fields, zap.String("call_id", l.CallID), zap.String("peer", l.Peer))
+	}
+	ce.Write(fields...)
+}

@@ -1,0 +1,59 @@
+package supervisor
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"sipvigil/store"
+)
+
+// memory holds calls that ended a short while ago, at most so many.
+type memory struct {
+	keep time.Duration
+	most int
+
+	mu    sync.Mutex
+	calls []remembered // in the order in which they came
+}
+
+type remembered struct {
+	call store.Call
+	at   time.Time
+}
+
+func (m *memory) add(c store.Call, now time.Time) {
+	if m.most == 0 || m.keep == 0 {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.forget(now)
+	if len(m.calls) == m.most {
+		m.calls = slices.Delete(m.calls, 0, max(1, m.most/10)) // not one by one: each moves the rest
+	}
+	m.calls = append(m.calls, remembered{c, now})
+}
+
+// each visits the calls that are still remembered.
+func (m *memory) each(now time.Time, yield func(store.Call) bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.forget(now)
+	for i := range m.calls {
+		if !yield(m.calls[i].call) {
+			return
+		}
+	}
+}
+
+// forget drops what is older than keep. Called locked.
+func (m *memory) forget(now time.Time) {
+	n := 0
+	for n < len(m.calls) && now.Sub(m.calls[n].at) > m.keep {
+		n++
+	}
+	if n > 0 {
+		m.calls = slices.Delete(m.calls, 0, n)
+	}
+}

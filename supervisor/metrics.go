@@ -1,0 +1,136 @@
+package supervisor
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sipvigil/store"
+)
+
+// other stands for a label value that is not one of the known ones, so that
+// nobody can make up series.
+const other = "other"
+
+type metrics struct {
+	started  prometheus.Counter
+	ended    *prometheus.CounterVec
+	probes   *prometheus.CounterVec
+	rtt      prometheus.Histogram
+	releases *prometheus.CounterVec
+
+	reasons map[store.Reason]bool
+	methods map[string]bool
+}
+
+func newMetrics(methods []string) *metrics {
+	m := &metrics{
+		started: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sipvigil_calls_started_total",
+			Help: "Calls whose INVITE was accepted.",
+		}),
+		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sipvigil_calls_ended_total",
+			Help: "Calls that ended, by reason.",
+		}, []string{"reason"}),
+		probes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sipvigil_supervisor_probes_total",
+			Help: "Probes by method and what became of them.",
+		}, []string{"method", "result"}),
+		rtt: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "sipvigil_supervisor_probe_rtt_seconds",
+			Help:    "Time from a probe to its final response.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 32},
+		}),
+		releases: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sipvigil_supervisor_releases_total",
+			Help: "Legs that were released, by how it went.",
+		}, []string{"leg", "outcome"}),
+		reasons: make(map[store.Reason]bool),
+		methods: make(map[string]bool),
+	}
+	m.fill(methods)
+	return m
+}
+
+// fill makes all series, so that each begins with 0.
+func (m *metrics) fill(methods []string) {
+	reasons := []store.Reason{store.Operator, store.NoAck, store.CallerCancel, store.CalleeRejected,
+		store.NoAnswer, store.NoRoute, store.Unreachable, store.NodeLost}
+	for _, side := range store.Sides {
+		reasons = append(reasons, side.Bye(), side.Gone(), side.Silent())
+		for _, o := range []store.Outcome{store.ReleaseConfirmed, store.ReleaseAlreadyGone, store.ReleaseUnconfirmed} {
+			m.releases.WithLabelValues(side.String(), string(o))
+		}
+	}
+	for _, r := range reasons {
+		m.reasons[r] = true
+		m.ended.WithLabelValues(string(r))
+	}
+	for _, method := range methods {
+		m.methods[method] = true
+		for _, r := range results() {
+			m.probes.WithLabelValues(method, r)
+		}
+	}
+}
+
+// register also registers what is read from s when it is asked for.
+func (m *metrics) register(reg prometheus.Registerer, s *Supervisor) error {
+	gauge := func(name, help string, labels prometheus.Labels, value func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, func() float64 {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return value()
+		})
+	}
+	all := []prometheus.Collector{m.started, m.ended, m.probes, m.rtt, m.releases,
+		gauge("sipvigil_calls_active", "Calls of this node that go on.", nil, func() float64 {
+			return float64(len(s.calls))
+		}),
+		gauge("sipvigil_supervisor_lag_seconds", "By how much the schedule is late.", nil, func() float64 {
+			due, l := s.queue.first()
+			if l == nil {
+				return 0
+			}
+			return max(0, time.Since(s.made)-due).Seconds()
+		}),
+	}
+	for _, side := range store.Sides {
+		for _, l := range []store.Liveness{store.Unproven, store.Alive, store.Suspect, store.Gone, store.Silent, store.Unsupported} {
+			labels := prometheus.Labels{"leg": side.String(), "liveness": string(l)}
+			all = append(all, gauge("sipvigil_supervisor_legs", "Legs of confirmed calls by liveness.", labels, func() float64 {
+				return float64(s.counts[side][l])
+			}))
+		}
+	}
+	var faults []error
+	for _, c := range all {
+		faults = append(faults, reg.Register(c))
+	}
+	return errors.Join(faults...)
+}
+
+// probe counts what became of a probe.
+func (m *metrics) probe(method, result string) {
+	if !m.methods[method] {
+		method = other
+	}
+	m.probes.WithLabelValues(method, result).Inc()
+}
+
+// end counts a call that ended.
+func (m *metrics) end(c *store.Call) {
+	reason := c.End.Reason
+	if !m.reasons[reason] {
+		reason = other
+	}
+	m.ended.WithLabelValues(string(reason)).Inc()
+	for _, side := range store.Sides {
+		switch o := c.End.Released[side]; o {
+		case store.ReleaseConfirmed, store.ReleaseAlreadyGone, store.ReleaseUnconfirmed:
+			m.releases.WithLabelValues(side.String(), string(o)).Inc()
+		}
+	}
+}

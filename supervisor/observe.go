@@ -1,0 +1,158 @@
+package supervisor
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+
+	"sipvigil/store"
+)
+
+// Started takes note of a call whose INVITE was accepted. Calls of one id come
+// in order; they return at once, as all of this file do.
+func (s *Supervisor) Started(c store.Call) {
+	s.mu.Lock()
+	if s.calls[c.ID] == nil {
+		s.calls[c.ID] = newCall(c.ID)
+	}
+	s.mu.Unlock()
+	s.metrics.started.Inc()
+	s.log.Info("call started", callFields(&c)...)
+}
+
+// Confirmed begins to watch a call: its ACK has come. A call of which Started
+// did not tell was read back from the store.
+func (s *Supervisor) Confirmed(c store.Call) {
+	at := time.Now()
+	if restored, ok := s.confirm(&c, at); ok && !restored {
+		s.log.Info("call answered", append(callFields(&c), zap.Duration("took", c.Answered.Sub(c.Started)))...)
+	} else if ok {
+		s.log.Debug("call is watched again", callFields(&c)...)
+	}
+}
+
+// confirm says whether the call was read back, and whether it is watched now.
+func (s *Supervisor) confirm(c *store.Call, at time.Time) (restored, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := s.calls[c.ID]
+	if restored = k == nil; restored {
+		k = newCall(c.ID)
+		s.calls[c.ID] = k
+	}
+	if k.confirmed || k.ending {
+		return restored, false
+	}
+	k.confirmed = true
+	for i := range k.legs {
+		l := &k.legs[i]
+		if restored {
+			l.restore(c.Legs[i].Health, s.cfg.Methods)
+		} else {
+			l.Liveness, l.Method = store.Unproven, s.cfg.Methods[0]
+		}
+		s.counts[i][l.Liveness]++
+		s.begin(l, at.Sub(s.made), c.Answered.Sub(s.made), restored)
+	}
+	return restored, true
+}
+
+// Evidence takes a sign of life that is no answer to a probe. It costs next to
+// nothing: the schedule learns of it when the leg's turn comes.
+func (s *Supervisor) Evidence(id string, side store.Side, e store.Evidence) {
+	e.At = past(e.At)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := s.calls[id]
+	if k == nil {
+		return
+	}
+	l := &k.legs[side]
+	if !k.confirmed || k.ending {
+		l.LastAlive, l.LastEvidence = e.At, e.What
+		return
+	}
+	was := l.Liveness
+	l.fresh = true
+	l.hear(e.What, e.At)
+	if l.Liveness != was {
+		s.recount(l, was)
+		s.note(change{id: id, side: side, was: was, health: l.Health})
+	}
+}
+
+// Answered takes what became of a probe.
+func (s *Supervisor) Answered(id string, side store.Side, a store.Answer) {
+	a.At = past(a.At)
+	if !s.take(id, side, a) {
+		return
+	}
+	if a.Kind == store.Answered {
+		s.metrics.rtt.Observe(a.RTT.Seconds())
+	}
+	if ce := s.log.Check(zap.DebugLevel, "probe answered"); ce != nil {
+		ce.Write(zap.String("call", id), zap.Stringer("leg", side), zap.String("method", a.Method),
+			zap.String("result", result(a)), zap.Int("status", a.Status), zap.String("reason", a.Reason), zap.Duration("took", a.RTT))
+	}
+}
+
+// take says whether anyone waited for this answer.
+func (s *Supervisor) take(id string, side store.Side, a store.Answer) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := s.calls[id]
+	if k == nil || !k.legs[side].asking {
+		return false
+	}
+	l := &k.legs[side]
+	s.metrics.probe(a.Method, result(a))
+	if k.ending {
+		l.asking = false
+		s.deliver(l, a)
+	} else {
+		s.settle(l, a, time.Now())
+	}
+	return true
+}
+
+// Ending stops asking the legs of a call.
+func (s *Supervisor) Ending(id string, end store.End) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k := s.calls[id]; k != nil {
+		s.leave(k)
+	}
+}
+
+// Ended forgets a call, but for a while.
+func (s *Supervisor) Ended(c store.Call) {
+	s.mu.Lock()
+	if k := s.calls[c.ID]; k != nil {
+		s.leave(k)
+		for i := range k.legs {
+			c.Legs[i].Health = k.legs[i].Health
+			s.deliver(&k.legs[i], store.Answer{Kind: store.NoCall, At: time.Now()})
+		}
+		delete(s.calls, c.ID)
+	}
+	s.mu.Unlock()
+	s.ended.add(c, time.Now())
+	s.metrics.end(&c)
+	s.log.Info("call ended", endFields(&c)...)
+}
+
+// deliver hands an answer to those who wait for it. Called locked.
+func (s *Supervisor) deliver(l *leg, a store.Answer) {
+	for _, ch := range s.waiting[l] {
+		ch <- a // has room for the one answer
+	}
+	delete(s.waiting, l)
+}
+
+// past is at, or now if at is not known or still to come.
+func past(at time.Time) time.Time {
+	if now := time.Now(); at.IsZero() || at.After(now) {
+		return now
+	}
+	return at
+}

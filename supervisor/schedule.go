@@ -1,0 +1,222 @@
+package supervisor
+
+import (
+	"strconv"
+	"time"
+
+	"sipvigil/store"
+)
+
+const (
+	// ackTime is how long the ACK to a 2xx may take: 64*T1, RFC 3261 section
+	// 13.3.1.4.
+	ackTime = 32 * time.Second
+	// patience is how many timeouts pass before a probe that was not reported
+	// on is taken for lost: a leg must not stay unwatched for that.
+	patience = 4
+	// idle is how long Run sleeps when nothing is scheduled.
+	idle = time.Hour
+)
+
+// task is a probe to be sent, none when it has no method.
+type task struct {
+	id     string
+	side   store.Side
+	method string
+}
+
+// turn deals with the leg whose turn is first, if it has come: what is to be
+// sent, and how long nothing else is to be done.
+func (s *Supervisor) turn(at time.Time) (task, time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := at.Sub(s.made)
+	due, l := s.queue.first()
+	switch {
+	case l == nil:
+		return task{}, idle
+	case due > now:
+		return task{}, due - now
+	}
+
+	if l.asking {
+		s.metrics.probe(l.Method, "lost")
+		s.settle(l, store.Answer{Kind: store.Deferred, Method: l.Method, Reason: "probe was lost", At: at}, at)
+		return task{}, 0
+	}
+	if s.cfg.Interval == 0 || l.Method == "" {
+		s.postpone(l, now+s.spacing())
+		return task{}, 0
+	}
+	first := l.asked == 0 && !l.Answers
+	if l.fresh && !first {
+		if next := l.LastAlive.Sub(s.made) + s.spacing(); next > now {
+			s.postpone(l, next)
+			return task{}, 0
+		}
+	}
+	if !s.pace.AllowN(at, 1) {
+		return task{}, time.Second/time.Duration(s.cfg.Rate) + 1
+	}
+	s.ask(l, now)
+	return task{l.call.id, l.side(), l.Method}, 0
+}
+
+// postpone gives a leg its next turn, and has evidence that came by itself
+// stored. Called locked.
+func (s *Supervisor) postpone(l *leg, due time.Duration) {
+	if l.fresh {
+		s.note(change{id: l.call.id, side: l.side(), was: l.Liveness, health: l.Health})
+	}
+	s.schedule(l, due)
+}
+
+// schedule gives a leg its next turn. Called locked.
+func (s *Supervisor) schedule(l *leg, due time.Duration) {
+	l.fresh = false
+	s.queue.set(l, due)
+	if l.place == 1 {
+		s.nudge()
+	}
+}
+
+// ask takes note that a probe goes out. Called locked.
+func (s *Supervisor) ask(l *leg, now time.Duration) {
+	l.asking, l.asked = true, now
+	s.schedule(l, now+patience*s.cfg.Timeout)
+}
+
+// begin schedules the first probe of a leg, which also tells whether it answers
+// at all: early for a new call, spread over an interval for one that was read
+// back, since many are at the same time. That one may still lack its ACK.
+// Called locked.
+func (s *Supervisor) begin(l *leg, now, answered time.Duration, restored bool) {
+	wait := s.cfg.period()
+	due := now + wait/10 + s.share(wait/10)
+	if restored {
+		due = max(now, answered+ackTime) + s.share(wait)
+	}
+	s.schedule(l, due)
+}
+
+// settle weighs what became of a probe and lets follow what must. Called locked.
+func (s *Supervisor) settle(l *leg, a store.Answer, at time.Time) {
+	was, heard := l.Liveness, l.fresh
+	l.asking = false
+	next := l.weigh(a, store.Evidence{What: s.name(a), At: a.At}, &s.cfg)
+	s.recount(l, was)
+	s.deliver(l, a)
+
+	c := change{id: l.call.id, side: l.side(), was: was, health: l.Health, why: why(a)}
+	now := at.Sub(s.made)
+	switch next {
+	case rest:
+		from := now
+		if heard {
+			from = l.LastAlive.Sub(s.made)
+		}
+		s.schedule(l, from+s.spacing())
+	case again:
+		from := now
+		if judge(a) == missed {
+			from = max(now, l.missed+s.cfg.Timeout)
+		}
+		s.schedule(l, from+s.share(s.cfg.Timeout/100))
+	case soon:
+		s.schedule(l, now+min(time.Second, s.cfg.period()/10))
+		l.fresh = heard
+		return // nothing was learned
+	case drop:
+		s.lose(l)
+		return
+	case isGone:
+		c.end = store.End{Reason: l.side().Gone(), Status: a.Status, Text: c.why, At: at}
+		s.leave(l.call)
+	case isQuiet:
+		text := strconv.Itoa(l.Misses) + " probes missed, the last: " + c.why
+		c.end = store.End{Reason: l.side().Silent(), Status: 408, Text: text, At: at}
+		s.leave(l.call)
+	}
+	s.note(c)
+}
+
+// leave stops asking the legs of a call that is about to end. Called locked.
+func (s *Supervisor) leave(k *call) {
+	if k.ending {
+		return
+	}
+	k.ending = true
+	for i := range k.legs {
+		l := &k.legs[i]
+		s.queue.remove(l)
+		if k.confirmed {
+			s.counts[i][l.Liveness]--
+		}
+	}
+}
+
+// lose takes out a leg of which nobody knows any more. With the second one the
+// call is forgotten: its owner dropped it without a word. Called locked.
+func (s *Supervisor) lose(l *leg) {
+	s.queue.remove(l)
+	if k := l.call; k.legs[l.side().Other()].place == 0 {
+		s.leave(k)
+		delete(s.calls, k.id)
+	}
+}
+
+// recount moves a leg of a call that goes on to its liveness. Called locked.
+func (s *Supervisor) recount(l *leg, was store.Liveness) {
+	if l.call.confirmed && !l.call.ending && l.Liveness != was {
+		s.counts[l.side()][was]--
+		s.counts[l.side()][l.Liveness]++
+	}
+}
+
+// spacing is an interval with its jitter.
+func (s *Supervisor) spacing() time.Duration {
+	base := float64(s.cfg.period())
+	return time.Duration(base + base*s.cfg.Jitter*(2*s.random()-1))
+}
+
+// share is a random part of d.
+func (s *Supervisor) share(d time.Duration) time.Duration {
+	return time.Duration(s.random() * float64(d))
+}
+
+// what names a response: "200 OPTIONS".
+func what(a store.Answer) string { return strconv.Itoa(a.Status) + " " + a.Method }
+
+// name is what, kept once for all legs. Called locked.
+func (s *Supervisor) name(a store.Answer) string {
+	if a.Kind != store.Answered {
+		return ""
+	}
+	key := response{a.Status, a.Method}
+	n, ok := s.names[key]
+	if !ok {
+		n = what(a)
+		s.names[key] = n
+	}
+	return n
+}
+
+// response is what all responses of one status to one method have in common.
+type response struct {
+	status int
+	method string
+}
+
+// why names what an answer lacks, for people.
+func why(a store.Answer) string {
+	switch {
+	case judge(a) == alive:
+		return ""
+	case a.Kind == store.Answered:
+		return what(a)
+	case a.Kind == store.Timeout:
+		return "no answer to " + a.Method
+	default:
+		return a.Method + " not sent: " + a.Reason
+	}
+}

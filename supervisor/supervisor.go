@@ -1,0 +1,178 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"golang.org/x/time/rate"
+
+	"sipvigil/store"
+)
+
+// Legs is what a Supervisor can do to calls. Its methods may call those of the
+// Supervisor that tell what happens: these call none of Legs.
+type Legs interface {
+	// Probe sends one request of this method inside the dialog of a leg. What
+	// became of it comes back through Answered, exactly once. It returns at
+	// once.
+	Probe(id string, side store.Side, method string, timeout time.Duration)
+	// Release begins to end a call with BYE on both legs, and returns at once.
+	// It is false when there is no such call, or when it is ending already.
+	Release(id string, end store.End) bool
+	// Call is the call as it stands, without Health.
+	Call(id string) (store.Call, bool)
+	// Calls visits all calls in any order until yield is false.
+	Calls(yield func(store.Call) bool)
+}
+
+// Store is where health is kept, and where the calls of other nodes are found.
+type Store interface {
+	// SaveHealth remembers the health of a leg, to be written when that is
+	// possible, and returns at once. It ignores a call that is not there any
+	// more.
+	SaveHealth(id string, side store.Side, h store.Health)
+	Get(ctx context.Context, id string) (store.Call, error)
+	// List returns a page in the order of ids. Its cursor is an id: the page
+	// holds greater ones only.
+	List(ctx context.Context, q store.Query) (store.Page, error)
+	Status() store.Status
+}
+
+// burst is how many probes may leave together before Rate spaces them.
+const burst = 20
+
+// Supervisor watches over calls.
+type Supervisor struct {
+	cfg     Config
+	legs    Legs
+	st      Store
+	log     *zap.Logger
+	metrics *metrics
+	made    time.Time      // zero of the clock of the schedule
+	random  func() float64 // from 0, below 1
+	pace    *rate.Limiter
+	wake    chan struct{} // tells Run that there is something to do now
+	ended   *memory
+
+	mu      sync.Mutex
+	calls   map[string]*call
+	queue   queue
+	counts  [2]map[store.Liveness]int      // legs that are watched
+	changes []change                       // what Run has to pass on
+	names   map[response]string            // what answers are called as evidence
+	waiting map[*leg][]chan<- store.Answer // who else wants the answer to the probe under way
+}
+
+// New returns a Supervisor that watches nothing yet. It needs Bind before
+// anything else.
+func New(cfg Config, st Store, log *zap.Logger, reg prometheus.Registerer) (*Supervisor, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("supervisor: %w", err)
+	}
+	s := &Supervisor{
+		cfg:     cfg,
+		st:      st,
+		log:     log,
+		made:    time.Now(),
+		random:  rand.Float64,
+		pace:    rate.NewLimiter(rate.Limit(cfg.Rate), burst),
+		wake:    make(chan struct{}, 1),
+		ended:   &memory{keep: cfg.Keep, most: cfg.KeepCalls},
+		calls:   make(map[string]*call),
+		names:   make(map[response]string),
+		waiting: make(map[*leg][]chan<- store.Answer),
+	}
+	for i := range s.counts {
+		s.counts[i] = make(map[store.Liveness]int)
+	}
+	s.metrics = newMetrics(cfg.Methods)
+	if err := s.metrics.register(reg, s); err != nil {
+		return nil, fmt.Errorf("supervisor: register metrics: %w", err)
+	}
+	return s, nil
+}
+
+// Bind says whose calls are watched. It is called once, before Run and before
+// the first call.
+func (s *Supervisor) Bind(legs Legs) { s.legs = legs }
+
+// Run asks the legs whose turn it is, and passes on what was learned, until ctx
+// ends. Only one Run may be under way.
+func (s *Supervisor) Run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var changes []change
+	for ctx.Err() == nil {
+		changes = s.takeChanges(changes)
+		for i := range changes {
+			s.pass(&changes[i])
+		}
+		t, wait := s.turn(time.Now())
+		if t.method != "" {
+			s.legs.Probe(t.id, t.side, t.method, s.cfg.Timeout)
+		}
+		if wait <= 0 {
+			continue
+		}
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case <-s.wake:
+		}
+	}
+	for _, c := range s.takeChanges(changes) {
+		s.st.SaveHealth(c.id, c.side, c.health)
+	}
+}
+
+// change is what was learned of a leg, to be passed on outside the lock.
+type change struct {
+	id     string
+	side   store.Side
+	was    store.Liveness
+	health store.Health
+	why    string    // what was wrong with the last answer
+	end    store.End // with a Reason: the call is to be ended
+}
+
+// takeChanges returns what there is to pass on, and takes the room of what was
+// passed on before.
+func (s *Supervisor) takeChanges(done []change) []change {
+	clear(done)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	todo := s.changes
+	s.changes = done[:0]
+	return todo
+}
+
+// pass writes, logs and does what follows from a change.
+func (s *Supervisor) pass(c *change) {
+	s.st.SaveHealth(c.id, c.side, c.health)
+	if c.health.Liveness != c.was {
+		s.logLiveness(c)
+	}
+	if c.end.Reason != "" {
+		s.legs.Release(c.id, c.end)
+	}
+}
+
+// note leaves a change for Run. Called locked.
+func (s *Supervisor) note(c change) {
+	s.changes = append(s.changes, c)
+	s.nudge()
+}
+
+// nudge has Run look at once.
+func (s *Supervisor) nudge() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}

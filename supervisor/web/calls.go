@@ -1,0 +1,109 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"sipvigil/store"
+)
+
+// lookTime bounds how long the store may take for one request.
+const lookTime = 5 * time.Second
+
+func (s *Server) listCalls(w http.ResponseWriter, r *http.Request) {
+	q, faults := parseQuery(r.URL.RawQuery)
+	if len(faults) > 0 {
+		problem(w, http.StatusBadRequest, strings.Join(faults, "; "))
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), lookTime)
+	defer cancel()
+	page, err := s.calls.Calls(ctx, q)
+	partial := errors.Is(err, store.ErrUnavailable)
+	if err != nil && !partial {
+		s.fail(w, r, err)
+		return
+	}
+	body := list(page)
+	body.Partial = partial
+	reply(w, http.StatusOK, body)
+}
+
+func (s *Server) showCall(w http.ResponseWriter, r *http.Request) {
+	if c, ok := s.find(w, r); ok {
+		reply(w, http.StatusOK, call(&c))
+	}
+}
+
+func (s *Server) probeCall(w http.ResponseWriter, r *http.Request) {
+	c, ok := s.findOngoing(w, r)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.cfg.Probe)
+	defer cancel()
+	answers, err := s.calls.Probe(ctx, c.ID)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	reply(w, http.StatusOK, Probed{Caller: answer(answers[store.Caller]), Callee: answer(answers[store.Callee])})
+}
+
+// hangupCall begins to end a call and answers 202: the BYEs are still to be
+// answered.
+func (s *Server) hangupCall(w http.ResponseWriter, r *http.Request) {
+	p := parseParams(r.URL.RawQuery)
+	text := p.text("reason")
+	if faults := p.done(); len(faults) > 0 {
+		problem(w, http.StatusBadRequest, strings.Join(faults, "; "))
+		return
+	}
+	c, ok := s.findOngoing(w, r)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), lookTime)
+	defer cancel()
+	if err := s.calls.Hangup(ctx, c.ID, text); err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	s.log.Info("operator ends call", zap.String("call", c.ID), zap.String("text", text), zap.String("from", r.RemoteAddr))
+	reply(w, http.StatusAccepted, struct {
+		ID string `json:"id"`
+	}{c.ID})
+}
+
+// find answers the request itself when there is no such call.
+func (s *Server) find(w http.ResponseWriter, r *http.Request) (store.Call, bool) {
+	id := r.PathValue("id")
+	if len(id) > maxID || !printable(id) {
+		problem(w, http.StatusBadRequest, fmt.Sprintf("an id has at most %d bytes, all printable", maxID))
+		return store.Call{}, false
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), lookTime)
+	defer cancel()
+	c, err := s.calls.Call(ctx, id)
+	if err != nil {
+		s.fail(w, r, err)
+		return store.Call{}, false
+	}
+	return c, true
+}
+
+// findOngoing answers the request itself when the call is not there any more.
+func (s *Server) findOngoing(w http.ResponseWriter, r *http.Request) (store.Call, bool) {
+	c, ok := s.find(w, r)
+	if ok && (c.State == store.Ending || c.State == store.Terminated) {
+		problem(w, http.StatusConflict, fmt.Sprintf("call %s is %s already, ended by %s", c.ID, c.State, c.End.Reason))
+		return c, false
+	}
+	return c, ok
+}
