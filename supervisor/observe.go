@@ -124,6 +124,21 @@ func (s *Supervisor) Ending(id string, end store.End) {
 	}
 }
 
+// Resave has the health of both legs written again, because the store has lost
+// the record of the call.
+func (s *Supervisor) Resave(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := s.calls[id]
+	if k == nil || !k.confirmed {
+		return
+	}
+	for i := range k.legs {
+		l := &k.legs[i]
+		s.note(change{id: id, side: store.Side(i), was: l.Liveness, health: l.Health})
+	}
+}
+
 // Ended forgets a call, but for a while.
 func (s *Supervisor) Ended(c store.Call) {
 	s.mu.Lock()

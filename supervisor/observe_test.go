@@ -356,3 +356,22 @@ keep calls must not be negative, is -1`
 		t.Error(err)
 	}
 }
+
+func TestALostRecordGetsItsHealthBack(t *testing.T) {
+	inWorld(t, nil, func(t *testing.T, w *world) {
+		w.call("c")
+		sleep(10 * time.Second) // both legs have answered
+		w.store.mu.Lock()
+		want := w.store.last
+		w.store.last = nil // the store was emptied
+		w.store.mu.Unlock()
+		w.sup.Resave("c")
+		w.sup.Resave("unknown")
+		synctest.Wait()
+		w.store.mu.Lock()
+		defer w.store.mu.Unlock()
+		if len(want) != 2 || !cmp.Equal(want, w.store.last, cmp.AllowUnexported(target{})) {
+			t.Errorf("written: %+v, want %+v", w.store.last, want)
+		}
+	})
+}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"regexp"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,6 +45,8 @@ type Daemon struct {
 	agent      *b2bua.Agent
 	web        *web.Server
 
+	stopping atomic.Bool
+
 	packets []net.PacketConn
 	streams []net.Listener
 	admin   net.Listener
@@ -69,8 +72,17 @@ func New(cfg Config, log *zap.Logger) (*Daemon, error) {
 	}
 	d.supervisor.Bind(d.agent)
 	d.web, err = web.New(web.Config{Listen: cfg.Admin.Listen, Probe: cfg.Supervise.Timeout + time.Second},
-		d.supervisor, d.store.Status, func() []string { return nil }, reg, log.Named("web"))
+		d.supervisor, d.store.Status, d.unready, reg, log.Named("web"))
 	return d, err
+}
+
+// unready says why this process should get no new calls. A store that cannot be
+// reached is no reason: calls go on without it.
+func (d *Daemon) unready() []string {
+	if d.stopping.Load() {
+		return []string{"stopping"}
+	}
+	return nil
 }
 
 func (d *Daemon) makeStore(reg prometheus.Registerer) error {
@@ -107,6 +119,7 @@ func (d *Daemon) makeStore(reg prometheus.Registerer) error {
 // resave writes a call again of which the store has lost the record.
 func (d *Daemon) resave(id string) {
 	d.agent.Resave(id)
+	d.supervisor.Resave(id)
 }
 
 func (d *Daemon) makeSupervisor(reg prometheus.Registerer) (err error) {
@@ -236,6 +249,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	go func() { stored <- d.store.Run(storing) }()
 
 	g, ctx := errgroup.WithContext(ctx)
+	context.AfterFunc(ctx, func() { d.stopping.Store(true) })
 	loaded := make(chan struct{})
 	g.Go(func() error { defer close(loaded); d.load(ctx); return nil })
 	select { // dialogs of an earlier run are best known before the first message

@@ -1,0 +1,44 @@
+# Targets for who works on sipvigil. Who only runs it needs none of them:
+#   go run ./cmd/sipvigil demo
+
+GO          ?= go
+STATICCHECK  = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME    ?= 3m
+
+# What the tests talk to, as Debian packages: command and package in turn.
+PEERS = redis-server:redis-server sipp:sip-tester
+
+.PHONY: build test check peers fuzz bench
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -o sipvigil ./cmd/sipvigil
+
+# Everything that must hold on main. Installs what is missing.
+test: peers check
+	$(GO) test -race -shuffle=on -timeout 8m ./...
+
+check:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt would change: $$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(STATICCHECK) ./...
+
+peers:
+	@missing=; for p in $(PEERS); do command -v $${p%%:*} >/dev/null || missing="$$missing $${p##*:}"; done; \
+	[ -z "$$missing" ] && exit 0; \
+	if ! command -v apt-get >/dev/null; then \
+		echo "The tests need these programs; please install the packages (Debian's names):$$missing"; exit 1; fi; \
+	sudo=; [ $$(id -u) = 0 ] || sudo=sudo; \
+	echo "installing$$missing"; \
+	$$sudo apt-get update -q && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -q -y --no-install-recommends $$missing
+
+# Longer looks for inputs that break a parser; make test runs the seeds only.
+fuzz:
+	@for pkg in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
