@@ -50,20 +50,19 @@ func (s *Supervisor) logLiveness(c *change) {
 	if ce == nil {
 		return
 	}
-	fields := []zap.Field{
-		zap.String("call", c.id),
+	known, ok := s.legs.Call(c.id)
+	if !ok {
+		known.ID = c.id
+	}
+	fields := append(callFields(&known),
 		zap.Stringer("leg", c.side),
+		zap.String("peer", known.Leg(c.side).Peer),
 		zap.String("liveness", string(c.health.Liveness)),
 		zap.String("was", string(c.was)),
 		zap.Int("misses", c.health.Misses),
-		zap.String("reason", c.why),
-	}
+		zap.String("reason", c.why))
 	if !c.health.LastAlive.IsZero() {
 		fields = append(fields, zap.Time("last_alive", c.health.LastAlive), zap.String("last_evidence", c.health.LastEvidence))
-	}
-	if known, ok := s.legs.Call(c.id); ok {
-		l := known.Leg(c.side)
-		fields = append(fields, zap.String("call_id", l.CallID), zap.String("peer", l.Peer))
 	}
 	ce.Write(fields...)
 }

@@ -91,8 +91,9 @@ func (s *Supervisor) Answered(id string, side store.Side, a store.Answer) {
 		s.metrics.rtt.Observe(a.RTT.Seconds())
 	}
 	if ce := s.log.Check(zap.DebugLevel, "probe answered"); ce != nil {
-		ce.Write(zap.String("call", id), zap.Stringer("leg", side), zap.String("method", a.Method),
-			zap.String("result", result(a)), zap.Int("status", a.Status), zap.String("reason", a.Reason), zap.Duration("took", a.RTT))
+		c, _ := s.legs.Call(id)
+		ce.Write(append(callFields(&c), zap.Stringer("leg", side), zap.String("peer", c.Leg(side).Peer), zap.String("method", a.Method),
+			zap.String("result", result(a)), zap.Int("status", a.Status), zap.String("reason", a.Reason), zap.Duration("took", a.RTT))...)
 	}
 }
 

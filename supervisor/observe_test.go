@@ -245,7 +245,7 @@ func TestALegInDoubtIsLogged(t *testing.T) {
 		line := func(now, was string, misses int64) map[string]any {
 			return map[string]any{"call": "c", "leg": "callee", "liveness": now, "was": was, "misses": misses,
 				"reason": "OPTIONS not sent: no route", "last_evidence": "200 OPTIONS",
-				"call_id": "c@callee", "peer": "192.0.2.1:5060"}
+				"caller_call_id": "c@caller", "callee_call_id": "c@callee", "trunk_in": "in", "trunk_out": "out", "peer": "192.0.2.1:5060"}
 		}
 		want := []map[string]any{line("suspect", "alive", 1), line("silent", "suspect", 2)}
 		if diff := cmp.Diff(want, got); diff != "" {
