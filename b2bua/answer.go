@@ -15,7 +15,16 @@ import (
 
 // onInviteResponse serves an answer to an INVITE that we sent.
 func (c *call) onInviteResponse(inv *invite, tx *sip.ClientTx, res *sip.Response) {
-	if inv.outTx != tx || c.inv != inv {
+	if inv.outTx != tx {
+		return
+	}
+	inv.final = res.StatusCode >= 200
+	if c.inv != inv {
+		// The release overtook this INVITE. RFC 3261 section 13.2.2.4: a 2xx is
+		// acknowledged all the same.
+		if status := res.StatusCode; status >= 200 && status < 300 {
+			c.sendAck(inv, nil)
+		}
 		return
 	}
 	if !inv.initial {
@@ -109,9 +118,9 @@ var refreshes = map[string]bool{
 // when ours has come, because it may carry the SDP answer.
 func (c *call) on2xx(inv *invite, res *sip.Response) {
 	to := inv.from.Other()
+	inv.stopRing()
 	if inv.initial {
 		c.learn(to, res)
-		inv.stopRing()
 	} else {
 		c.refresh(to, res)
 		c.refresh(inv.from, inv.in.req)
@@ -212,9 +221,12 @@ func (c *call) onAck(side store.Side, in *inbound) {
 	}
 }
 
-// complete passes an ACK on, or makes one up, and lets go of the INVITE.
+// complete passes an ACK on, or makes one up, and lets go of the INVITE. A
+// release has sent the ACK already.
 func (c *call) complete(inv *invite, ack *sip.Request) {
-	c.sendAck(inv, ack)
+	if inv.ack == nil {
+		c.sendAck(inv, ack)
+	}
 	close(inv.acked)
 	c.inv = nil
 }
@@ -305,6 +317,7 @@ func (c *call) onRefused(inv *invite, res *sip.Response) {
 			Text: strings.TrimSpace(res.Reason)})
 		return
 	}
+	inv.stopRing()
 	c.inv = nil
 	if res.StatusCode == 481 {
 		c.lost(inv.from.Other())
@@ -328,6 +341,7 @@ func (c *call) onInviteFailed(inv *invite, tx *sip.ClientTx, err error) {
 		c.next(inv, f)
 		return
 	}
+	inv.stopRing()
 	inv.in.refuse(f)
 	c.inv = nil
 }

@@ -49,6 +49,7 @@ func (in *inbound) rescue() {
 	if v := recover(); v != nil {
 		in.agent.panicked(v)
 		in.answer(500)
+		in.forsake()
 	}
 }
 

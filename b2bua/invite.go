@@ -28,8 +28,9 @@ type invite struct {
 	targets []target // still to be tried
 
 	ringing   bool          // a provisional response came: it may be cancelled
+	final     bool          // a final response came from where it was last sent
 	cancelled store.Reason  // why it is to be cancelled, "" if it is not
-	ring      *time.Timer   // of an initial INVITE
+	ring      *time.Timer   // gives up waiting for the final response
 	answer    *sip.Response // the 2xx that we sent back, repeated until the ACK
 	acked     chan struct{} // closed when the repeating is to stop
 	ack       *sip.Request  // the ACK that we sent for the other leg's 2xx
@@ -186,24 +187,17 @@ func (c *call) try(inv *invite, t target) error {
 	})
 	relayHeaders(out, inv.in.req)
 	out.SetBody(inv.in.req.Body())
-	if err := c.sendInvite(inv, out); err != nil {
-		return err
-	}
-	if inv.ring == nil {
-		inv.ring = time.AfterFunc(c.agent.cfg.RingTimeout, func() {
-			c.do(func() { c.cancel(inv, store.NoAnswer, nil) })
-		})
-	}
-	return nil
+	return c.sendInvite(inv, out)
 }
 
-// sendInvite starts the client transaction and has its answers served.
+// sendInvite starts the client transaction and has its answers served. A
+// transaction that got a provisional response has no time-out of its own.
 func (c *call) sendInvite(inv *invite, out *sip.Request) error {
 	tx, err := c.agent.send(out)
 	if err != nil {
 		return err
 	}
-	inv.out, inv.outTx, inv.ringing = out, tx, false
+	inv.out, inv.outTx, inv.ringing, inv.final = out, tx, false, false
 	tx.OnRetransmission(func(res *sip.Response) {
 		c.do(func() { c.onRepeated2xx(inv, res) })
 	})
@@ -212,6 +206,11 @@ func (c *call) sendInvite(inv *invite, out *sip.Request) error {
 	}, func(err error) {
 		c.do(func() { c.onInviteFailed(inv, tx, err) })
 	})
+	if inv.ring == nil {
+		inv.ring = time.AfterFunc(c.agent.cfg.RingTimeout, func() {
+			c.do(func() { c.cancel(inv, store.NoAnswer, nil) })
+		})
+	}
 	return nil
 }
 
@@ -224,7 +223,7 @@ func (c *call) cancel(inv *invite, why store.Reason, asked *sip.Request) {
 	inv.cancelled = why
 	if asked == nil { // else the library has answered 487
 		status := 487
-		if why == store.NoAnswer {
+		if why == store.NoAnswer && inv.initial { // 408 to a re-INVITE would end the call
 			status = 408
 		}
 		inv.in.answer(status)
@@ -261,13 +260,18 @@ func (c *call) sendCancel(inv *invite, asked *sip.Request) {
 	} else {
 		c.agent.await(tx, nil, nil)
 	}
-	// RFC 3261 section 9.1: without a final response the INVITE counts as
-	// cancelled after 64*T1.
-	invTx := inv.outTx
+	c.expire(inv)
+}
+
+// expire ends the wait for an INVITE's final response: RFC 3261 section 9.1
+// has it count as cancelled after 64*T1. A 2xx transaction stays for its
+// repetitions.
+func (c *call) expire(inv *invite) {
+	tx := inv.outTx
 	time.AfterFunc(64*sip.T1, func() {
 		c.do(func() {
-			if c.inv == inv {
-				invTx.Terminate()
+			if !inv.final {
+				tx.Terminate()
 			}
 		})
 	})
@@ -278,6 +282,20 @@ func (c *call) abandon(inv *invite, end store.End) {
 	inv.stopRing()
 	c.inv = nil
 	c.finish(end)
+}
+
+// forsake ends a call whose INVITE was lost to a panic before it went out:
+// nothing else would.
+func (in *inbound) forsake() {
+	c := in.call
+	if c == nil {
+		return
+	}
+	c.do(func() {
+		if inv := c.inv; inv != nil && inv.in == in && inv.initial && inv.outTx == nil {
+			c.abandon(inv, store.End{Reason: store.Unreachable, Status: 500})
+		}
+	})
 }
 
 func (inv *invite) stopRing() {

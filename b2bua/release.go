@@ -70,7 +70,8 @@ func (c *call) begin(end store.End) {
 	if c.stored {
 		c.save()
 	}
-	c.agent.observer.Ending(c.id, end)
+	// A broken observer must not keep the BYEs from going out.
+	guarded(func() { c.agent.observer.Ending(c.id, end) }, c.agent.panicked)
 }
 
 // settle brings an INVITE that is on its way to its end before the BYEs.
@@ -80,7 +81,9 @@ func (c *call) settle() {
 	case inv == nil:
 	case inv.answer == nil:
 		inv.in.answer(487) // RFC 3261 section 15.1.2
+		inv.stopRing()
 		c.inv = nil
+		c.expire(inv)
 	case inv.initial:
 		// RFC 3261 section 15: no BYE to the caller before its ACK.
 		c.sendAck(inv, nil)

@@ -256,8 +256,12 @@ func (d *Daemon) Run(ctx context.Context) error {
 	case <-loaded:
 	case <-ctx.Done():
 	case <-time.After(loadWait):
-		d.log.Warn("store is not reachable, calls are served without it; those of an earlier run are read back when it returns",
-			zap.String("store", withoutPassword(d.cfg.Store.URL)), zap.String("error", d.store.Status().LastError))
+		level, st := zap.WarnLevel, d.store.Status()
+		if !st.Reachable {
+			level = zap.InfoLevel // the store itself has warned
+		}
+		d.log.Log(level, "calls are served before those of an earlier run are read back",
+			zap.String("store", withoutPassword(d.cfg.Store.URL)), zap.String("error", st.LastError))
 	}
 	for _, a := range d.SIPAddrs() {
 		d.log.Info("listening", zap.String("transport", a.Network()), zap.Stringer("addr", a))

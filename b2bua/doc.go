@@ -1,0 +1,61 @@
+// Package b2bua is a back-to-back user agent: a SIP user agent towards both
+// sides of each call. It keeps both dialogs in the store, relays what passes
+// between the two far ends, asks a far end for a sign of life when it is told
+// to, and releases calls. It reports what came back and judges nothing.
+//
+// Where the rules come from, and what follows them. The names with a package
+// are those of [sipvigil/b2bua/dialog].
+//
+//	RFC 3261 section 7.3.1 → dialog.ReadTag, dialog.SplitList
+//	RFC 3261 section 7.3.3 → long
+//	RFC 3261 section 8.1.1 → inbound.checkMandatory
+//	RFC 3261 section 8.1.1.5 → dialog.CSeq, dialog.Resume, dialog.Start
+//	RFC 3261 section 8.1.1.7 → branch
+//	RFC 3261 section 8.1.2 → dialog.NextHop
+//	RFC 3261 section 8.1.3.1 → call.onInviteFailed
+//	RFC 3261 section 8.2 → inbound
+//	RFC 3261 section 8.2.2.3 → inbound.check
+//	RFC 3261 section 8.2.6.1 → Agent.onInvite
+//	RFC 3261 section 8.2.6.2 → reply
+//	RFC 3261 section 9.1 → call.cancel, call.expire, call.tooLate
+//	RFC 3261 section 9.2 → Agent.outOfDialog, call.onRequest
+//	RFC 3261 section 11.1 → probeHeaders
+//	RFC 3261 section 11.2 → inbound.capabilities
+//	RFC 3261 section 12 → package dialog
+//	RFC 3261 section 12.1.1 → Agent.newCallFrom, call.relayed, dialog.RouteSet, dialog.Start
+//	RFC 3261 section 12.1.2 → call.learn, dialog.Arrive, dialog.RouteSet
+//	RFC 3261 section 12.2 → call.refresh
+//	RFC 3261 section 12.2.1.1 → dialog.NextHop, dialog.Resume, dialog.Spend
+//	RFC 3261 section 12.2.1.2 → call.lost
+//	RFC 3261 section 12.2.2 → call.onRequest, call.owns, dialog.Arrive, dialog.Next, dialog.Resume, inbound.unknownDialog
+//	RFC 3261 section 13.2.2.4 → call.learn, call.onInviteResponse, call.onRepeated2xx, call.sendAck
+//	RFC 3261 section 13.3.1.4 → call.noAck, call.repeat
+//	RFC 3261 section 14.1 → call.onReinvite
+//	RFC 3261 section 14.2 → call.onReinvite
+//	RFC 3261 section 15 → call.settle
+//	RFC 3261 section 15.1.1 → call.byeDone
+//	RFC 3261 section 15.1.2 → Agent.outOfDialog, call.onBye, call.settle
+//	RFC 3261 section 18.1.1 → maxDatagram
+//	RFC 3261 section 18.2.2 → returnPath
+//	RFC 3261 section 19.1.1 → dialog.URI, dialog.forRequest
+//	RFC 3261 section 19.3 → dialog.MintTag
+//	RFC 3261 section 20.10 → dialog.ParseAddr
+//	RFC 3261 section 20.16 → dialog.CSeq
+//	RFC 3261 section 25.1 → dialog.Addr, dialog.ParseAddr, dialog.URI.parseSIP, dialog.checkText, dialog.closing, dialog.comment, dialog.inURI, dialog.isHost, dialog.isSpace, dialog.isToken, dialog.routeURI
+//	RFC 3262 section 3 → call.across
+//	RFC 3262 section 7.1 → dialog.RAck
+//	RFC 3262 section 7.2 → call.translateRAck, dialog.FormatRAck, dialog.RAck
+//	RFC 3263 section 4 → resolve
+//	RFC 3263 section 4.3 → call.try
+//	RFC 3311 section 5.1 → call.onRelayed
+//	RFC 3326 section 2 → call.sendCancel, reasonHeader
+//	RFC 3398 section 8.2.6.1 → reasonHeader
+//	RFC 3581 section 3 → Agent.newRequest
+//	RFC 3581 section 4 → returnPath
+//	RFC 3966 section 3 → dialog.URI
+//	RFC 4320 section 4.1 → call.onRelayed, call.relay
+//	RFC 4648 section 7 → dialog.base32hex
+//	RFC 5057 section 5.1 → call.onRelayed
+//	RFC 5407 section 3.1.2 → call.onRequest, call.tooLate
+//	RFC 7332 section 5 → forwards
+package b2bua

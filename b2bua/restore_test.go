@@ -1,0 +1,142 @@
+package b2bua_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sipvigil/b2bua/dialog"
+	"sipvigil/store"
+)
+
+// remembered is a call as the store gives it back, with the phones' dialogs
+// set up to match.
+func (w *world) remembered(state store.State) store.Call {
+	const id = "01890a5d-ac96-774b-bcce-b302099a8057"
+	key := []byte("0123456789abcdef0123456789abcdef")
+	alice, bob := w.alice, w.bob
+	alice.remoteTag, alice.target = dialog.MintTag(key, id, store.Caller), "sip:bob@"+agentAddr
+	bob.remoteTag, bob.target = dialog.MintTag(key, id, store.Callee), "sip:alice@"+agentAddr
+	bob.callID, bob.uri, bob.from = "callee-id", alice.from, alice.uri
+	alice.cseq = 5
+	leg := func(p *phone, mark, remote uint32) store.Leg {
+		return store.Leg{Dialog: store.Dialog{
+			CallID: p.callID, LocalTag: p.remoteTag, RemoteTag: p.tag, LocalURI: p.uri, RemoteURI: p.from,
+			Target: fmt.Sprintf("sip:%s@%s", p.user, p.host.addr), Transport: "udp", Peer: p.host.addr.String(),
+			Listener: agentAddr, LocalMark: mark, RemoteCSeq: remote,
+		}}
+	}
+	w.id = id
+	rec := store.Call{ID: id, State: state, Node: "edge-0", Epoch: 3, Started: time.Now(), Answered: time.Now(),
+		Legs: [2]store.Leg{leg(alice, 32, 5), leg(bob, 160, 100)}}
+	if state == store.Ending {
+		rec.End = store.End{Reason: "callee-silent", Status: 408, At: time.Now()}
+	}
+	return rec
+}
+
+func (w *world) restore(calls ...store.Call) {
+	w.Helper()
+	if err := w.agent.Restore(w.Context(), calls); err != nil {
+		w.Fatal(err)
+	}
+	w.agent.Loaded()
+}
+
+func TestNumbersJumpAndAreReservedBeforeARestoredCallIsUsed(t *testing.T) {
+	idleWorld(t, func(w *world) {
+		w.serve()
+		w.store.held = true
+		rec := w.remembered(store.Confirmed)
+		done := make(chan error, 1)
+		go func() { done <- w.agent.Restore(w.Context(), []store.Call{rec}) }()
+		synctest.Wait()
+		w.heard() // not confirmed yet
+		if want := []string{"caller 4144", "callee 4272"}; !slices.Equal(w.store.marks, want) {
+			w.Errorf("reserved %q, want %q", w.store.marks, want)
+		}
+		w.agent.Probe(w.id, store.Callee, "OPTIONS", time.Second)
+		w.heard("probe callee OPTIONS: deferred")
+		w.bob.nothing()
+		w.store.cover()
+		if err := <-done; err != nil {
+			w.Fatal(err)
+		}
+		w.heard("confirmed")
+		if got := w.store.saved[w.id]; got.Epoch != 7 || got.Node != "edge-1" {
+			w.Errorf("saved under epoch %d of %s", got.Epoch, got.Node)
+		}
+		w.agent.Probe(w.id, store.Callee, "OPTIONS", time.Second)
+		m := w.bob.next("OPTIONS")
+		same(w.T, m.Get("CSeq")+" "+m.ToTag()+" "+m.FromTag(), fmt.Sprintf("%d OPTIONS bob-tag %s", 160+dialog.Jump+1, w.bob.remoteTag))
+		w.bob.respond(m, 200, "")
+		w.heard("probe callee OPTIONS: answered 200 after 0s")
+		w.restore(rec) // once more: nothing happens
+		w.agent.Probe(w.id, store.Callee, "OPTIONS", time.Second)
+		same(w.T, w.bob.next("OPTIONS").Get("CSeq"), fmt.Sprintf("%d OPTIONS", 160+dialog.Jump+2))
+		w.heard()
+	})
+}
+
+func TestRestoreEndsWithItsContext(t *testing.T) {
+	idleWorld(t, func(w *world) {
+		w.serve()
+		w.store.held = true
+		ctx, cancel := context.WithTimeout(w.Context(), 5*time.Second)
+		defer cancel()
+		start := time.Now()
+		err := w.agent.Restore(ctx, []store.Call{w.remembered(store.Confirmed)})
+		if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 5*time.Second {
+			w.Errorf("after %v: %v", time.Since(start), err)
+		}
+		w.store.cover()
+	})
+}
+
+func TestAByeOfAPhoneEndsARestoredCall(t *testing.T) {
+	idleWorld(t, func(w *world) {
+		w.serve()
+		w.restore(w.remembered(store.Confirmed))
+		w.alice.request("BYE", "")
+		w.alice.next("200 BYE")
+		bye := w.bob.next("BYE")
+		same(w.T, bye.Get("CSeq"), fmt.Sprintf("%d BYE", 160+dialog.Jump+1))
+		w.bob.respond(bye, 200, "")
+		w.heard("confirmed", "ending caller-bye", "ended caller-bye confirmed/confirmed")
+	})
+}
+
+func TestACallThatWasEndingIsReleasedOnceWeServe(t *testing.T) {
+	idleWorld(t, func(w *world) {
+		rec := w.remembered(store.Ending)
+		rec.End.Released[store.Caller] = store.ReleaseConfirmed
+		w.restore(rec)
+		w.heard("confirmed", "ending callee-silent(408)")
+		w.serve()
+		bye := w.bob.next("BYE")
+		same(w.T, bye.Get("Reason"), `SIP;cause=408;text="No answer inside the dialog", Q.850;cause=102`)
+		w.alice.nothing()
+		w.bob.respond(bye, 481, "")
+		w.heard("ended callee-silent(408) confirmed/already-gone")
+	})
+}
+
+func TestADroppedCallSaysNoMoreWords(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.connect()
+		w.agent.Drop(w.id)
+		w.agent.Drop(w.id)
+		w.alice.request("BYE", "")
+		w.alice.next("481 BYE")
+		pass(time.Minute)
+		w.bob.nothing()
+		w.heard()
+		if len(w.store.finished) != 0 {
+			w.Error("a dropped call was finished in the store")
+		}
+	})
+}

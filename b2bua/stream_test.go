@@ -1,0 +1,197 @@
+package b2bua_test
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sipvigil/store"
+)
+
+// stream is one end of a connection in memory that has addresses.
+type stream struct {
+	net.Conn
+	local, remote *net.TCPAddr
+}
+
+func (s stream) LocalAddr() net.Addr  { return s.local }
+func (s stream) RemoteAddr() net.Addr { return s.remote }
+
+// listener accepts streams.
+type listener struct {
+	addr   *net.TCPAddr
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *listener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+func (l *listener) Addr() net.Addr { return l.addr }
+
+// connectTo gives the phone a connection to a listener; what comes through it
+// is read as if it came in datagrams.
+func (p *phone) connectTo(l *listener) {
+	ours, theirs := net.Pipe()
+	from := &net.TCPAddr{IP: p.host.addr.IP, Port: p.host.addr.Port}
+	p.stream = ours
+	l.conns <- stream{theirs, l.addr, from}
+	go func() {
+		r := bufio.NewReader(ours)
+		for {
+			m, err := readMessage(r)
+			if err != nil {
+				return
+			}
+			p.host.in <- datagram{l.addr, m}
+		}
+	}()
+}
+
+// readMessage reads up to where Content-Length says.
+func readMessage(r *bufio.Reader) ([]byte, error) {
+	var head strings.Builder
+	length := 0
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return nil, err
+		}
+		head.WriteString(line)
+		if v, ok := strings.CutPrefix(line, "Content-Length:"); ok {
+			length, _ = strconv.Atoi(strings.TrimSpace(v))
+		}
+		if line == "\r\n" && head.Len() > 2 {
+			break
+		}
+	}
+	body := make([]byte, length)
+	_, err := io.ReadFull(r, body)
+	return append([]byte(head.String()), body...), err
+}
+
+// overTCP runs a test with a caller that is connected over TCP.
+func overTCP(t *testing.T, f func(w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		l := &listener{addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 5060},
+			conns: make(chan net.Conn, 1), closed: make(chan struct{})}
+		w.streams = []net.Listener{l}
+		w.serve()
+		w.agent.Loaded()
+		w.alice.connectTo(l)
+		t.Cleanup(func() { _ = w.alice.stream.Close() })
+		f(w)
+	})
+}
+
+func TestACallFromTCPToUDP(t *testing.T) {
+	overTCP(t, func(w *world) {
+		w.dial()
+		same(w.T, w.invite.Get("Contact"), "<sip:alice@127.0.0.1:5060>")
+		res := w.accept()
+		same(w.T, res.Get("Contact"), "<sip:bob@127.0.0.1:5060;transport=tcp>")
+		w.ack()
+		w.heard("started", "evidence caller: ACK", "confirmed")
+		w.agent.Probe(w.id, store.Caller, "OPTIONS", time.Second)
+		m := w.alice.next("OPTIONS")
+		same(w.T, m.RequestURI, "sip:alice@127.0.0.1:5071;transport=tcp")
+		if !strings.HasPrefix(m.Get("Via"), "SIP/2.0/TCP 127.0.0.1:5060;branch=") {
+			w.Errorf("Via: %s", m.Get("Via"))
+		}
+		w.alice.respond(m, 200, "")
+		w.heard("probe caller OPTIONS: answered 200 after 0s")
+		w.bob.request("BYE", "")
+		w.bob.next("200 BYE")
+		w.alice.respond(w.alice.next("BYE"), 200, "")
+		w.heard("ending callee-bye", "ended callee-bye confirmed/confirmed")
+	})
+}
+
+func TestAConnectionOutlivesItsTransactions(t *testing.T) {
+	overTCP(t, func(w *world) {
+		w.connect()
+		for range 50 {
+			w.agent.Probe(w.id, store.Caller, "OPTIONS", time.Second)
+			w.alice.respond(w.alice.next("OPTIONS"), 200, "")
+			w.alice.request("INFO", "")
+			w.bob.respond(w.bob.next("INFO"), 200, "")
+			w.alice.next("200 INFO")
+			w.bob.request("INFO", "")
+			w.alice.respond(w.alice.next("INFO"), 200, "")
+			w.bob.next("200 INFO")
+			pass(time.Minute)
+		}
+	})
+}
+
+func TestA2xxIsRepeatedOverTCPToo(t *testing.T) {
+	overTCP(t, func(w *world) {
+		w.dial()
+		w.accept()
+		pass(1600 * time.Millisecond)
+		w.alice.next("200 INVITE")
+		w.alice.next("200 INVITE")
+		w.alice.nothing()
+		w.ack()
+	})
+}
+
+func TestByesThatCrossOverTCPEndTheCallAtOnce(t *testing.T) {
+	for _, status := range []int{0, 200, 481} {
+		overTCP(t, func(w *world) {
+			w.connect()
+			w.bob.request("BYE", "")
+			w.bob.next("200 BYE")
+			bye := w.alice.next("BYE")
+			w.alice.request("BYE", "")
+			w.alice.next("200 BYE")
+			if status != 0 {
+				w.alice.respond(bye, status, "")
+			}
+			w.heard("ending callee-bye", "ended callee-bye confirmed/confirmed")
+		})
+	}
+}
+
+func TestAConnectionThatClosesAfterItsByeEndsTheCallAtOnce(t *testing.T) {
+	overTCP(t, func(w *world) {
+		w.connect()
+		w.alice.request("BYE", "")
+		w.alice.next("200 BYE")
+		_ = w.alice.stream.Close()
+		w.bob.respond(w.bob.next("BYE"), 200, "")
+		w.heard("ending caller-bye", "ended caller-bye confirmed/confirmed")
+	})
+}
+
+func TestAByeOnAConnectionThatClosesHasAnOutcome(t *testing.T) {
+	overTCP(t, func(w *world) {
+		w.connect()
+		w.release(store.End{Reason: store.Operator})
+		w.alice.next("BYE")
+		_ = w.alice.stream.Close() // no answer any more
+		w.bob.respond(w.bob.next("BYE"), 200, "")
+		pass(32 * time.Second)
+		w.heard("ending operator", "ended operator unconfirmed/confirmed")
+	})
+}
