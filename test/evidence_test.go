@@ -1,0 +1,59 @@
+package test
+
+import (
+	"testing"
+	"time"
+
+	"sipvigil/store/storetest"
+	"sipvigil/test/ua"
+)
+
+func TestEvidenceThatComesByItselfPostponesTheProbe(t *testing.T) {
+	t.Parallel()
+	redisURL, _ := storetest.Redis(t)
+	d := serve(t, redisURL)
+	busy, quiet := dial(t, d), dial(t, d)
+	proven(t, d, busy) // the first probe comes in any case: it tells whether a phone answers at all
+
+	// The quiet call is the clock: while it is asked four times, the other one
+	// talks all the time. Its answers speak for the callee as well.
+	const often = 300 * time.Millisecond
+	var heard []time.Time // when sipvigil had certainly heard of both phones
+	send := func() {
+		t.Helper()
+		if res, err := busy.caller.Request(limit(t, patience), "INFO", ""); err != nil || res.Status != 200 {
+			t.Fatalf("INFO: %v, %v", res, err)
+		}
+		heard = append(heard, time.Now())
+	}
+	send()
+	until := options(quiet.caller) + 4
+	tick := time.NewTicker(often)
+	defer tick.Stop()
+	for options(quiet.caller) < until {
+		<-tick.C
+		send()
+	}
+	first, last := heard[0], heard[len(heard)-1]
+	for who, leg := range map[string]*ua.Dialog{"caller": busy.caller, "callee": busy.callee} {
+		for _, r := range requests(leg, "OPTIONS") {
+			if r.At.After(first) && r.At.Before(last) && !paused(heard, r.At) {
+				t.Errorf("%s was asked at %v, though it had shown itself at %v", who, r.At, heard)
+			}
+		}
+	}
+	hangUp(t, busy.callee, busy.caller)
+	hangUp(t, quiet.caller, quiet.callee)
+}
+
+// paused says whether this machine was so busy around a moment that there was
+// no evidence for about an interval: then a probe is right.
+func paused(heard []time.Time, at time.Time) bool {
+	const nearly = 800 * time.Millisecond
+	for i := 1; i < len(heard); i++ {
+		if heard[i].Sub(heard[i-1]) >= nearly && at.After(heard[i-1]) && at.Before(heard[i].Add(nearly)) {
+			return true
+		}
+	}
+	return false
+}
