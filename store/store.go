@@ -118,6 +118,7 @@ func badness(l Liveness) int {
 type Leg struct {
 	Dialog
 	Health
+	Held string // why the call goes on though this leg is silent; not stored
 }
 
 // Dialog is the state of RFC 3261 section 12, written by b2bua.

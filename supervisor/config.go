@@ -15,6 +15,7 @@ type Config struct {
 	Timeout   time.Duration // how long a probe waits for its answer
 	Misses    int           // probes missed in a row that make a leg silent
 	Methods   []string      // what to ask with, the next one once a leg refuses one
+	Brake     Brake         // when silence ends no calls
 	Rate      int           // probes a second at most
 	Keep      time.Duration // how long ended calls are remembered
 	KeepCalls int           // and how many of them at most
@@ -29,6 +30,7 @@ func Default() Config {
 		Timeout:   32 * time.Second,
 		Misses:    2,
 		Methods:   []string{"OPTIONS"},
+		Brake:     Brake{Share: 0.2, Floor: 10, PerMinute: 0.01},
 		Rate:      5000,
 		Keep:      10 * time.Minute,
 		KeepCalls: 1000,
@@ -50,6 +52,9 @@ func (c Config) Validate() error {
 	check(c.Misses >= 1, "misses must be at least 1, is %d", c.Misses)
 	check(len(c.Methods) > 0 && len(c.Methods) < 256, "methods must be 1 to 255, are %d", len(c.Methods))
 	check(!slices.Contains(c.Methods, ""), "methods must not contain an empty name")
+	check(c.Brake.Share > 0 && c.Brake.Share <= 1, "share of the brake must be above 0 and at most 1, is %v", c.Brake.Share)
+	check(c.Brake.Floor >= 1, "floor of the brake must be at least 1, is %d", c.Brake.Floor)
+	check(c.Brake.PerMinute >= 0 && c.Brake.PerMinute <= 1, "share per minute of the brake must be between 0 and 1, is %v", c.Brake.PerMinute)
 	check(c.Rate >= 1, "rate must be at least 1, is %d", c.Rate)
 	check(c.Keep >= 0, "keep must not be negative, is %v", c.Keep)
 	check(c.KeepCalls >= 0, "keep calls must not be negative, is %d", c.KeepCalls)

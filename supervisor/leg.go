@@ -12,8 +12,10 @@ import (
 type call struct {
 	id        string
 	legs      [2]leg
-	confirmed bool // its legs may be asked
-	ending    bool // its release was asked for or has begun: ask no more
+	group     [2]uint32 // of the legs, see brake
+	class     [2]class  // of the legs in these
+	confirmed bool      // its legs may be asked
+	ending    bool      // its release was asked for or has begun: ask no more
 }
 
 // leg is what is known of one far end, and where it stands in the schedule.
@@ -82,6 +84,7 @@ const (
 	rest    step = iota // ask again after an interval
 	again               // ask again at once
 	soon                // ask as soon as that may be possible
+	anew                // ask again before long: the answer says nothing about the leg
 	drop                // ask no more
 	isGone              // end the call: it does not know the dialog
 	isQuiet             // end the call: it does not answer

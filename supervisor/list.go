@@ -70,6 +70,9 @@ func (s *Supervisor) overlay(c *store.Call) {
 	if k := s.calls[c.ID]; k != nil {
 		for i := range k.legs {
 			c.Legs[i].Health = k.legs[i].Health
+			if h := s.brake.held[&k.legs[i]]; h != nil {
+				c.Legs[i].Held = s.brake.text(h, len(s.calls))
+			}
 		}
 	}
 }

@@ -19,6 +19,7 @@ type metrics struct {
 	probes   *prometheus.CounterVec
 	rtt      prometheus.Histogram
 	releases *prometheus.CounterVec
+	brake    *prometheus.CounterVec
 
 	reasons map[store.Reason]bool
 	methods map[string]bool
@@ -47,6 +48,10 @@ func newMetrics(methods []string) *metrics {
 			Name: "sipvigil_supervisor_releases_total",
 			Help: "Legs that were released, by how it went.",
 		}, []string{"leg", "outcome"}),
+		brake: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sipvigil_supervisor_brake_total",
+			Help: "Times that the brake began to hold teardown by silence, by reason.",
+		}, []string{"reason"}),
 		reasons: make(map[store.Reason]bool),
 		methods: make(map[string]bool),
 	}
@@ -63,6 +68,9 @@ func (m *metrics) fill(methods []string) {
 		for _, o := range []store.Outcome{store.ReleaseConfirmed, store.ReleaseAlreadyGone, store.ReleaseUnconfirmed} {
 			m.releases.WithLabelValues(side.String(), string(o))
 		}
+	}
+	for _, reason := range brakeReasons {
+		m.brake.WithLabelValues(reason)
 	}
 	for _, r := range reasons {
 		m.reasons[r] = true
@@ -85,9 +93,12 @@ func (m *metrics) register(reg prometheus.Registerer, s *Supervisor) error {
 			return value()
 		})
 	}
-	all := []prometheus.Collector{m.started, m.ended, m.probes, m.rtt, m.releases,
+	all := []prometheus.Collector{m.started, m.ended, m.probes, m.rtt, m.releases, m.brake,
 		gauge("sipvigil_calls_active", "Calls of this node that go on.", nil, func() float64 {
 			return float64(len(s.calls))
+		}),
+		gauge("sipvigil_supervisor_held_calls", "Calls with a silent leg that the brake does not let end.", nil, func() float64 {
+			return float64(s.heldCalls())
 		}),
 		gauge("sipvigil_supervisor_lag_seconds", "By how much the schedule is late.", nil, func() float64 {
 			due, l := s.queue.first()

@@ -52,6 +52,8 @@ func (s *Supervisor) confirm(c *store.Call, at time.Time) (restored, ok bool) {
 			l.Liveness, l.Method = store.Unproven, s.cfg.Methods[0]
 		}
 		s.counts[i][l.Liveness]++
+		k.group[i] = s.brake.join(peerOf(c, store.Side(i)))
+		s.brake.tally(l)
 		s.begin(l, at.Sub(s.made), c.Answered.Sub(s.made), restored)
 	}
 	return restored, true
@@ -75,8 +77,8 @@ func (s *Supervisor) Evidence(id string, side store.Side, e store.Evidence) {
 	was := l.Liveness
 	l.fresh = true
 	l.hear(e.What, e.At)
+	s.recount(l, was)
 	if l.Liveness != was {
-		s.recount(l, was)
 		s.note(change{id: id, side: side, was: was, health: l.Health})
 	}
 }

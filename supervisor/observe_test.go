@@ -344,6 +344,8 @@ jitter must be between 0 and 1, is 2
 timeout must be positive, is 0s
 misses must be at least 1, is 0
 methods must not contain an empty name
+share of the brake must be above 0 and at most 1, is 0
+floor of the brake must be at least 1, is 0
 rate must be at least 1, is -1
 keep must not be negative, is -1ns
 keep calls must not be negative, is -1`

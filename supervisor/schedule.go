@@ -30,6 +30,14 @@ type task struct {
 func (s *Supervisor) turn(at time.Time) (task, time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.watch(at)
+	s.reconsider(at)
+	t, wait := s.first(at)
+	return t, s.beat(at, wait)
+}
+
+// first is turn without the brake. Called locked.
+func (s *Supervisor) first(at time.Time) (task, time.Duration) {
 	now := at.Sub(s.made)
 	due, l := s.queue.first()
 	switch {
@@ -101,9 +109,10 @@ func (s *Supervisor) begin(l *leg, now, answered time.Duration, restored bool) {
 
 // settle weighs what became of a probe and lets follow what must. Called locked.
 func (s *Supervisor) settle(l *leg, a store.Answer, at time.Time) {
+	s.watch(at)
 	was, heard := l.Liveness, l.fresh
 	l.asking = false
-	next := l.weigh(a, store.Evidence{What: s.name(a), At: a.At}, &s.cfg)
+	next := s.heed(l, a, at)
 	s.recount(l, was)
 	s.deliver(l, a)
 
@@ -126,6 +135,10 @@ func (s *Supervisor) settle(l *leg, a store.Answer, at time.Time) {
 		s.schedule(l, now+min(time.Second, s.cfg.period()/10))
 		l.fresh = heard
 		return // nothing was learned
+	case anew:
+		s.schedule(l, now+s.cfg.period()/10+s.share(s.cfg.period()/10))
+		l.fresh = heard
+		return
 	case drop:
 		s.lose(l)
 		return
@@ -134,7 +147,12 @@ func (s *Supervisor) settle(l *leg, a store.Answer, at time.Time) {
 		s.leave(l.call)
 	case isQuiet:
 		text := strconv.Itoa(l.Misses) + " probes missed, the last: " + c.why
-		c.end = store.End{Reason: l.side().Silent(), Status: 408, Text: text, At: at}
+		end := store.End{Reason: l.side().Silent(), Status: 408, Text: text, At: at}
+		if !s.quiet(l, end, at) {
+			s.schedule(l, now+s.spacing())
+			break
+		}
+		c.end = end
 		s.leave(l.call)
 	}
 	s.note(c)
@@ -149,6 +167,7 @@ func (s *Supervisor) leave(k *call) {
 	for i := range k.legs {
 		l := &k.legs[i]
 		s.queue.remove(l)
+		s.brake.part(l)
 		if k.confirmed {
 			s.counts[i][l.Liveness]--
 		}
@@ -167,6 +186,7 @@ func (s *Supervisor) lose(l *leg) {
 
 // recount moves a leg of a call that goes on to its liveness. Called locked.
 func (s *Supervisor) recount(l *leg, was store.Liveness) {
+	s.brake.tally(l)
 	if l.call.confirmed && !l.call.ending && l.Liveness != was {
 		s.counts[l.side()][was]--
 		s.counts[l.side()][l.Liveness]++

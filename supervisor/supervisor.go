@@ -62,6 +62,7 @@ type Supervisor struct {
 	mu      sync.Mutex
 	calls   map[string]*call
 	queue   queue
+	brake   brake
 	counts  [2]map[store.Liveness]int      // legs that are watched
 	changes []change                       // what Run has to pass on
 	names   map[response]string            // what answers are called as evidence
@@ -84,6 +85,7 @@ func New(cfg Config, st Store, log *zap.Logger, reg prometheus.Registerer) (*Sup
 		wake:    make(chan struct{}, 1),
 		ended:   &memory{keep: cfg.Keep, most: cfg.KeepCalls},
 		calls:   make(map[string]*call),
+		brake:   newBrake(&cfg),
 		names:   make(map[response]string),
 		waiting: make(map[*leg][]chan<- store.Answer),
 	}
@@ -126,7 +128,13 @@ func (s *Supervisor) Run(ctx context.Context) {
 		case <-s.wake:
 		}
 	}
+	s.mu.Lock()
+	s.brake.promised = 0
+	s.mu.Unlock()
 	for _, c := range s.takeChanges(changes) {
+		if c.brake != nil {
+			continue
+		}
 		s.st.SaveHealth(c.id, c.side, c.health)
 	}
 }
@@ -139,6 +147,7 @@ type change struct {
 	health store.Health
 	why    string    // what was wrong with the last answer
 	end    store.End // with a Reason: the call is to be ended
+	brake  *news     // not of a leg: nothing else is there
 }
 
 // takeChanges returns what there is to pass on, and takes the room of what was
@@ -154,6 +163,10 @@ func (s *Supervisor) takeChanges(done []change) []change {
 
 // pass writes, logs and does what follows from a change.
 func (s *Supervisor) pass(c *change) {
+	if c.brake != nil {
+		s.logBrake(c.brake)
+		return
+	}
 	s.st.SaveHealth(c.id, c.side, c.health)
 	if c.health.Liveness != c.was {
 		s.logLiveness(c)

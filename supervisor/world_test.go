@@ -150,7 +150,9 @@ type fakeLegs struct {
 	released []store.End
 	keep     bool // a released call does not end
 
-	onRelease func(store.End) // may be nil
+	onRelease func(store.End)                                // may be nil
+	reply     func(id string, side store.Side) (reply, bool) // goes before answer, if true; may be nil
+	onProbe   func()                                         // runs before a probe goes out; may be nil
 }
 
 func (f *fakeLegs) add(id string) store.Call {
@@ -181,6 +183,12 @@ func (f *fakeLegs) change(id string, change func(*store.Call)) {
 
 func (f *fakeLegs) Probe(id string, side store.Side, method string, timeout time.Duration) {
 	f.mu.Lock()
+	before := f.onProbe
+	f.mu.Unlock()
+	if before != nil {
+		before()
+	}
+	f.mu.Lock()
 	to := target{id, side}
 	if f.asking[to]++; f.asking[to] > 1 {
 		f.t.Errorf("%v is asked while it is being asked", to)
@@ -190,6 +198,11 @@ func (f *fakeLegs) Probe(id string, side store.Side, method string, timeout time
 	r := status(200)
 	if f.answer[side] != nil {
 		r = f.answer[side](n)
+	}
+	if f.reply != nil {
+		if own, ok := f.reply(id, side); ok {
+			r = own
+		}
 	}
 	if r.never {
 		f.asking[to]--

@@ -58,6 +58,8 @@ func (f *fakeCalls) Call(_ context.Context, id string) (store.Call, error) {
 
 func (f *fakeCalls) Probe(context.Context, string) ([2]store.Answer, error) { return f.answers, nil }
 
+func (f *fakeCalls) ReleaseHeld() int { return 0 }
+
 func (f *fakeCalls) Hangup(_ context.Context, id, text string) error {
 	f.hungUp = append(f.hungUp, id+": "+text)
 	return nil

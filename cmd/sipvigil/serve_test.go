@@ -119,6 +119,10 @@ supervise:
     jitter: 0.1
     timeout: 32s
     misses: 2
+    brake:
+        share: 0.2
+        floor: 10
+        per_minute: 0.01
 admin:
     listen: localhost:1
 `})

@@ -85,6 +85,7 @@ func legFields(l *web.Leg, now time.Time) [][2]string {
 		{"liveness", l.Liveness},
 		{"last alive", moment(l.LastAlive, now)},
 		{"evidence", l.LastEvidence},
+		{"held", l.Held},
 		{"misses", fmt.Sprint(l.Misses)},
 		{"rtt", rtt(l.RTT)},
 		{"method", l.Method},

@@ -171,6 +171,8 @@ func status(c *web.Call) string {
 		return c.EndedBy
 	case c.State != "confirmed":
 		return c.State
+	case c.Caller.Held != "" || c.Callee.Held != "":
+		return c.Liveness + " (held)"
 	case c.Caller.Liveness == c.Callee.Liveness:
 		return c.Liveness
 	case c.Caller.Liveness == c.Liveness:

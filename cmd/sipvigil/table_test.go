@@ -140,6 +140,7 @@ cseq         local 12, remote 2                      local 3, remote 0
 liveness     alive                                   alive
 last alive   2026-03-01T11:24:48.000Z (2h00m ago)
 evidence     200 OPTIONS                             200 OPTIONS
+held
 misses       0                                       0
 rtt          12.3 ms                                 12.3 ms
 method       OPTIONS                                 OPTIONS
@@ -165,6 +166,7 @@ cseq         local 12, remote 2
 liveness     alive
 last alive   2026-03-01T11:24:48.000Z (2h00m ago)
 evidence     200 OPTIONS
+held
 misses       0
 rtt          12.3 ms
 method       OPTIONS
@@ -180,6 +182,7 @@ cseq         local 3, remote 0
 liveness     alive
 last alive
 evidence     200 OPTIONS
+held
 misses       0
 rtt          12.3 ms
 method       OPTIONS
@@ -218,6 +221,7 @@ func TestStatusIsTheOneThingToKnow(t *testing.T) {
 	test(`{"state": "terminated", "ended_by": "caller-gone"}`, "caller-gone")
 	test(`{"state": "confirmed", "caller": {"liveness": "alive"}, "callee": {"liveness": "alive"}, "liveness": "alive"}`, "alive")
 	test(`{"state": "confirmed", "caller": {"liveness": "alive"}, "callee": {"liveness": "suspect"}, "liveness": "suspect"}`, "suspect callee")
+	test(`{"state": "confirmed", "caller": {"liveness": "alive"}, "callee": {"liveness": "silent", "held": "so"}, "liveness": "silent"}`, "silent (held)")
 	test(`{"state": "confirmed", "caller": {"liveness": "gone"}, "callee": {"liveness": "silent"}, "liveness": "gone"}`, "gone caller")
 }
 

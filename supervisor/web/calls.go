@@ -81,6 +81,16 @@ func (s *Server) hangupCall(w http.ResponseWriter, r *http.Request) {
 	}{c.ID})
 }
 
+// releaseHeld has the calls end that the brake holds now. They end one after
+// the other, so the answer is 202.
+func (s *Server) releaseHeld(w http.ResponseWriter, r *http.Request) {
+	n := s.calls.ReleaseHeld()
+	s.log.Info("operator releases held calls", zap.Int("held", n), zap.String("from", r.RemoteAddr))
+	reply(w, http.StatusAccepted, struct {
+		Calls int `json:"calls"`
+	}{n})
+}
+
 // find answers the request itself when there is no such call.
 func (s *Server) find(w http.ResponseWriter, r *http.Request) (store.Call, bool) {
 	id := r.PathValue("id")

@@ -160,6 +160,14 @@ func TestHangupIsAcceptedWithItsReason(t *testing.T) {
 	}
 }
 
+func TestHeldCallsAreReleased(t *testing.T) {
+	s := newServer(t, &fakeCalls{}, healthy)
+	wantJSON(t, do(s, "POST", "/api/v1/brake/release"), 202, `{"calls": 7}`)
+	if w := do(s, "GET", "/api/v1/brake/release"); w.Code != 405 || w.Header().Get("Allow") != "POST" {
+		t.Errorf("GET: %d, Allow %q", w.Code, w.Header().Get("Allow"))
+	}
+}
+
 func TestHangupIsRefused(t *testing.T) {
 	test := func(target string, err error, status int, detail string) {
 		t.Helper()

@@ -57,6 +57,8 @@ func (f *fakeCalls) Probe(ctx context.Context, id string) ([2]store.Answer, erro
 	return f.answers, f.err
 }
 
+func (f *fakeCalls) ReleaseHeld() int { return 7 }
+
 func (f *fakeCalls) Hangup(_ context.Context, id, text string) error {
 	f.hungUp = append(f.hungUp, id+": "+text)
 	return f.err
@@ -130,6 +132,7 @@ func confirmed() store.Call {
 					Transport: "tcp", Peer: "198.51.100.7:5060", LocalMark: 32,
 				},
 				Health: store.Health{Liveness: store.Suspect, Misses: 1, Method: "OPTIONS", Calibration: "unknown"},
+				Held:   "12 of 30 legs",
 			},
 		},
 	}
@@ -144,14 +147,14 @@ const confirmedJSON = `{
 		"target": "sip:ann@192.0.2.9:5060", "transport": "udp", "user_agent": "phone/1",
 		"local_cseq": 12, "remote_cseq": 2, "liveness": "alive", "last_alive": "2026-03-01T11:05:00.000Z",
 		"last_evidence": "200 OPTIONS", "misses": 0, "rtt_ms": 12.345, "method": "OPTIONS",
-		"calibration": "discriminating", "released": ""
+		"calibration": "discriminating", "held": "", "released": ""
 	},
 	"callee": {
 		"call_id": "b-1", "uri": "<sip:+1555@carrier.example>", "peer": "198.51.100.7:5060",
 		"target": "sip:198.51.100.7", "transport": "tcp", "user_agent": "",
 		"local_cseq": 32, "remote_cseq": 0, "liveness": "suspect",
 		"last_evidence": "", "misses": 1, "rtt_ms": 0, "method": "OPTIONS",
-		"calibration": "unknown", "released": ""
+		"calibration": "unknown", "held": "12 of 30 legs", "released": ""
 	}
 }`
 
@@ -174,11 +177,11 @@ const overJSON = `{
 	"caller": {
 		"call_id": "", "uri": "", "peer": "", "target": "", "transport": "", "user_agent": "",
 		"local_cseq": 0, "remote_cseq": 0, "liveness": "", "last_evidence": "", "misses": 0, "rtt_ms": 0,
-		"method": "", "calibration": "", "released": "confirmed"
+		"method": "", "calibration": "", "held": "", "released": "confirmed"
 	},
 	"callee": {
 		"call_id": "", "uri": "", "peer": "", "target": "", "transport": "", "user_agent": "",
 		"local_cseq": 0, "remote_cseq": 0, "liveness": "", "last_evidence": "", "misses": 0, "rtt_ms": 0,
-		"method": "", "calibration": "", "released": "unconfirmed"
+		"method": "", "calibration": "", "held": "", "released": "unconfirmed"
 	}
 }`

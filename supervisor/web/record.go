@@ -57,6 +57,7 @@ type Leg struct {
 	RTT          float64 `json:"rtt_ms"`
 	Method       string  `json:"method"`
 	Calibration  string  `json:"calibration"`
+	Held         string  `json:"held"`     // why the call goes on though this leg is silent
 	Released     string  `json:"released"` // how its release went, empty until that is known
 }
 
@@ -126,6 +127,7 @@ func leg(c *store.Call, side store.Side) Leg {
 		RTT:          millis(l.RTT),
 		Method:       l.Method,
 		Calibration:  l.Calibration,
+		Held:         l.Held,
 		Released:     string(c.End.Released[side]),
 	}
 }

@@ -31,6 +31,9 @@ type Calls interface {
 	Probe(ctx context.Context, id string) ([2]store.Answer, error)
 	// Hangup begins to end a call for the operator; text says why.
 	Hangup(ctx context.Context, id, text string) error
+	// ReleaseHeld begins to end all calls that the brake holds now, one after
+	// the other, and returns how many they are.
+	ReleaseHeld() int
 }
 
 // Config is what a Server needs to know beforehand.
@@ -154,6 +157,7 @@ func (s *Server) routes(gatherer prometheus.Gatherer) http.Handler {
 		http.MethodDelete: s.hangupCall,
 	})
 	route("/api/v1/calls/{id}/probe", map[string]http.HandlerFunc{http.MethodPost: s.probeCall})
+	route("/api/v1/brake/release", map[string]http.HandlerFunc{http.MethodPost: s.releaseHeld})
 	get("/metrics", metrics(gatherer, s.warnings))
 	get("/livez", s.livez)
 	get("/readyz", s.readyz)

@@ -42,6 +42,15 @@ type Supervise struct {
 	Jitter   float64       `yaml:"jitter"`   // share of the interval by which probes are spread
 	Timeout  time.Duration `yaml:"timeout"`  // of one probe
 	Misses   int           `yaml:"misses"`   // probes missed in a row that make a leg silent
+	Brake    Brake         `yaml:"brake"`
+}
+
+// Brake says how much silence at once is taken for a fault of the network, and
+// ends no calls.
+type Brake struct {
+	Share     float64 `yaml:"share"`      // of the legs behind one peer, silent together
+	Floor     int     `yaml:"floor"`      // so many legs, or calls, are never too many
+	PerMinute float64 `yaml:"per_minute"` // share of all calls that silence may end in a minute
 }
 
 // Trunk is a group of peers: a carrier, a PBX.
@@ -75,11 +84,12 @@ func Default() Config {
 		node = "localhost"
 	}
 	return Config{
-		Node:      node,
-		SIP:       SIP{Listen: []string{"udp://127.0.0.1:5060", "tcp://127.0.0.1:5060"}, RingTimeout: 3 * time.Minute},
-		Store:     Store{URL: "embedded", OnOutage: "accept"},
-		Supervise: Supervise{Interval: 30 * time.Second, Jitter: 0.1, Timeout: 32 * time.Second, Misses: 2},
-		Admin:     Admin{Listen: "127.0.0.1:8080"},
+		Node:  node,
+		SIP:   SIP{Listen: []string{"udp://127.0.0.1:5060", "tcp://127.0.0.1:5060"}, RingTimeout: 3 * time.Minute},
+		Store: Store{URL: "embedded", OnOutage: "accept"},
+		Supervise: Supervise{Interval: 30 * time.Second, Jitter: 0.1, Timeout: 32 * time.Second, Misses: 2,
+			Brake: Brake{Share: 0.2, Floor: 10, PerMinute: 0.01}},
+		Admin: Admin{Listen: "127.0.0.1:8080"},
 	}
 }
 

@@ -46,11 +46,12 @@ func TestWithoutAFileTheDefaultsServeThisHostOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Config{
-		Node:      got.Node, // the host's name
-		SIP:       SIP{Listen: []string{"udp://127.0.0.1:5060", "tcp://127.0.0.1:5060"}, RingTimeout: 3 * time.Minute},
-		Store:     Store{URL: "embedded", OnOutage: "accept"},
-		Supervise: Supervise{Interval: 30 * time.Second, Jitter: 0.1, Timeout: 32 * time.Second, Misses: 2},
-		Admin:     Admin{Listen: "127.0.0.1:8080"},
+		Node:  got.Node, // the host's name
+		SIP:   SIP{Listen: []string{"udp://127.0.0.1:5060", "tcp://127.0.0.1:5060"}, RingTimeout: 3 * time.Minute},
+		Store: Store{URL: "embedded", OnOutage: "accept"},
+		Supervise: Supervise{Interval: 30 * time.Second, Jitter: 0.1, Timeout: 32 * time.Second, Misses: 2,
+			Brake: Brake{Share: 0.2, Floor: 10, PerMinute: 0.01}},
+		Admin: Admin{Listen: "127.0.0.1:8080"},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("defaults (-want +got):\n%s", d)
@@ -67,7 +68,7 @@ sip:
 store:
   url: redis://user:secret@redis.example:6379/0
   on_outage: reject
-supervise: {interval: 0, jitter: 0, timeout: 5s, misses: 1}
+supervise: {interval: 0, jitter: 0, timeout: 5s, misses: 1, brake: {share: 0.5, floor: 20, per_minute: 0}}
 trunks:
   - name: pbx
     targets: ["sip:192.0.2.10:5060;transport=udp"]
@@ -95,7 +96,7 @@ func TestFileSetsEveryOption(t *testing.T) {
 		Node:      "edge-1",
 		SIP:       SIP{Listen: []string{"udp://0.0.0.0:5060", "tcp://[::]:5060"}, Advertise: "203.0.113.7", RingTimeout: 90 * time.Second},
 		Store:     Store{URL: "redis://user:secret@redis.example:6379/0", OnOutage: "reject"},
-		Supervise: Supervise{Timeout: 5 * time.Second, Misses: 1},
+		Supervise: Supervise{Timeout: 5 * time.Second, Misses: 1, Brake: Brake{Share: 0.5, Floor: 20}},
 		Trunks: []Trunk{
 			{Name: "pbx", Targets: []string{"sip:192.0.2.10:5060;transport=udp"}, Sources: []string{"192.0.2.0/24", "2001:db8::1"}},
 			{Name: "carrier-a", Targets: []string{"sip:carrier.example"}},
@@ -134,18 +135,21 @@ func TestFlagGoesBeforeEnvironmentBeforeFileBeforeDefault(t *testing.T) {
 func TestEverySettingHasItsVariable(t *testing.T) {
 	got, err := Load("", func(name string) string {
 		return map[string]string{
-			"SIPVIGIL_NODE":               "n",
-			"SIPVIGIL_SIP_LISTEN":         "udp://127.0.0.1:5070, tcp://127.0.0.1:5071",
-			"SIPVIGIL_SIP_ADVERTISE":      "sip.example:5099",
-			"SIPVIGIL_SIP_RING_TIMEOUT":   "1m",
-			"SIPVIGIL_STORE_URL":          "redis-sentinel://a:1,b:2,c:3/main/0",
-			"SIPVIGIL_STORE_ON_OUTAGE":    "reject",
-			"SIPVIGIL_SUPERVISE_INTERVAL": "0",
-			"SIPVIGIL_SUPERVISE_JITTER":   "0.5",
-			"SIPVIGIL_SUPERVISE_TIMEOUT":  "1s",
-			"SIPVIGIL_SUPERVISE_MISSES":   "9",
-			"SIPVIGIL_ADMIN_LISTEN":       "localhost:0",
-			"SIPVIGIL_SIP_NEXT_HOP":       "sip:pbx.example",
+			"SIPVIGIL_NODE":                       "n",
+			"SIPVIGIL_SIP_LISTEN":                 "udp://127.0.0.1:5070, tcp://127.0.0.1:5071",
+			"SIPVIGIL_SIP_ADVERTISE":              "sip.example:5099",
+			"SIPVIGIL_SIP_RING_TIMEOUT":           "1m",
+			"SIPVIGIL_STORE_URL":                  "redis-sentinel://a:1,b:2,c:3/main/0",
+			"SIPVIGIL_STORE_ON_OUTAGE":            "reject",
+			"SIPVIGIL_SUPERVISE_INTERVAL":         "0",
+			"SIPVIGIL_SUPERVISE_JITTER":           "0.5",
+			"SIPVIGIL_SUPERVISE_TIMEOUT":          "1s",
+			"SIPVIGIL_SUPERVISE_MISSES":           "9",
+			"SIPVIGIL_SUPERVISE_BRAKE_SHARE":      "1",
+			"SIPVIGIL_SUPERVISE_BRAKE_FLOOR":      "2",
+			"SIPVIGIL_SUPERVISE_BRAKE_PER_MINUTE": "0.3",
+			"SIPVIGIL_ADMIN_LISTEN":               "localhost:0",
+			"SIPVIGIL_SIP_NEXT_HOP":               "sip:pbx.example",
 		}[name]
 	}, nil)
 	if err != nil {
@@ -155,7 +159,7 @@ func TestEverySettingHasItsVariable(t *testing.T) {
 		Node:      "n",
 		SIP:       SIP{Listen: []string{"udp://127.0.0.1:5070", "tcp://127.0.0.1:5071"}, Advertise: "sip.example:5099", NextHop: "sip:pbx.example", RingTimeout: time.Minute},
 		Store:     Store{URL: "redis-sentinel://a:1,b:2,c:3/main/0", OnOutage: "reject"},
-		Supervise: Supervise{Jitter: 0.5, Timeout: time.Second, Misses: 9},
+		Supervise: Supervise{Jitter: 0.5, Timeout: time.Second, Misses: 9, Brake: Brake{Share: 1, Floor: 2, PerMinute: 0.3}},
 		Admin:     Admin{Listen: "localhost:0"},
 	}
 	if d := cmp.Diff(want, got); d != "" {
@@ -215,6 +219,10 @@ supervise:
     jitter: 0
     timeout: 5s
     misses: 1
+    brake:
+        share: 0.5
+        floor: 20
+        per_minute: 0
 trunks:
     - name: pbx
       targets: ['sip:192.0.2.10:5060;transport=udp']

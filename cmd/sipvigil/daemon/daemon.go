@@ -127,6 +127,7 @@ func (d *Daemon) makeSupervisor(reg prometheus.Registerer) (err error) {
 	c.Node = d.cfg.Node
 	c.Interval, c.Jitter = d.cfg.Supervise.Interval, d.cfg.Supervise.Jitter
 	c.Timeout, c.Misses = d.cfg.Supervise.Timeout, d.cfg.Supervise.Misses
+	c.Brake = supervisor.Brake(d.cfg.Supervise.Brake)
 	d.supervisor, err = supervisor.New(c, d.store, d.log.Named("supervisor"), reg)
 	return err
 }

@@ -20,6 +20,7 @@ supervise:
   timeout: 1h
   misses: two
   misses: 3
+  brake: {share: 0, floor: 0, per_minute: 2, speed: 1}
 trunks:
   - name: pbx
     targets: [sips:192.0.2.10, "sip:192.0.2.10;transport=ws", "sip:ann@pbx?a=b", "sip:pbx:0"]
@@ -59,27 +60,31 @@ func TestEveryFaultIsNamedWithItsPlace(t *testing.T) {
 		`sipvigil.yaml:11: supervise.interval: 10ms is below 1s; 0 means no probes`,
 		`sipvigil.yaml:14: supervise.misses: "two" is not a whole number`,
 		`sipvigil.yaml:15: supervise.misses: is given already in line 14`,
-		`sipvigil.yaml:18: trunks[0].targets[0]: "sips:192.0.2.10" `+target,
-		`sipvigil.yaml:18: trunks[0].targets[1]: "sip:192.0.2.10;transport=ws" has transport ws, where only udp and tcp are understood`,
-		`sipvigil.yaml:18: trunks[0].targets[2]: "sip:ann@pbx?a=b" `+target,
-		`sipvigil.yaml:18: trunks[0].targets[3]: "sip:pbx:0" `+target,
-		`sipvigil.yaml:19: trunks[0].sources[0]: "192.0.2.0/33" is not a network such as 192.0.2.0/24 or an address`,
-		`sipvigil.yaml:19: trunks[0].sources[1]: "192.0.2.1/24" has bits set beyond its mask: `+
+		`sipvigil.yaml:16: supervise.brake: unknown key "speed", there are share, floor, per_minute`,
+		`sipvigil.yaml:16: supervise.brake.share: 0 is not a share above 0, up to 1`,
+		`sipvigil.yaml:16: supervise.brake.floor: 0 is below 1`,
+		`sipvigil.yaml:16: supervise.brake.per_minute: 2 is not a share from 0 to 1`,
+		`sipvigil.yaml:19: trunks[0].targets[0]: "sips:192.0.2.10" `+target,
+		`sipvigil.yaml:19: trunks[0].targets[1]: "sip:192.0.2.10;transport=ws" has transport ws, where only udp and tcp are understood`,
+		`sipvigil.yaml:19: trunks[0].targets[2]: "sip:ann@pbx?a=b" `+target,
+		`sipvigil.yaml:19: trunks[0].targets[3]: "sip:pbx:0" `+target,
+		`sipvigil.yaml:20: trunks[0].sources[0]: "192.0.2.0/33" is not a network such as 192.0.2.0/24 or an address`,
+		`sipvigil.yaml:20: trunks[0].sources[1]: "192.0.2.1/24" has bits set beyond its mask: `+
 			`192.0.2.0/24 is meant, or an address without a mask`,
-		`sipvigil.yaml:20: trunks[0]: unknown key "capacity", there are name, targets, sources`,
-		`sipvigil.yaml:21: trunks[1].name: there is a trunk "pbx" already`,
-		`sipvigil.yaml:22: trunks[1].sources[0]: 198.51.100.7/32 belongs to trunk "pbx" already`,
-		`sipvigil.yaml:23: trunks[2].name: "_other" `+name+` that begins with a letter or digit`,
-		`sipvigil.yaml:23: trunks[2]: has neither targets nor sources`,
-		`sipvigil.yaml:24: trunks[3].targets: is not a list`,
-		`sipvigil.yaml:28: routes[0].from: there is no trunk "px"`,
-		"sipvigil.yaml:28: routes[0].user: is not a regular expression: missing closing ): `^(1`",
-		`sipvigil.yaml:28: routes[0].to[0]: there is no trunk "carrier"`,
-		`sipvigil.yaml:28: routes[0].to[2]: trunk "phones" has no targets`,
-		`sipvigil.yaml:29: routes[1].to: is empty: a route leads to at least one trunk`,
-		`sipvigil.yaml:31: admin.listen: "0.0.0.0:8080" is not a loopback address: the API knows no users yet, `+
+		`sipvigil.yaml:21: trunks[0]: unknown key "capacity", there are name, targets, sources`,
+		`sipvigil.yaml:22: trunks[1].name: there is a trunk "pbx" already`,
+		`sipvigil.yaml:23: trunks[1].sources[0]: 198.51.100.7/32 belongs to trunk "pbx" already`,
+		`sipvigil.yaml:24: trunks[2].name: "_other" `+name+` that begins with a letter or digit`,
+		`sipvigil.yaml:24: trunks[2]: has neither targets nor sources`,
+		`sipvigil.yaml:25: trunks[3].targets: is not a list`,
+		`sipvigil.yaml:29: routes[0].from: there is no trunk "px"`,
+		"sipvigil.yaml:29: routes[0].user: is not a regular expression: missing closing ): `^(1`",
+		`sipvigil.yaml:29: routes[0].to[0]: there is no trunk "carrier"`,
+		`sipvigil.yaml:29: routes[0].to[2]: trunk "phones" has no targets`,
+		`sipvigil.yaml:30: routes[1].to: is empty: a route leads to at least one trunk`,
+		`sipvigil.yaml:32: admin.listen: "0.0.0.0:8080" is not a loopback address: the API knows no users yet, `+
 			`so whoever reaches it can end calls. Use 127.0.0.1:8080, and an SSH tunnel or a proxy that asks for a password`,
-		`sipvigil.yaml:32: unknown key "colour", there are node, sip, store, supervise, trunks, routes, admin`,
+		`sipvigil.yaml:33: unknown key "colour", there are node, sip, store, supervise, trunks, routes, admin`,
 		`SIPVIGIL_SUPERVISE_JITTER: "lots" is not a number`,
 		`--probe-timeout: "soon" is not a length of time such as 500ms, 30s or 3m`,
 		`SIPVIGIL_SIP_RING_TIMEOUT: 1ms is below 1s`,

@@ -32,6 +32,9 @@ var settings = []setting{
 	{"supervise.jitter", "SIPVIGIL_SUPERVISE_JITTER", ""},
 	{"supervise.timeout", "SIPVIGIL_SUPERVISE_TIMEOUT", "probe-timeout"},
 	{"supervise.misses", "SIPVIGIL_SUPERVISE_MISSES", "probe-misses"},
+	{"supervise.brake.share", "SIPVIGIL_SUPERVISE_BRAKE_SHARE", ""},
+	{"supervise.brake.floor", "SIPVIGIL_SUPERVISE_BRAKE_FLOOR", ""},
+	{"supervise.brake.per_minute", "SIPVIGIL_SUPERVISE_BRAKE_PER_MINUTE", ""},
 	{"admin.listen", "SIPVIGIL_ADMIN_LISTEN", "admin"},
 }
 

@@ -103,6 +103,15 @@ func validateSupervise(s *Supervise, fault report) {
 	if s.Misses < 1 {
 		fault("supervise.misses", "%d is below 1", s.Misses)
 	}
+	if b := s.Brake; !(b.Share > 0 && b.Share <= 1) {
+		fault("supervise.brake.share", "%v is not a share above 0, up to 1", b.Share)
+	}
+	if s.Brake.Floor < 1 {
+		fault("supervise.brake.floor", "%d is below 1", s.Brake.Floor)
+	}
+	if b := s.Brake; !(b.PerMinute >= 0 && b.PerMinute <= 1) {
+		fault("supervise.brake.per_minute", "%v is not a share from 0 to 1", b.PerMinute)
+	}
 }
 
 // validateTrunks returns the trunks by name.

@@ -214,7 +214,10 @@ function cause(c) {
   return `${c.end_status} ${c.end_text}`;
 }
 
-const missed = (leg) => (leg.misses ? `${leg.misses} missed` : '');
+const missed = (leg) => {
+  if (leg.held) return 'held';
+  return leg.misses ? `${leg.misses} missed` : '';
+};
 
 // evidence names the older of the two legs' last signs of life: the call is
 // proven until then.
