@@ -56,9 +56,9 @@ func screen(datagram []byte) verdict {
 }
 
 // isStatusLine says whether this is the start of a response: a version and not
-// a method comes first.
+// a method comes first. The library knows no mixed case.
 func isStatusLine(line []byte) bool {
-	return len(line) >= 4 && bytes.EqualFold(line[:4], []byte("SIP/"))
+	return bytes.HasPrefix(line, []byte("SIP/")) || bytes.HasPrefix(line, []byte("sip/"))
 }
 
 // goodStatusLine takes a status of three digits, RFC 3261 section 7.2. The
@@ -143,7 +143,7 @@ func goodHostPort(s []byte) bool {
 	var host, port []byte
 	if len(s) > 0 && s[0] == '[' {
 		end := bytes.IndexByte(s, ']')
-		if end < 2 || end > len("[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255") {
+		if end < 2 || end > 41 { // as far as the library reads
 			return false
 		}
 		host, port = s[:end], trimSpace(s[end+1:])
@@ -154,8 +154,16 @@ func goodHostPort(s []byte) bool {
 		}
 		host, port = trimSpace(s[:colon]), s[colon:]
 	}
-	if len(host) == 0 || bytes.ContainsAny(host, " \t\r\n/<>\"@,") {
+	if len(host) == 0 {
 		return false
+	}
+	for i, c := range host {
+		switch {
+		case isLetter(c), '0' <= c && c <= '9', c == '.', c == '-', c == '_':
+		case host[0] == '[' && (i == 0 || c == ':'):
+		default:
+			return false
+		}
 	}
 	if len(port) == 0 {
 		return true
@@ -215,10 +223,13 @@ func checkFields(f *fields, maxCSeq uint64) verdict {
 
 // goodVia says whether each of a Via's values begins with a protocol of three
 // parts and a host, RFC 3261 section 25.1.
+//
+// Departs from RFC 3261 section 25.1: a comma inside quotes divides too, since
+// that is how the library reads it.
 func goodVia(value []byte) bool {
 	for more := true; more; {
 		var one []byte
-		one, value, more = cutUnquoted(value)
+		one, value, more = bytes.Cut(value, []byte{','})
 		for range 2 {
 			slash := bytes.IndexByte(one, '/')
 			if slash < 0 || len(trimSpace(one[:slash])) == 0 {
@@ -228,7 +239,7 @@ func goodVia(value []byte) bool {
 		}
 		one = trimSpace(one)
 		space := bytes.IndexAny(one, " \t\r\n")
-		if space <= 0 {
+		if space <= 0 || bytes.ContainsAny(one[:space], "/;=:\"") {
 			return false
 		}
 		one = trimSpace(one[space:])
