@@ -22,10 +22,9 @@ func bad(phrase string) verdict { return verdict{status: 400, phrase: phrase} }
 // screen looks for what the library drops in silence, so that requests get the
 // answer that they deserve: 400 for what is malformed, 505 for versions other
 // than ours (RFC 3261 section 21.5.6). Responses and ACKs of that kind are
-// dropped, as is what is not SIP or has no Via to answer to. It reads the
-// start line, how the header is divided into fields, and the three fields that
-// decide about framing and transaction; all else is the business of
-// [inbound.check].
+// dropped, as is what is not SIP. It reads the start line, how the header is
+// divided into fields, and the three fields that decide about framing and
+// transaction; all else is the business of [inbound.check].
 //
 // Where RFC 4475 leaves the choice to accept more, screen does not: spaces in
 // the wrong places of the request line are a reason for 400 (RFC 4475 sections
@@ -38,7 +37,7 @@ func screen(datagram []byte) verdict {
 	line := f.line()
 	if isStatusLine(line) {
 		v := checkFields(&f, math.MaxUint32)
-		return verdict{drop: v.drop || v.status != 0 || !goodStatusLine(line)}
+		return verdict{drop: v.status != 0 || !goodStatusLine(line)}
 	}
 	v := checkRequestLine(line)
 	if v.drop {
@@ -46,8 +45,8 @@ func screen(datagram []byte) verdict {
 	}
 	// Numbers from 2^31 on are forbidden by RFC 3261 section 8.1.1.5, and the
 	// library has no transaction for them.
-	if of := checkFields(&f, math.MaxInt32); v.status == 0 || of.drop {
-		v = of
+	if v.status == 0 {
+		v = checkFields(&f, math.MaxInt32)
 	}
 	if v.status != 0 && bytes.HasPrefix(line, []byte("ACK ")) {
 		return verdict{drop: true} // RFC 3261 section 17: an ACK has no response
@@ -175,8 +174,7 @@ func goodHostPort(s []byte) bool {
 	return ok && n > 0
 }
 
-// checkFields reads the header as far as the library cannot do without. Its
-// drop means that there is no Via.
+// checkFields reads the header as far as the library cannot do without.
 func checkFields(f *fields, maxCSeq uint64) verdict {
 	var v verdict
 	var vias, cseqs, lengths int
@@ -209,7 +207,7 @@ func checkFields(f *fields, maxCSeq uint64) verdict {
 	}
 	switch {
 	case vias == 0:
-		return verdict{drop: true}
+		return bad("Bad or Missing Via")
 	case f.broken:
 		fault("Bad Header Line")
 	case cseqs == 0:

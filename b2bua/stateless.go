@@ -50,7 +50,7 @@ func (g *guard) refuse(datagram []byte, v verdict, source net.Addr, socket net.P
 	}
 	answer, port := statelessAnswer(datagram, v, from, g.tag(datagram))
 	to := &net.UDPAddr{IP: from.IP, Port: port, Zone: from.Zone}
-	if answer == nil || !isUnicast(to) {
+	if !isUnicast(to) {
 		g.metrics.malformed.Inc()
 		return
 	}
@@ -124,7 +124,7 @@ func statelessAnswer(datagram []byte, v verdict, from *net.UDPAddr, tag string) 
 		b = append(b, "\r\n"...)
 	}
 	if !seen[fieldVia] {
-		return nil, 0
+		port = from.Port // nothing says where else
 	}
 	if v.status == 501 {
 		b = append(b, "Allow: "+allow+"\r\n"...) // as in [inbound.check]
