@@ -112,7 +112,7 @@ func (a *Agent) Run(ctx context.Context, packets []net.PacketConn, streams []net
 		a.sockets = append(a.sockets, newSocket("tcp", l.Addr()))
 	}
 	for _, conn := range packets {
-		w := newPacketConn(conn)
+		w := newPacketConn(conn, a.metrics)
 		ready = append(ready, w.ready)
 		serving.Go(func() { a.served("udp", a.transport.ServeUDP(w)) })
 	}

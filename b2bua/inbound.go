@@ -66,11 +66,12 @@ func (in *inbound) check() *fault {
 	if v := req.SipVersion; !strings.EqualFold(v, "SIP/2.0") {
 		return &fault{status: 505}
 	}
+	if !known[in.method] && in.method != "REGISTER" && in.method != "PUBLISH" {
+		// RFC 3261 section 8.2.1, the first thing to look at.
+		return &fault{501, "", []string{"Allow", allow}}
+	}
 	if phrase := in.checkMandatory(); phrase != "" {
 		return &fault{status: 400, phrase: phrase}
-	}
-	if !known[in.method] && in.method != "REGISTER" && in.method != "PUBLISH" {
-		return &fault{501, "", []string{"Allow", allow}}
 	}
 	if scheme := req.Recipient.Scheme; scheme != "sip" && in.tag == "" && in.method != "ACK" {
 		return &fault{status: 416}
@@ -88,6 +89,12 @@ func (in *inbound) checkMandatory() string {
 	req := in.req
 	if req.Via() == nil {
 		return "Bad or Missing Via"
+	}
+	if name := repeated(req); name != "" {
+		return "Repeated " + name
+	}
+	if len(req.Recipient.Headers) > 0 {
+		return "Headers in Request-URI" // RFC 3261 section 19.1.1
 	}
 	if v := value(req, "call-id"); v == "" {
 		return "Missing Call-ID"
@@ -112,7 +119,7 @@ func (in *inbound) checkMandatory() string {
 		}
 	}
 	if in.method == "INVITE" {
-		if _, err := contactURI(req); err != nil {
+		if _, err := inviteTarget(req); err != nil {
 			return "Bad or Missing Contact"
 		}
 	}

@@ -96,7 +96,7 @@ func (a *Agent) admit(in *inbound, trunk string) (f *fault, why string) {
 // newCallFrom makes the call and both legs' dialogs as far as they are known.
 func (a *Agent) newCallFrom(in *inbound, trunk string) (*call, error) {
 	req, id := in.req, uuid.Must(uuid.NewV7()).String()
-	contact, err := contactURI(req)
+	contact, err := inviteTarget(req)
 	if err != nil {
 		return nil, err
 	}

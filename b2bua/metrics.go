@@ -22,7 +22,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"class"}),
 		malformed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sipvigil_b2bua_malformed_total",
-			Help: "Messages that were dropped because they could not be parsed.",
+			Help: "Messages that were dropped because they could not be read.",
 		}),
 		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sipvigil_b2bua_calls_rejected_total",

@@ -154,22 +154,36 @@ type packetConn struct {
 	net.PacketConn
 	ready chan struct{} // closed when the library reads, that is, knows the socket
 	once  sync.Once
+	guard *guard
 }
 
-func newPacketConn(conn net.PacketConn) *packetConn {
-	return &packetConn{PacketConn: conn, ready: make(chan struct{})}
+func newPacketConn(conn net.PacketConn, m *metrics) *packetConn {
+	return &packetConn{PacketConn: conn, ready: make(chan struct{}), guard: newGuard(m)}
 }
 
 // ReadFrom first lets the goroutine of the last message start, so that
 // messages are mostly handled in the order of their arrival. Errors other than
-// the end of the socket do not end the reading.
+// the end of the socket do not end the reading, nor does what the guard stops.
 func (p *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
 	p.once.Do(func() { close(p.ready) })
 	runtime.Gosched()
 	for {
 		n, addr, err := p.PacketConn.ReadFrom(b)
-		if err == nil || errors.Is(err, net.ErrClosed) {
+		if errors.Is(err, net.ErrClosed) {
 			return n, addr, err
 		}
+		if err == nil {
+			if n, ok := p.guard.pass(b, n, addr, p.PacketConn); ok {
+				return n, addr, nil
+			}
+		}
 	}
+}
+
+// WriteTo sends a message without what the guard added for the library.
+func (p *packetConn) WriteTo(b []byte, addr net.Addr) (int, error) {
+	if _, err := p.PacketConn.WriteTo(withoutBranch(b), addr); err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }
