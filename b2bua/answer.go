@@ -27,8 +27,8 @@ func (c *call) onInviteResponse(inv *invite, tx *sip.ClientTx, res *sip.Response
 		}
 		return
 	}
-	if !inv.initial {
-		c.evidence(inv.from.Other(), strconv.Itoa(res.StatusCode)+" INVITE")
+	if s := res.StatusCode; !inv.initial && s > 100 && s != 408 && s != 481 { // a proxy may send 100 and 408
+		c.evidence(inv.from.Other(), strconv.Itoa(s)+" INVITE")
 	}
 	switch status := res.StatusCode; {
 	case status < 200:

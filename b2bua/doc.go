@@ -6,17 +6,23 @@
 // Where the rules come from, and what follows them. The names with a package
 // are those of [sipvigil/b2bua/dialog].
 //
-//	RFC 3261 section 7.3.1 → dialog.ReadTag, dialog.SplitList
-//	RFC 3261 section 7.3.3 → long
+//	RFC 3261 section 7 → fields.next
+//	RFC 3261 section 7.1 → checkRequestLine, goodRequestURI
+//	RFC 3261 section 7.2 → goodStatusLine
+//	RFC 3261 section 7.3.1 → dialog.ReadTag, dialog.SplitList, fields, repeated
+//	RFC 3261 section 7.3.3 → fieldOf, long
 //	RFC 3261 section 8.1.1 → inbound.checkMandatory
-//	RFC 3261 section 8.1.1.5 → dialog.CSeq, dialog.Resume, dialog.Start
+//	RFC 3261 section 8.1.1.5 → dialog.CSeq, dialog.Resume, dialog.Start, screen
 //	RFC 3261 section 8.1.1.7 → branch
 //	RFC 3261 section 8.1.2 → dialog.NextHop
 //	RFC 3261 section 8.1.3.1 → call.onInviteFailed
 //	RFC 3261 section 8.2 → inbound
+//	RFC 3261 section 8.2.1 → inbound.check
+//	RFC 3261 section 8.2.2.1 → checkRequestLine
 //	RFC 3261 section 8.2.2.3 → inbound.check
 //	RFC 3261 section 8.2.6.1 → Agent.onInvite
-//	RFC 3261 section 8.2.6.2 → reply
+//	RFC 3261 section 8.2.6.2 → reply, statelessAnswer, withoutBranch
+//	RFC 3261 section 8.2.7 → guard, guard.tag
 //	RFC 3261 section 9.1 → call.cancel, call.expire, call.tooLate
 //	RFC 3261 section 9.2 → Agent.outOfDialog, call.onRequest
 //	RFC 3261 section 11.1 → probeHeaders
@@ -35,13 +41,19 @@
 //	RFC 3261 section 15 → call.settle
 //	RFC 3261 section 15.1.1 → call.byeDone
 //	RFC 3261 section 15.1.2 → Agent.outOfDialog, call.onBye, call.settle
+//	RFC 3261 section 17 → screen
+//	RFC 3261 section 17.2.3 → madeBranch
 //	RFC 3261 section 18.1.1 → maxDatagram
-//	RFC 3261 section 18.2.2 → returnPath
-//	RFC 3261 section 19.1.1 → dialog.URI, dialog.forRequest
+//	RFC 3261 section 18.2.1 → appendTopVia
+//	RFC 3261 section 18.2.2 → appendTopVia, returnPath
+//	RFC 3261 section 18.3 → checkFields
+//	RFC 3261 section 19.1.1 → dialog.URI, dialog.forRequest, inbound.checkMandatory
 //	RFC 3261 section 19.3 → dialog.MintTag
 //	RFC 3261 section 20.10 → dialog.ParseAddr
-//	RFC 3261 section 20.16 → dialog.CSeq
-//	RFC 3261 section 25.1 → dialog.Addr, dialog.ParseAddr, dialog.URI.parseSIP, dialog.checkText, dialog.closing, dialog.comment, dialog.inURI, dialog.isHost, dialog.isSpace, dialog.isToken, dialog.routeURI
+//	RFC 3261 section 20.16 → dialog.CSeq, goodCSeq
+//	RFC 3261 section 21.4.1 → bad
+//	RFC 3261 section 21.5.6 → screen
+//	RFC 3261 section 25.1 → dialog.Addr, dialog.ParseAddr, dialog.URI.parseSIP, dialog.checkText, dialog.closing, dialog.comment, dialog.inURI, dialog.isHost, dialog.isSpace, dialog.isToken, dialog.routeURI, goodHostPort, goodVia, tidyVia
 //	RFC 3262 section 3 → call.across
 //	RFC 3262 section 7.1 → dialog.RAck
 //	RFC 3262 section 7.2 → call.translateRAck, dialog.FormatRAck, dialog.RAck
@@ -51,11 +63,16 @@
 //	RFC 3326 section 2 → call.sendCancel, reasonHeader
 //	RFC 3398 section 8.2.6.1 → reasonHeader
 //	RFC 3581 section 3 → Agent.newRequest
-//	RFC 3581 section 4 → returnPath
+//	RFC 3581 section 4 → appendTopVia, returnPath
 //	RFC 3966 section 3 → dialog.URI
 //	RFC 4320 section 4.1 → call.onRelayed, call.relay
+//	RFC 4475 section 3.1.2.8 → screen
+//	RFC 4475 section 3.3.8 → repeated
+//	RFC 4475 section 3.3.10 → isUnicast
 //	RFC 4648 section 7 → dialog.base32hex
 //	RFC 5057 section 5.1 → call.onRelayed
+//	RFC 5118 section 4.2 → goodRequestURI
 //	RFC 5407 section 3.1.2 → call.onRequest, call.tooLate
+//	RFC 5626 section 3.5.1 → screen
 //	RFC 7332 section 5 → forwards
 package b2bua

@@ -21,14 +21,18 @@ import (
 // because peers that were reached over UDP often do not listen on TCP.
 const maxDatagram = 65535
 
-// raiseLimit lifts the library's own limit once a process; it is a package
-// variable there.
-var raiseLimit = sync.OnceFunc(func() { sip.UDPMTUSize = maxDatagram + 200 })
+// tameLibrary sets, once a process, what the library keeps in package
+// variables: its limit of a UDP message is lifted, and its default logger, which
+// writes plain text to stderr, is silenced. Its layers get a logger of ours.
+var tameLibrary = sync.OnceFunc(func() {
+	sip.UDPMTUSize = maxDatagram + 200
+	sip.SetDefaultLogger(slog.New(slog.DiscardHandler))
+})
 
 // newLayers sets up parser, transports and transactions of the SIP library.
 // Its dialogs, its client and its server are not used.
 func (a *Agent) newLayers() {
-	raiseLimit()
+	tameLibrary()
 	parsers := sip.DefaultHeadersParser()
 	parser := sip.NewParser(sip.WithHeadersParsers(map[string]sip.HeaderParser{
 		// What is not listed stays as it was written, byte for byte.
@@ -54,7 +58,9 @@ type parseErrors struct {
 }
 
 func (h *parseErrors) Handle(ctx context.Context, r slog.Record) error {
-	if r.Message == "failed to parse" {
+	switch r.Message {
+	case "failed to parse",
+		"Server tx failed to handle request": // no transaction could be made of it
 		h.metrics.malformed.Inc()
 		return nil
 	}
