@@ -250,6 +250,6 @@ func TestA481ToAReinviteEndsTheCall(t *testing.T) {
 		w.bob.respond(w.bob.next("BYE"), 200, "")
 		w.alice.next("ACK")
 		w.alice.respond(w.alice.next("BYE"), 481, "")
-		w.heard("evidence callee: INVITE", "evidence caller: 481 INVITE", "ending caller-gone(481)", "ended caller-gone(481) already-gone/confirmed")
+		w.heard("evidence callee: INVITE", "ending caller-gone(481)", "ended caller-gone(481) already-gone/confirmed")
 	})
 }
