@@ -114,7 +114,10 @@ func (a *Agent) Run(ctx context.Context, packets []net.PacketConn, streams []net
 	for _, conn := range packets {
 		w := newPacketConn(conn, a.metrics)
 		ready = append(ready, w.ready)
-		serving.Go(func() { a.served("udp", a.transport.ServeUDP(w)) })
+		serving.Go(func() {
+			for a.panics(func() { a.served("udp", a.transport.ServeUDP(w)) }) {
+			}
+		})
 	}
 	for _, l := range streams {
 		serving.Go(func() { a.served("tcp", a.transport.ServeTCP(l)) })
@@ -140,6 +143,13 @@ func (a *Agent) Run(ctx context.Context, packets []net.PacketConn, streams []net
 		return fmt.Errorf("b2bua: closing connections: %w", err)
 	}
 	return nil
+}
+
+// panics says whether f panicked: a message that breaks its reader costs that
+// message, not the socket.
+func (a *Agent) panics(f func()) (panicked bool) {
+	guarded(f, func(v any) { a.panicked(v); panicked = true })
+	return panicked
 }
 
 func (a *Agent) served(transport string, err error) {

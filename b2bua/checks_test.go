@@ -212,6 +212,18 @@ func TestAPanicOfTheObserverCostsOneRequest(t *testing.T) {
 	})
 }
 
+func TestAPanicOfAReaderCostsOneMessage(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.connect()
+		for range 3 {
+			w.alice.say(breaksReader)
+			w.alice.request("INFO", "")
+			w.bob.respond(w.bob.next("INFO"), 200, "")
+			w.alice.next("200 INFO")
+		}
+	})
+}
+
 func TestAPanicOfTheObserverDoesNotStopARelease(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		w.connect()

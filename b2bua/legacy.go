@@ -2,7 +2,6 @@ package b2bua
 
 import (
 	"bytes"
-
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
