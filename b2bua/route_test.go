@@ -1,0 +1,82 @@
+package b2bua
+
+import (
+	"net"
+	"net/netip"
+	"regexp"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sipvigil/b2bua/dialog"
+)
+
+func routed() *Agent {
+	return &Agent{
+		sockets: []socket{newSocket("udp", &net.UDPAddr{IP: net.IPv4(192, 0, 2, 5), Port: 5060})},
+		cfg: Config{
+			Trunks: []Trunk{
+				{Name: "pbx", Targets: []string{"sip:192.0.2.10"}, Sources: []netip.Prefix{netip.MustParsePrefix("192.0.2.10/32")}},
+				{Name: "a", Targets: []string{"sip:198.51.100.1;transport=tcp", "sip:198.51.100.2"}},
+				{Name: "b", Targets: []string{"sip:hunt@203.0.113.1:5070"}, Sources: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}},
+			},
+			Routes: []Route{
+				{From: "pbx", User: regexp.MustCompile(`^\+?1`), To: []string{"a", "b"}},
+				{From: "pbx", User: regexp.MustCompile(`^9`), To: []string{"b"}},
+				{From: "b", To: []string{"pbx"}},
+			},
+		},
+	}
+}
+
+func TestTheFirstRouteThatMatchesDecides(t *testing.T) {
+	for _, c := range []struct {
+		name, from, uri string
+		want            []target
+	}{
+		{"targets of all its trunks, in order", "pbx", "sip:+1555@192.0.2.5", []target{
+			{"a", "sip:+1555@198.51.100.1;transport=tcp"}, {"a", "sip:+1555@198.51.100.2"}, {"b", "sip:hunt@203.0.113.1:5070"}}},
+		{"by the user", "pbx", "sip:900@192.0.2.5", []target{{"b", "sip:hunt@203.0.113.1:5070"}}},
+		{"by the trunk it comes from", "b", "sip:900@192.0.2.5", []target{{"pbx", "sip:900@192.0.2.10"}}},
+		{"else the Request-URI", "pbx", "sip:bob@192.0.2.77:5090;user=phone", []target{{OtherTrunk, "sip:bob@192.0.2.77:5090;user=phone"}}},
+		{"unless that is ourselves", "pbx", "sip:bob@192.0.2.5", nil},
+		{"which another port is not", "pbx", "sip:bob@192.0.2.5:5062", []target{{OtherTrunk, "sip:bob@192.0.2.5:5062"}}},
+	} {
+		uri, err := dialog.ParseURI(c.uri)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(c.want, routed().route(c.from, uri), cmp.AllowUnexported(target{})); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.name, diff)
+		}
+	}
+}
+
+func TestTheNextHopGoesBeforeRoutes(t *testing.T) {
+	a := routed()
+	a.cfg.NextHop = "sip:198.51.100.2"
+	got := a.route("pbx", dialog.URI{Scheme: "sip", User: "900", Host: "192.0.2.5"})
+	want := []target{{"a", "sip:900@198.51.100.2"}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(target{})); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestCallsAreTakenFromTrunksElseFromThisMachine(t *testing.T) {
+	a := routed()
+	for source, want := range map[string]string{
+		"192.0.2.10:5060": "pbx", "203.0.113.99:1": "b", "198.51.100.1:5060": OtherTrunk, "127.0.0.1:5060": OtherTrunk,
+		"[::ffff:192.0.2.10]:5060": "pbx", "nonsense": OtherTrunk,
+	} {
+		trunk := a.trunkOf(source)
+		if trunk != want || a.admitted(source, trunk) != (want != OtherTrunk) {
+			t.Errorf("%s: trunk %s, admitted %v, want %s", source, trunk, a.admitted(source, trunk), want)
+		}
+	}
+	a.cfg.Trunks = a.cfg.Trunks[1:2] // none says where its calls come from
+	for source, want := range map[string]bool{"127.0.0.9:5060": true, "[::1]:5060": true, "198.51.100.1:5060": false} {
+		if got := a.admitted(source, a.trunkOf(source)); got != want {
+			t.Errorf("%s without sources: admitted %v, want %v", source, got, want)
+		}
+	}
+}
