@@ -56,9 +56,10 @@ type Agent struct {
 	transaction *sip.TransactionLayer
 	sockets     []socket // set by Run before the first message is read
 	identity    atomic.Pointer[identity]
-	work        sync.WaitGroup // goroutines that wait for answers
-	serving     chan struct{}  // closed when requests can be sent
-	closing     atomic.Bool    // what breaks from now on is our own doing
+	work        tasks         // goroutines that wait for answers
+	serving     chan struct{} // closed when requests can be sent
+	closing     atomic.Bool   // what breaks from now on is our own doing
+	closed      chan struct{} // closed when no answer comes any more
 
 	mu    sync.Mutex // guards calls
 	calls map[string]*call
@@ -84,6 +85,7 @@ func New(cfg Config, st Store, obs Observer, log *zap.Logger, reg prometheus.Reg
 		log:      log,
 		metrics:  newMetrics(reg),
 		serving:  make(chan struct{}),
+		closed:   make(chan struct{}),
 		calls:    make(map[string]*call),
 	}
 	a.identity.Store(&identity{tagKey: provisionalKey()})
@@ -137,6 +139,7 @@ func (a *Agent) Run(ctx context.Context, packets []net.PacketConn, streams []net
 	}
 	serving.Wait()
 	a.transaction.Close()
+	close(a.closed) // for transactions that began meanwhile
 	err := a.transport.Close()
 	a.work.Wait()
 	if err != nil {
@@ -164,14 +167,14 @@ func (a *Agent) served(transport string, err error) {
 // ctx's error. Calls that the agent has already are left alone. Calls whose
 // release had begun are released once Run serves.
 func (a *Agent) Restore(ctx context.Context, calls []store.Call) error {
-	var covered sync.WaitGroup
+	covered := countdown{done: make(chan struct{})}
+	covered.more()
 	for _, rec := range calls {
 		a.restore(rec, &covered)
 	}
-	done := make(chan struct{})
-	a.work.Go(func() { covered.Wait(); close(done) })
+	covered.less()
 	select {
-	case <-done:
+	case <-covered.done:
 	case <-ctx.Done():
 		return fmt.Errorf("reserving CSeq numbers of %d calls: %w", len(calls), ctx.Err())
 	}

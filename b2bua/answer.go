@@ -182,6 +182,8 @@ func (c *call) repeat(inv *invite) {
 		select {
 		case <-inv.acked:
 			return
+		case <-c.agent.closed:
+			return
 		case ack := <-tx.Acks(): // an ACK with its INVITE's branch, as of RFC 2543
 			c.do(func() {
 				in := &inbound{req: ack, tx: tx, agent: c.agent, method: "ACK", source: ack.Source()}

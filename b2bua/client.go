@@ -37,6 +37,8 @@ func (a *Agent) await(tx *sip.ClientTx, each func(*sip.Response), failed func(er
 					tx.Terminate()
 				}
 				return
+			case <-a.closed:
+				return
 			case <-tx.Done():
 				if failed != nil && !a.closing.Load() {
 					failed(tx.Err())

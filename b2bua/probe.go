@@ -92,6 +92,8 @@ func (a *Agent) awaitProbe(tx *sip.ClientTx, method string, sent time.Time, time
 		case <-limit.C:
 			ans.Kind, ans.At = store.Timeout, time.Now()
 			return ans, true
+		case <-a.closed:
+			return ans, false
 		case <-tx.Done():
 			ans.Kind, ans.At = store.Timeout, time.Now()
 			if err := tx.Err(); !errors.Is(err, sip.ErrTransactionTimeout) {

@@ -1,14 +1,28 @@
 package b2bua
 
 import (
-	"sync"
+	"sync/atomic"
 
 	"sipvigil/b2bua/dialog"
 	"sipvigil/store"
 )
 
+// countdown closes done when there is nothing left. Nobody has to wait for it.
+type countdown struct {
+	left atomic.Int64
+	done chan struct{}
+}
+
+func (c *countdown) more() { c.left.Add(1) }
+
+func (c *countdown) less() {
+	if c.left.Add(-1) == 0 {
+		close(c.done)
+	}
+}
+
 // restore puts a call that was read back from the store in its place.
-func (a *Agent) restore(rec store.Call, covered *sync.WaitGroup) {
+func (a *Agent) restore(rec store.Call, covered *countdown) {
 	c := a.newCall(rec)
 	c.stored, c.restored = true, true
 	if rec.State == store.Ending {
@@ -24,8 +38,8 @@ func (a *Agent) restore(rec store.Call, covered *sync.WaitGroup) {
 	}
 	a.store.Save(c.snapshot())
 	for _, side := range store.Sides {
-		covered.Add(1)
-		c.reserve(side, marks[side], covered.Done)
+		covered.more()
+		c.reserve(side, marks[side], covered.less)
 	}
 }
 
