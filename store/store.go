@@ -142,7 +142,29 @@ type Dialog struct {
 	LocalMark  uint32 // highest number that may have been spent; stored as local_cseq
 	LocalAsked uint32 // highest mark asked for; not stored
 	RemoteCSeq uint32 // last number of the far end
+
+	Session Session
 }
+
+// Session is the session timer of a leg, RFC 4028: how long its session lasts
+// without a refresh. The zero Session is none.
+type Session struct {
+	Interval  time.Duration
+	MinSE     time.Duration // the shortest interval that the far end takes, 0 while it has named none
+	Refresher Refresher
+	Refreshed time.Time // when the last refresh succeeded
+	Offer     string    // SDP of our re-INVITE, kept where we refresh a far end that does not allow UPDATE
+}
+
+// Refresher is who refreshes the session of a leg.
+type Refresher string
+
+// The values of Refresher.
+const (
+	Peer  Refresher = "peer"  // the far end of the leg
+	Other Refresher = "other" // the far end of the other leg, whose refreshes are passed on
+	Self  Refresher = "self"  // sipvigil, on this leg alone
+)
 
 // Health is what probes and evidence have shown, written by supervisor.
 type Health struct {
@@ -168,6 +190,7 @@ const (
 	NoAnswer       Reason = "no-answer"       // the ring timer fired
 	NoRoute        Reason = "no-route"        // nowhere to send it
 	Unreachable    Reason = "unreachable"     // nothing answered there
+	SessionExpired Reason = "session-expired" // the session timer of a leg ran out, which no far end refreshed
 	NodeLost       Reason = "node-lost"       // the node went down while the call was being set up
 )
 

@@ -19,6 +19,8 @@ func TestAnOperatorCanReadACall(t *testing.T) {
 	c.ID = "019579a0-0000-7000-8000-0000000000e7"
 	callee := c.Leg(store.Callee)
 	callee.Dialog = store.Dialog{CallID: "x@192.0.2.1", RouteSet: []string{`"P" <sip:p1;lr>`, "a\xff\n"}}
+	callee.Session = store.Session{Interval: 30 * time.Minute, MinSE: 90 * time.Second, Refresher: store.Self,
+		Refreshed: c.Answered, Offer: "v=0\r\n"}
 	s.Save(c)
 	s.SaveHealth(c.ID, store.Caller, storetest.Health())
 	storetest.Settled(t, s)
@@ -44,6 +46,8 @@ func TestAnOperatorCanReadACall(t *testing.T) {
 		"caller.method": "OPTIONS", "caller.answers": "true", "caller.calibration": "discriminating",
 
 		"callee.call_id": "x@192.0.2.1", "callee.route_set": `["\"P\" <sip:p1;lr>", "a\xff\n"]`,
+		"callee.session_expires": "1800", "callee.min_se": "90", "callee.refresher": "self",
+		"callee.refreshed": "2026-03-01T12:00:07.456Z", "callee.offer": "v=0\r\n",
 	}
 	call, active, node := callKey(c.ID), "{sv:e7}:active", "{sv:e7}:node:edge-1"
 	same(t, "hash", want, admin.HGetAll(t.Context(), call).Val())

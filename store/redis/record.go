@@ -64,6 +64,11 @@ func fieldsOfDialog(side string) []field[store.Dialog] {
 		text(side+"user_agent", func(d *dialog) *string { return &d.UserAgent }),
 		text(side+"allow", func(d *dialog) *string { return &d.Allow }),
 		number(side+"remote_cseq", func(d *dialog) *uint32 { return &d.RemoteCSeq }),
+		duration(side+"session_expires", time.Second, func(d *dialog) *time.Duration { return &d.Session.Interval }),
+		duration(side+"min_se", time.Second, func(d *dialog) *time.Duration { return &d.Session.MinSE }),
+		text(side+"refresher", func(d *dialog) *store.Refresher { return &d.Session.Refresher }),
+		moment(side+"refreshed", func(d *dialog) *time.Time { return &d.Session.Refreshed }),
+		text(side+"offer", func(d *dialog) *string { return &d.Session.Offer }),
 	}
 }
 
@@ -74,7 +79,7 @@ func fieldsOfHealth(side string) []field[store.Health] {
 		moment(side+"last_alive", func(h *health) *time.Time { return &h.LastAlive }),
 		text(side+"last_evidence", func(h *health) *string { return &h.LastEvidence }),
 		number(side+"misses", func(h *health) *int { return &h.Misses }),
-		milliseconds(side+"rtt_ms", func(h *health) *time.Duration { return &h.RTT }),
+		duration(side+"rtt_ms", time.Millisecond, func(h *health) *time.Duration { return &h.RTT }),
 		text(side+"method", func(h *health) *string { return &h.Method }),
 		flag(side+"answers", func(h *health) *bool { return &h.Answers }),
 		text(side+"calibration", func(h *health) *string { return &h.Calibration }),
@@ -188,18 +193,19 @@ func moment[R any](name string, at func(*R) *time.Time) field[R] {
 	}
 }
 
-func milliseconds[R any](name string, at func(*R) *time.Duration) field[R] {
+// duration is a number of units, with a fraction where it needs one.
+func duration[R any](name string, unit time.Duration, at func(*R) *time.Duration) field[R] {
 	return field[R]{
 		name: name,
 		get: func(r *R) string {
 			if *at(r) == 0 {
 				return ""
 			}
-			return strconv.FormatFloat(float64(*at(r))/1e6, 'f', -1, 64)
+			return strconv.FormatFloat(float64(*at(r))/float64(unit), 'f', -1, 64)
 		},
 		set: func(r *R, v string) error {
-			ms, err := strconv.ParseFloat(v, 64)
-			*at(r) = time.Duration(math.Round(ms * 1e6))
+			n, err := strconv.ParseFloat(v, 64)
+			*at(r) = time.Duration(math.Round(n * float64(unit)))
 			return err
 		},
 	}

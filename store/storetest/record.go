@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"math"
 	"sync"
 	"testing"
 	"time"
@@ -37,6 +38,7 @@ var recordTests = map[string]func(*testing.T, Store){
 			leg.LocalURI, leg.RemoteURI, leg.Target = odd, odd, odd
 			leg.UserAgent, leg.Allow = odd, odd
 			leg.RouteSet = []string{odd, "", `","`, odd}
+			leg.Session = store.Session{Refresher: odd, Offer: odd}
 			leg.Health = Health()
 			leg.LastEvidence = odd
 		}
@@ -52,6 +54,23 @@ var recordTests = map[string]func(*testing.T, Store){
 		c.Leg(store.Callee).LocalCSeq, c.Leg(store.Callee).LocalAsked = 9, 32
 		s.Save(c)
 		same(t, "call", want, get(t, s, c.ID))
+	},
+	"a session timer reads back as it was saved, and leaves nothing when it is off": func(t *testing.T, s Store) {
+		want := Call()
+		want.Leg(store.Callee).Session = store.Session{
+			Interval: 1800 * time.Second, MinSE: 90 * time.Second, Refresher: store.Self,
+			Refreshed: want.Answered.Add(time.Hour), Offer: "v=0\r\n",
+		}
+		want.Leg(store.Caller).Session = store.Session{
+			Interval: math.MaxUint32 * time.Second, Refresher: store.Peer, Refreshed: want.Answered,
+		}
+		s.Save(want)
+		same(t, "call", want, get(t, s, want.ID))
+		for _, side := range store.Sides {
+			want.Leg(side).Session = store.Session{}
+		}
+		s.Save(want)
+		same(t, "call", want, get(t, s, want.ID))
 	},
 	"times are kept to the millisecond in UTC": func(t *testing.T, s Store) {
 		c := Call()
