@@ -260,7 +260,10 @@ func (a *Agent) Drop(id string) {
 		return
 	}
 	a.remove(c)
-	c.do(func() { c.set(func(rec *store.Call) { rec.State = store.Terminated }) })
+	c.do(func() {
+		c.set(func(rec *store.Call) { rec.State = store.Terminated })
+		c.unwind()
+	})
 }
 
 // provisionalKey serves until the store's key is known.

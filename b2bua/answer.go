@@ -57,6 +57,7 @@ func (c *call) onProvisional(inv *invite, res *sip.Response) {
 		c.learn(inv.from.Other(), res)
 		c.set(func(rec *store.Call) { rec.State = store.Early })
 	}
+	c.described(inv.from, res)
 	inv.in.send(c.relayed(inv.in, inv.from, res))
 }
 
@@ -130,6 +131,7 @@ func (c *call) on2xx(inv *invite, res *sip.Response) {
 		return
 	}
 	inv.answer = c.relayed(inv.in, inv.from, res)
+	c.negotiated(inv.from, inv.in, res, inv.answer)
 	if inv.initial {
 		c.set(func(rec *store.Call) {
 			rec.State = store.Confirmed
@@ -229,6 +231,10 @@ func (c *call) complete(inv *invite, ack *sip.Request) {
 	if inv.ack == nil {
 		c.sendAck(inv, ack)
 	}
+	if ack != nil {
+		c.described(inv.from.Other(), ack)
+	}
+	c.keepOffer(inv)
 	close(inv.acked)
 	c.inv = nil
 }
@@ -311,6 +317,10 @@ func (c *call) onRefused(inv *invite, res *sip.Response) {
 	}
 	if inv.initial && res.StatusCode == 503 && len(inv.targets) > 0 {
 		c.next(inv, &fault{status: 503})
+		return
+	}
+	if !inv.initial && c.raised(inv.from.Other(), inv.in, res) {
+		c.resend(inv)
 		return
 	}
 	inv.in.send(c.relayed(inv.in, inv.from, res))

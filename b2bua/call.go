@@ -12,7 +12,7 @@ import (
 )
 
 // call is one call in memory, which is the truth while this node owns it. At
-// rest it has no goroutine and no timer.
+// rest it has no goroutine, and no timer but that of its session.
 type call struct {
 	agent *Agent
 	id    string
@@ -24,6 +24,7 @@ type call struct {
 	// What follows is touched only by who has the turn.
 	inv      *invite // the INVITE that is on its way through, until its ACK
 	end      *ending // the release, once it has begun
+	clock    *clock  // of the session timer, nil without one
 	stored   bool    // the store knows the call
 	restored bool    // and knew it before this process
 }
@@ -167,6 +168,12 @@ func (c *call) onRequest(side store.Side, in *inbound) {
 	if in.method != "OPTIONS" && c.stored {
 		c.save() // the number of the far end
 	}
+	if in.method == "INVITE" || in.method == "UPDATE" {
+		if f := in.tooShort(); f != nil {
+			in.refuse(f)
+			return
+		}
+	}
 	switch in.method {
 	case "OPTIONS":
 		in.capabilities()
@@ -189,6 +196,7 @@ func (c *call) finish(end store.End) {
 		rec.State = store.Terminated
 		rec.End = end
 	})
+	c.unwind()
 	c.agent.remove(c)
 	if c.stored {
 		c.agent.store.Finish(c.snapshot(), c.agent.cfg.KeepEnded)

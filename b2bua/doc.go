@@ -36,7 +36,7 @@
 //	RFC 3261 section 12.2.2 → call.onRequest, call.owns, dialog.Arrive, dialog.Next, dialog.Resume, inbound.unknownDialog
 //	RFC 3261 section 13.2.2.4 → call.learn, call.onInviteResponse, call.onRepeated2xx, call.sendAck
 //	RFC 3261 section 13.3.1.4 → call.noAck, call.repeat
-//	RFC 3261 section 14.1 → call.onReinvite
+//	RFC 3261 section 14.1 → call.onReinvite, glare
 //	RFC 3261 section 14.2 → call.onReinvite
 //	RFC 3261 section 15 → call.settle
 //	RFC 3261 section 15.1.1 → call.byeDone
@@ -65,6 +65,15 @@
 //	RFC 3581 section 3 → Agent.newRequest
 //	RFC 3581 section 4 → appendTopVia, returnPath
 //	RFC 3966 section 3 → dialog.URI
+//	RFC 4028 section 4 → dialog.FormatSessionExpires, dialog.SessionExpires
+//	RFC 4028 section 5 → dialog.MinSE, dialog.ShortestSession, dialog.Timer.TooShort
+//	RFC 4028 section 7.1 → call.keepTimer
+//	RFC 4028 section 7.2 → call.renewed, dialog.Negotiate, dialog.SessionDue
+//	RFC 4028 section 7.3 → call.raised
+//	RFC 4028 section 7.4 → call.keepTimer, call.raise, call.renew, dialog.SessionAsked
+//	RFC 4028 section 8.3 → call.onClock
+//	RFC 4028 section 9 → call.negotiated, dialog.Negotiate, dialog.Timer.TooShort, dialog.Timer.refresher, inbound.tooShort
+//	RFC 4028 section 10 → call.onClock, call.onRenewal, dialog.SessionMargin
 //	RFC 4320 section 4.1 → call.onRelayed, call.relay
 //	RFC 4475 section 3.1.2.8 → screen
 //	RFC 4475 section 3.3.8 → repeated

@@ -22,6 +22,7 @@ type inbound struct {
 	tag    string // ours, "" outside of dialogs
 	source string // address and port
 	call   *call  // once it is known
+	raised bool   // was sent on once more with a longer session interval
 }
 
 // onRequest takes every request that is no retransmission. A panic costs this

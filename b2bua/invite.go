@@ -34,6 +34,7 @@ type invite struct {
 	answer    *sip.Response // the 2xx that we sent back, repeated until the ACK
 	acked     chan struct{} // closed when the repeating is to stop
 	ack       *sip.Request  // the ACK that we sent for the other leg's 2xx
+	said      [2][]byte     // the session description that each leg was last given, empty for an odd one
 }
 
 // onInvite admits a new call and sends it on.
@@ -86,6 +87,9 @@ func (a *Agent) admit(in *inbound, trunk string) (f *fault, why string) {
 	}
 	if _, ok := forwards(in.req); !ok {
 		return &fault{status: 483}, "max_forwards"
+	}
+	if f := in.tooShort(); f != nil {
+		return f, "session_interval"
 	}
 	if a.cfg.RejectDown && !a.store.Status().Reachable {
 		return &fault{503, "Store Not Reachable", []string{"Retry-After", "10"}}, "store"

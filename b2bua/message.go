@@ -306,6 +306,8 @@ func reasonPhrase(status int) string {
 		return "Unsupported URI Scheme"
 	case 420:
 		return "Bad Extension"
+	case 422:
+		return "Session Interval Too Small"
 	case 480:
 		return "Temporarily Unavailable"
 	case 481:

@@ -35,7 +35,7 @@ func (c *call) probe(side store.Side, method string, timeout time.Duration) {
 		c.agent.observer.Answered(c.id, side, ans)
 		return
 	}
-	if c.inv != nil {
+	if c.inv != nil || c.renewing() {
 		ans.Kind = store.Deferred
 		c.agent.observer.Answered(c.id, side, ans)
 		return

@@ -67,6 +67,7 @@ func (c *call) across(side store.Side, in *inbound) (*sip.Request, *fault) {
 		out.AppendHeader(sip.NewHeader("RAck", rack))
 	}
 	relayHeaders(out, in.req)
+	c.keepTimer(other, in, out)
 	out.SetBody(in.req.Body())
 	return out, nil
 }
@@ -90,11 +91,22 @@ func (c *call) onRelayed(side store.Side, in *inbound, res *sip.Response) {
 	if res.StatusCode != 481 && res.StatusCode != 408 {
 		c.evidence(other, strconv.Itoa(res.StatusCode)+" "+in.method)
 	}
-	if in.method == "UPDATE" && res.StatusCode < 300 { // RFC 3311 section 5.1
+	if in.method == "UPDATE" && c.raised(other, in, res) {
+		c.relay(side, in)
+		return
+	}
+	out := c.relayed(in, side, res)
+	switch {
+	case res.StatusCode >= 300:
+	case in.method == "UPDATE": // RFC 3311 section 5.1
 		c.refresh(other, res)
 		c.refresh(side, in.req)
+		c.negotiated(side, in, res, out)
+	case in.method == "PRACK":
+		c.described(other, in.req)
+		c.described(side, res)
 	}
-	in.send(c.relayed(in, side, res))
+	in.send(out)
 	if res.StatusCode == 481 && (in.method == "UPDATE" || in.method == "INFO") {
 		// Of RFC 5057 section 5.1's usages these belong to the session; a 481 to
 		// NOTIFY or REFER ends a subscription only.
@@ -110,24 +122,31 @@ func (c *call) onReinvite(side store.Side, in *inbound) {
 		retry := strconv.Itoa(rand.IntN(11))
 		in.refuse(&fault{500, "", []string{"Retry-After", retry}})
 		return
-	case c.inv != nil:
+	case c.inv != nil, c.renewing():
 		in.answer(491)
 		return
 	}
 	in.answer(100)
-	out, f := c.across(side, in)
-	if f != nil {
-		in.refuse(f)
-		return
-	}
-	inv := &invite{from: side, in: in, outCSeq: out.CSeq().SeqNo, acked: make(chan struct{})}
+	inv := &invite{from: side, in: in, acked: make(chan struct{})}
 	c.inv = inv
 	if !c.listenCancel(inv) {
 		c.inv = nil
 		return
 	}
-	if err := c.sendInvite(inv, out); err != nil {
-		c.inv = nil
-		in.answer(503)
+	c.resend(inv)
+}
+
+// resend sends a re-INVITE on, with the next number each time.
+func (c *call) resend(inv *invite) {
+	out, f := c.across(inv.from, inv.in)
+	if f == nil {
+		inv.outCSeq = out.CSeq().SeqNo
+		if c.sendInvite(inv, out) == nil {
+			return
+		}
+		f = &fault{status: 503}
 	}
+	inv.stopRing()
+	c.inv = nil
+	inv.in.refuse(f)
 }

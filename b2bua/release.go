@@ -222,6 +222,8 @@ func reasonHeader(end store.End) string {
 		return fmt.Sprintf(both, 408, strconv.Quote("No answer inside the dialog"), 102)
 	case store.NoAck:
 		return fmt.Sprintf(both, 408, strconv.Quote("ACK did not come"), 102)
+	case store.SessionExpired:
+		return fmt.Sprintf(both, 408, strconv.Quote("Session expired"), 102)
 	case store.Operator:
 		return `Q.850;cause=31;text="Released by operator"`
 	case store.CallerCancel, store.NoAnswer:

@@ -51,6 +51,7 @@ func (c *call) resume() {
 	c.restored = false
 	c.agent.observer.Confirmed(c.snapshot())
 	if c.end == nil {
+		c.resumeTimer()
 		return
 	}
 	c.agent.observer.Ending(c.id, c.rec.End)

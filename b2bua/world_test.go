@@ -24,11 +24,17 @@ type recorder struct {
 	mu    sync.Mutex // guards all
 	lines []string
 	ended []store.Call
-	last  store.Call // of Started or Confirmed
-	panic string     // name of the method that panics once
+	last  store.Call    // of Started or Confirmed
+	panic string        // name of the method that panics once
+	slow  time.Duration // how long the next line takes
 }
 
 func (r *recorder) note(method, line string) {
+	r.mu.Lock()
+	slow := r.slow
+	r.slow = 0
+	r.mu.Unlock()
+	time.Sleep(slow)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lines = append(r.lines, line)

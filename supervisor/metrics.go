@@ -61,7 +61,7 @@ func newMetrics(methods []string) *metrics {
 
 // fill makes all series, so that each begins with 0.
 func (m *metrics) fill(methods []string) {
-	reasons := []store.Reason{store.Operator, store.NoAck, store.CallerCancel, store.CalleeRejected,
+	reasons := []store.Reason{store.Operator, store.NoAck, store.SessionExpired, store.CallerCancel, store.CalleeRejected,
 		store.NoAnswer, store.NoRoute, store.Unreachable, store.NodeLost}
 	for _, side := range store.Sides {
 		reasons = append(reasons, side.Bye(), side.Gone(), side.Silent())
