@@ -168,6 +168,7 @@ type shownLeg struct {
 	LastEvidence string `json:"last_evidence"`
 	LocalCSeq    uint32 `json:"local_cseq"`
 	Misses       int
+	Refresher    string
 	Released     string
 }
 

@@ -28,7 +28,7 @@ func TestListInOtherFormats(t *testing.T) {
 		`"end_text":"no answer to 2 probes","caller":{"call_id":"a/3@phone","uri":"\"Ann <3\" <sip:+4930123456@pbx.example>",` +
 		`"peer":"192.0.2.9:5060","target":"sip:ann@192.0.2.9","transport":"udp","user_agent":"phone/1","local_cseq":12,` +
 		`"remote_cseq":2,"liveness":"alive","last_alive":"2026-03-01T11:24:48.000Z","last_evidence":"200 OPTIONS","misses":0,` +
-		`"rtt_ms":12.3,"method":"OPTIONS","calibration":"discriminating","held":"","released":"confirmed"},"callee":{"call_id":"b-3",` +
+		`"rtt_ms":12.3,"method":"OPTIONS","calibration":"discriminating","session_expires":1800,"refresher":"peer","held":"","released":"confirmed"},"callee":{"call_id":"b-3",` +
 		`"uri":"<sip:carrier.example;user=phone>","peer":"198.51.100.7:5060","target":"sip:198.51.100.7","transport":"tcp",` +
 		`"user_agent":"","local_cseq":3,"remote_cseq":0,"liveness":"alive","last_evidence":"200 OPTIONS","misses":0,` +
 		`"rtt_ms":12.3,"method":"OPTIONS","calibration":"discriminating","held":"","released":"unconfirmed"}}` + "\n"
@@ -37,16 +37,16 @@ func TestListInOtherFormats(t *testing.T) {
 	const csv = "id,state,liveness,started,answered,ended,node,trunk_in,trunk_out,ended_by,end_status,end_text," +
 		"caller_call_id,caller_uri,caller_peer,caller_target,caller_transport,caller_user_agent,caller_local_cseq," +
 		"caller_remote_cseq,caller_liveness,caller_last_alive,caller_last_evidence,caller_misses,caller_rtt_ms,caller_method," +
-		"caller_calibration,caller_held,caller_released," +
+		"caller_calibration,caller_session_expires,caller_refresher,caller_held,caller_released," +
 		"callee_call_id,callee_uri,callee_peer,callee_target,callee_transport,callee_user_agent,callee_local_cseq," +
 		"callee_remote_cseq,callee_liveness,callee_last_alive,callee_last_evidence,callee_misses,callee_rtt_ms,callee_method," +
-		"callee_calibration,callee_held,callee_released\n" +
+		"callee_calibration,callee_session_expires,callee_refresher,callee_held,callee_released\n" +
 		"0198c0de-0000-7000-8000-000000000003,terminated,alive,2026-03-01T11:00:00.000Z,2026-03-01T11:00:07.000Z," +
 		"2026-03-01T11:25:00.000Z,edge-1,pbx,_other,callee-silent,408,no answer to 2 probes," +
 		"a/3@phone,\"\"\"Ann <3\"\" <sip:+4930123456@pbx.example>\",192.0.2.9:5060,sip:ann@192.0.2.9,udp,phone/1,12,2,alive," +
-		"2026-03-01T11:24:48.000Z,200 OPTIONS,0,12.3,OPTIONS,discriminating,,confirmed," +
+		"2026-03-01T11:24:48.000Z,200 OPTIONS,0,12.3,OPTIONS,discriminating,1800,peer,,confirmed," +
 		"b-3,<sip:carrier.example;user=phone>,198.51.100.7:5060,sip:198.51.100.7,tcp,,3,0,alive,,200 OPTIONS,0,12.3,OPTIONS," +
-		"discriminating,,unconfirmed\n"
+		"discriminating,0,,,unconfirmed\n"
 	wantRun(t, run(t, url, "calls", "-o", "csv"), ran{Out: csv})
 
 	got := run(t, url, "calls", "-o", "json")

@@ -135,6 +135,7 @@ func sample() []store.Call {
 		caller.Dialog = store.Dialog{
 			CallID: "a/" + calls[i].ID[35:] + "@phone", RemoteURI: `"Ann <3" <sip:+4930123456@pbx.example>`, Target: "sip:ann@192.0.2.9",
 			Transport: "udp", Peer: "192.0.2.9:5060", UserAgent: "phone/1", LocalCSeq: 12, RemoteCSeq: 2,
+			Session: store.Session{Interval: 30 * time.Minute, Refresher: store.Peer},
 		}
 		callee.Dialog = store.Dialog{
 			CallID: "b-" + calls[i].ID[35:], RemoteURI: "<sip:carrier.example;user=phone>", Target: "sip:198.51.100.7",

@@ -90,8 +90,17 @@ func legFields(l *web.Leg, now time.Time) [][2]string {
 		{"rtt", rtt(l.RTT)},
 		{"method", l.Method},
 		{"calibration", l.Calibration},
+		{"session", session(l)},
 		{"released", l.Released},
 	}
+}
+
+// session is a leg's session timer, empty without one.
+func session(l *web.Leg) string {
+	if l.Refresher == "" {
+		return ""
+	}
+	return fmt.Sprintf("expires after %ds, refreshed by %s", l.SessionExpires, l.Refresher)
 }
 
 // moment is a time, and how long ago that was.

@@ -145,6 +145,7 @@ misses       0                                       0
 rtt          12.3 ms                                 12.3 ms
 method       OPTIONS                                 OPTIONS
 calibration  discriminating                          discriminating
+session      expires after 1800s, refreshed by peer
 released     confirmed                               unconfirmed
 `)
 	test(80, `id         0198c0de-0000-7000-8000-000000000003
@@ -171,6 +172,7 @@ misses       0
 rtt          12.3 ms
 method       OPTIONS
 calibration  discriminating
+session      expires after 1800s, refreshed by peer
 released     confirmed
 CALLEE
 uri          <sip:carrier.example;user=phone>
@@ -187,6 +189,7 @@ misses       0
 rtt          12.3 ms
 method       OPTIONS
 calibration  discriminating
+session
 released     unconfirmed
 `)
 }

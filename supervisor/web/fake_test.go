@@ -120,6 +120,7 @@ func confirmed() store.Call {
 					CallID: "a/1@phone", LocalTag: "l", RemoteTag: "r", RemoteURI: `"Ann" <sip:ann@pbx.example>`,
 					Target: "sip:ann@192.0.2.9:5060", Transport: "udp", Peer: "192.0.2.9:5060", UserAgent: "phone/1",
 					LocalCSeq: 12, LocalMark: 16, RemoteCSeq: 2,
+					Session: store.Session{Interval: 30 * time.Minute, Refresher: store.Peer},
 				},
 				Health: store.Health{
 					Liveness: store.Alive, LastAlive: at("2026-03-01T11:05:00.0009Z"), LastEvidence: "200 OPTIONS",
@@ -147,7 +148,7 @@ const confirmedJSON = `{
 		"target": "sip:ann@192.0.2.9:5060", "transport": "udp", "user_agent": "phone/1",
 		"local_cseq": 12, "remote_cseq": 2, "liveness": "alive", "last_alive": "2026-03-01T11:05:00.000Z",
 		"last_evidence": "200 OPTIONS", "misses": 0, "rtt_ms": 12.345, "method": "OPTIONS",
-		"calibration": "discriminating", "held": "", "released": ""
+		"calibration": "discriminating", "session_expires": 1800, "refresher": "peer", "held": "", "released": ""
 	},
 	"callee": {
 		"call_id": "b-1", "uri": "<sip:+1555@carrier.example>", "peer": "198.51.100.7:5060",

@@ -57,8 +57,14 @@ type Leg struct {
 	RTT          float64 `json:"rtt_ms"`
 	Method       string  `json:"method"`
 	Calibration  string  `json:"calibration"`
-	Held         string  `json:"held"`     // why the call goes on though this leg is silent
-	Released     string  `json:"released"` // how its release went, empty until that is known
+	// The session timer, absent without one: how many seconds the session lasts
+	// without a refresh, and who refreshes it: peer (this far end), other (that
+	// of the other leg) or self (sipvigil).
+	SessionExpires int    `json:"session_expires,omitempty"`
+	Refresher      string `json:"refresher,omitempty"`
+
+	Held     string `json:"held"`     // why the call goes on though this leg is silent
+	Released string `json:"released"` // how its release went, empty until that is known
 }
 
 // Probed is the answer to a probe asked for by hand.
@@ -127,8 +133,12 @@ func leg(c *store.Call, side store.Side) Leg {
 		RTT:          millis(l.RTT),
 		Method:       l.Method,
 		Calibration:  l.Calibration,
-		Held:         l.Held,
-		Released:     string(c.End.Released[side]),
+
+		SessionExpires: int(l.Session.Interval / time.Second),
+		Refresher:      string(l.Session.Refresher),
+
+		Held:     l.Held,
+		Released: string(c.End.Released[side]),
 	}
 }
 
