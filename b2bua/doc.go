@@ -4,8 +4,11 @@
 // to, and releases calls. It reports what came back and judges nothing.
 //
 // Where the rules come from, and what follows them. The names with a package
-// are those of [sipvigil/b2bua/dialog].
+// are those of [sipvigil/b2bua/dialog] and [sipvigil/b2bua/locate].
 //
+//	RFC 2181 section 8 → locate.lifetime
+//	RFC 2308 section 5 → locate.negative
+//	RFC 2308 section 7 → locate.negativeTTL
 //	RFC 3261 section 7 → fields.next
 //	RFC 3261 section 7.1 → checkRequestLine, goodRequestURI
 //	RFC 3261 section 7.2 → goodStatusLine
@@ -54,14 +57,18 @@
 //	RFC 3261 section 21.4.1 → bad
 //	RFC 3261 section 21.5.6 → screen
 //	RFC 3261 section 25.1 → dialog.Addr, dialog.ParseAddr, dialog.URI.parseSIP, dialog.checkText, dialog.closing, dialog.comment, dialog.inURI, dialog.isHost, dialog.isSpace, dialog.isToken, dialog.routeURI, goodHostPort, goodVia, tidyVia
+//	RFC 3261 section 26.2.2 → locate.search.allow
 //	RFC 3262 section 3 → call.across
 //	RFC 3262 section 7.1 → dialog.RAck
 //	RFC 3262 section 7.2 → call.translateRAck, dialog.FormatRAck, dialog.RAck
-//	RFC 3263 section 4 → resolve
+//	RFC 3263 section 4 → locate.search.hops, resolve
+//	RFC 3263 section 4.1 → locate.pointed, locate.search.allow, locate.search.hops, locate.search.services
+//	RFC 3263 section 4.2 → locate.search.hops, locate.serviceName
 //	RFC 3263 section 4.3 → call.try
 //	RFC 3311 section 5.1 → call.onRelayed
 //	RFC 3326 section 2 → call.sendCancel, reasonHeader
 //	RFC 3398 section 8.2.6.1 → reasonHeader
+//	RFC 3403 section 4.1 → locate.search.pointers
 //	RFC 3581 section 3 → Agent.newRequest
 //	RFC 3581 section 4 → appendTopVia, returnPath
 //	RFC 3966 section 3 → dialog.URI
@@ -83,5 +90,9 @@
 //	RFC 5118 section 4.2 → goodRequestURI
 //	RFC 5407 section 3.1.2 → call.onRequest, call.tooLate
 //	RFC 5626 section 3.5.1 → screen
+//	RFC 5922 section 7.3 → locate.Hop
+//	RFC 6761 section 6.3 → locate.hosts
 //	RFC 7332 section 5 → forwards
+//	RFC 8767 section 4 → locate.failureTTL
+//	RFC 8767 section 5 → locate.hostsTTL
 package b2bua

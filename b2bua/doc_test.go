@@ -25,7 +25,7 @@ var (
 // with what the code cites, and where.
 func TestEveryCitedSectionIsInTheTableOfThePackage(t *testing.T) {
 	where := make(map[string][]string) // section → what cites it
-	for _, dir := range []string{".", "dialog"} {
+	for _, dir := range []string{".", "dialog", "locate"} {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		if err != nil {
 			t.Fatal(err)
@@ -75,8 +75,8 @@ func citations(t *testing.T, dir, name string, where map[string][]string) {
 		holder := "package " + file.Name.Name
 		if group.Pos() > file.Package {
 			holder = declared(file, group.Pos())
-			if dir == "dialog" {
-				holder = "dialog." + holder
+			if dir != "." {
+				holder = dir + "." + holder
 			}
 		}
 		for _, m := range cited.FindAllStringSubmatch(folded.ReplaceAllString(text.String(), " "), -1) {

@@ -19,8 +19,9 @@ const module = "sipvigil/"
 var arrows = map[string][]string{
 	"cmd/sipvigil":        {"b2bua/dialog", "cmd/sipvigil/daemon", "supervisor/web", "test/ua"},
 	"cmd/sipvigil/daemon": {"b2bua", "b2bua/dialog", "store", "store/embedded", "store/redis", "supervisor", "supervisor/web"},
-	"b2bua":               {"b2bua/dialog", "store"},
+	"b2bua":               {"b2bua/dialog", "b2bua/locate", "store"},
 	"b2bua/dialog":        {"store"},
+	"b2bua/locate":        {"b2bua/dialog"},
 	"supervisor":          {"store"},
 	"supervisor/web":      {"supervisor", "store"},
 	"store":               {},
@@ -29,11 +30,13 @@ var arrows = map[string][]string{
 	"store/storetest":     {"store"},
 	"test":                {},
 	"test/ua":             {},
+	"test/zone":           {},
 }
 
 // homes says which packages alone may import a library, tests excepted.
 var homes = map[string][]string{
 	"github.com/emiago/sipgo":                   {"b2bua"},
+	"github.com/miekg/dns":                      {"b2bua/locate", "test/zone"},
 	"github.com/redis/go-redis":                 {"store/redis", "store/storetest"},
 	"github.com/spf13/cobra":                    {"cmd/sipvigil"},
 	"github.com/prometheus/client_golang":       {"b2bua", "supervisor", "supervisor/web", "cmd/sipvigil/daemon"},
