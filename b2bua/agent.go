@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"sipvigil/b2bua/locate"
 	"sipvigil/store"
 )
 
@@ -51,11 +52,13 @@ type Agent struct {
 	observer Observer
 	log      *zap.Logger
 	metrics  *metrics
+	resolver *locate.Resolver
 
 	transport   *sip.TransportLayer
 	transaction *sip.TransactionLayer
 	sockets     []socket // set by Run before the first message is read
 	identity    atomic.Pointer[identity]
+	late        sync.Map      // branch → *forgotten
 	work        tasks         // goroutines that wait for answers
 	serving     chan struct{} // closed when requests can be sent
 	closing     atomic.Bool   // what breaks from now on is our own doing
@@ -84,6 +87,7 @@ func New(cfg Config, st Store, obs Observer, log *zap.Logger, reg prometheus.Reg
 		observer: obs,
 		log:      log,
 		metrics:  newMetrics(reg),
+		resolver: locate.New(cfg.DNS),
 		serving:  make(chan struct{}),
 		closed:   make(chan struct{}),
 		calls:    make(map[string]*call),

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/emiago/sipgo/sip"
-	"go.uber.org/zap"
 
 	"sipvigil/b2bua/dialog"
 	"sipvigil/store"
@@ -82,11 +81,8 @@ func (c *call) learn(side store.Side, res *sip.Response) {
 	if v, ok := first(res, "allow"); ok {
 		d.Allow = v
 	}
-	if err := locate(&d); err != nil {
-		c.agent.log.Info("callee's Contact cannot be reached, the INVITE's address is used instead",
-			c.fields(zap.String("target", d.Target), zap.Error(err))...)
-	}
 	c.set(func(rec *store.Call) { rec.Legs[side].Dialog = d })
+	c.locate(side)
 }
 
 // relayed is a response of one leg as it goes back to the other.
@@ -163,13 +159,8 @@ func (c *call) refresh(side store.Side, m message) {
 	if err != nil || uri == c.dialog(side).Target {
 		return
 	}
-	d := *c.dialog(side)
-	d.Target = uri
-	if err := locate(&d); err != nil {
-		c.agent.log.Info("new Contact cannot be reached, the address stays",
-			c.fields(zap.String("leg", side.String()), zap.String("target", uri), zap.Error(err))...)
-	}
-	c.set(func(rec *store.Call) { rec.Legs[side].Dialog = d })
+	c.set(func(rec *store.Call) { rec.Legs[side].Target = uri })
+	c.locate(side)
 	c.save()
 }
 
@@ -267,44 +258,22 @@ func (c *call) sendAck(inv *invite, ack *sip.Request) {
 		out.SetBody(nil)
 	}
 	inv.ack = out
-	c.write(out)
+	c.agent.write(out)
 }
 
 // onRepeated2xx acknowledges a 2xx once more. A 2xx with another tag is another
 // dialog, made by a fork downstream, and one too many: ACK and BYE, RFC 3261
 // section 13.2.2.4.
 func (c *call) onRepeated2xx(inv *invite, res *sip.Response) {
-	tag := dialog.Tag(value(res, "to"))
 	d := *c.dialog(inv.from.Other())
-	if tag == d.RemoteTag {
+	if dialog.Tag(value(res, "to")) == d.RemoteTag {
 		if inv.ack != nil {
-			c.write(inv.ack)
+			c.agent.write(inv.ack)
 		}
 		return
 	}
-	if !inv.initial {
-		return
-	}
-	d.RemoteTag = tag
-	d.RouteSet = dialog.RouteSet(values(res, "record-route"), true)
-	if uri, err := contactURI(res); err == nil {
-		d.Target = uri
-		_ = locate(&d) // else the address of the INVITE will do
-	}
-	ack := c.agent.newRequest(&d, inDialog(&d, outline{method: "ACK", cseq: inv.outCSeq}))
-	ack.SetBody(nil)
-	c.write(ack)
-	bye := c.agent.newRequest(&d, inDialog(&d, outline{method: "BYE", cseq: inv.outCSeq + 1}))
-	bye.SetBody(nil)
-	if tx, err := c.agent.send(bye); err == nil {
-		c.agent.await(tx, nil, nil)
-	}
-}
-
-// write sends an ACK, which has no transaction.
-func (c *call) write(req *sip.Request) {
-	if err := c.agent.transport.WriteMsg(req); err != nil {
-		c.agent.log.Info("ACK not sent", c.fields(zap.Error(err))...)
+	if inv.initial {
+		c.agent.endUnwanted(d, inv.outCSeq, res, true)
 	}
 }
 
@@ -315,7 +284,7 @@ func (c *call) onRefused(inv *invite, res *sip.Response) {
 		c.gaveUp(inv)
 		return
 	}
-	if inv.initial && res.StatusCode == 503 && len(inv.targets) > 0 {
+	if inv.initial && res.StatusCode == 503 && inv.more() { // RFC 3263 section 4.3
 		c.next(inv, &fault{status: 503})
 		return
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sipvigil/b2bua/dialog"
+	"sipvigil/b2bua/locate"
 )
 
 // Config is what the agent needs to know.
@@ -21,6 +22,7 @@ type Config struct {
 	RingTimeout time.Duration // how long a call may ring
 	KeepEnded   time.Duration // how long the record of an ended call is kept
 	RejectDown  bool          // refuse new calls while the store is not reachable
+	DNS         locate.Config // who knows what names stand for
 }
 
 // Trunk is a group of peers.
@@ -60,6 +62,11 @@ func (c *Config) Validate() error {
 	if c.Advertise != "" {
 		if _, _, err := splitAdvertise(c.Advertise); err != nil {
 			faults = append(faults, err)
+		}
+	}
+	if c.DNS.Server != "" {
+		if _, _, err := net.SplitHostPort(c.DNS.Server); err != nil {
+			faults = append(faults, fmt.Errorf("DNS server %q: want host:port", c.DNS.Server))
 		}
 	}
 	names := make(map[string]bool)

@@ -26,7 +26,7 @@
 //	RFC 3261 section 8.2.6.1 → Agent.onInvite
 //	RFC 3261 section 8.2.6.2 → reply, statelessAnswer, withoutBranch
 //	RFC 3261 section 8.2.7 → guard, guard.tag
-//	RFC 3261 section 9.1 → call.cancel, call.expire, call.tooLate
+//	RFC 3261 section 9.1 → Agent.onLate, call.cancel, call.expire, call.tooLate, sameBranch
 //	RFC 3261 section 9.2 → Agent.outOfDialog, call.onRequest
 //	RFC 3261 section 11.1 → probeHeaders
 //	RFC 3261 section 11.2 → inbound.capabilities
@@ -37,7 +37,7 @@
 //	RFC 3261 section 12.2.1.1 → dialog.NextHop, dialog.Resume, dialog.Spend
 //	RFC 3261 section 12.2.1.2 → call.lost
 //	RFC 3261 section 12.2.2 → call.onRequest, call.owns, dialog.Arrive, dialog.Next, dialog.Resume, inbound.unknownDialog
-//	RFC 3261 section 13.2.2.4 → call.learn, call.onInviteResponse, call.onRepeated2xx, call.sendAck
+//	RFC 3261 section 13.2.2.4 → Agent.endUnwanted, Agent.onLate, call.learn, call.onInviteResponse, call.onRepeated2xx, call.sendAck
 //	RFC 3261 section 13.3.1.4 → call.noAck, call.repeat
 //	RFC 3261 section 14.1 → call.onReinvite, glare
 //	RFC 3261 section 14.2 → call.onReinvite
@@ -45,6 +45,7 @@
 //	RFC 3261 section 15.1.1 → call.byeDone
 //	RFC 3261 section 15.1.2 → Agent.outOfDialog, call.onBye, call.settle
 //	RFC 3261 section 17 → screen
+//	RFC 3261 section 17.1.1.3 → Agent.onLate
 //	RFC 3261 section 17.2.3 → madeBranch
 //	RFC 3261 section 18.1.1 → maxDatagram
 //	RFC 3261 section 18.2.1 → appendTopVia
@@ -61,10 +62,10 @@
 //	RFC 3262 section 3 → call.across
 //	RFC 3262 section 7.1 → dialog.RAck
 //	RFC 3262 section 7.2 → call.translateRAck, dialog.FormatRAck, dialog.RAck
-//	RFC 3263 section 4 → locate.search.hops, resolve
+//	RFC 3263 section 4 → locate.search.hops
 //	RFC 3263 section 4.1 → locate.pointed, locate.search.allow, locate.search.hops, locate.search.services
 //	RFC 3263 section 4.2 → locate.search.hops, locate.serviceName
-//	RFC 3263 section 4.3 → call.try
+//	RFC 3263 section 4.3 → Agent.sendAround, call.moveOn, call.onRefused, call.try, failoverTime
 //	RFC 3311 section 5.1 → call.onRelayed
 //	RFC 3326 section 2 → call.sendCancel, reasonHeader
 //	RFC 3398 section 8.2.6.1 → reasonHeader

@@ -252,13 +252,17 @@ func (in *inbound) send(res *sip.Response) {
 }
 
 // onStrayResponse takes responses that match no transaction: late answers to
-// probes that we stopped waiting for. They are signs of life all the same.
+// INVITEs that went elsewhere, and to probes that we stopped waiting for. These
+// are signs of life all the same.
 func (a *Agent) onStrayResponse(res *sip.Response) {
 	defer func() {
 		if v := recover(); v != nil {
 			a.panicked(v)
 		}
 	}()
+	if a.onLate(res) {
+		return
+	}
 	id, side, ok := dialog.ReadTag(dialog.Tag(value(res, "from")))
 	if !ok || res.StatusCode < 200 {
 		return

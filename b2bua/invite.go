@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"sipvigil/b2bua/dialog"
+	"sipvigil/b2bua/locate"
 	"sipvigil/store"
 )
 
@@ -25,7 +26,9 @@ type invite struct {
 	out     *sip.Request // as sent on the other leg
 	outTx   *sip.ClientTx
 	outCSeq uint32
-	targets []target // still to be tried
+	target  target       // that is being tried
+	hops    []locate.Hop // its addresses, still to be tried
+	targets []target     // still to be tried
 
 	ringing   bool          // a provisional response came: it may be cancelled
 	final     bool          // a final response came from where it was last sent
@@ -76,6 +79,7 @@ func (a *Agent) onInvite(in *inbound) {
 	}
 	c.do(func() {
 		defer in.rescue()
+		c.locate(store.Caller)
 		c.next(inv, &fault{status: 503})
 	})
 }
@@ -121,10 +125,6 @@ func (a *Agent) newCallFrom(in *inbound, trunk string) (*call, error) {
 		RemoteCSeq: in.cseq,
 	}
 	dialog.Start(&caller, 1)
-	if err := locate(&caller); err != nil && caller.Transport == "udp" {
-		a.log.Debug("caller's Contact cannot be reached, its address is used instead",
-			zap.String("contact", contact), zap.String("peer", in.source), zap.Error(err))
-	}
 	callee := store.Dialog{
 		CallID:    strings.ReplaceAll(uuid.NewString(), "-", ""),
 		LocalTag:  dialog.MintTag(identity.tagKey, id, store.Callee),
@@ -146,52 +146,6 @@ func (c *call) listenCancel(inv *invite) bool {
 		// The transaction is locked while this runs.
 		c.agent.work.Go(func() { c.do(func() { c.cancel(inv, store.CallerCancel, cancel) }) })
 	})
-}
-
-// next sends the initial INVITE to the first target that it can be sent to.
-// When none is left the caller gets the last fault.
-func (c *call) next(inv *invite, last *fault) {
-	for len(inv.targets) > 0 && inv.cancelled == "" {
-		t := inv.targets[0]
-		inv.targets = inv.targets[1:]
-		if err := c.try(inv, t); err != nil {
-			c.agent.log.Info("callee cannot be reached", c.fields(
-				zap.String("target", t.uri), zap.String("trunk", t.trunk), zap.Error(err))...)
-			continue
-		}
-		return
-	}
-	if inv.cancelled != "" {
-		c.abandon(inv, store.End{Reason: inv.cancelled, Status: 487})
-		return
-	}
-	inv.in.refuse(last)
-	c.abandon(inv, store.End{Reason: store.Unreachable, Status: last.status})
-}
-
-// try sends the initial INVITE to one target: the same request on a new
-// transaction, RFC 3263 section 4.3.
-func (c *call) try(inv *invite, t target) error {
-	h, err := resolve(t.uri)
-	if err != nil {
-		return err
-	}
-	s := c.agent.socketFor(h.transport, c.dialog(store.Caller).Listener)
-	if inv.outCSeq == 0 {
-		inv.outCSeq, _ = c.spend(store.Callee)
-	}
-	c.set(func(rec *store.Call) {
-		rec.TrunkOut = t.trunk
-		d := &rec.Legs[store.Callee].Dialog
-		d.Target, d.Transport, d.Peer, d.Listener = t.uri, h.transport, h.addr, s.addr
-	})
-	mf, _ := forwards(inv.in.req)
-	out := c.agent.newRequest(c.dialog(store.Callee), outline{
-		method: "INVITE", cseq: inv.outCSeq, uri: t.uri, maxForwards: mf, contact: true,
-	})
-	relayHeaders(out, inv.in.req)
-	out.SetBody(inv.in.req.Body())
-	return c.sendInvite(inv, out)
 }
 
 // sendInvite starts the client transaction and has its answers served. A
@@ -239,25 +193,12 @@ func (c *call) cancel(inv *invite, why store.Reason, asked *sip.Request) {
 
 // sendCancel sends CANCEL for the INVITE that went out.
 func (c *call) sendCancel(inv *invite, asked *sip.Request) {
-	out := sip.NewRequest(sip.CANCEL, inv.out.Recipient)
-	for _, h := range inv.out.Headers() {
-		switch long(h.Name()) {
-		case "via":
-			out.AppendHeader(inv.out.Via().Clone())
-		case "route", "from", "to", "call-id", "max-forwards":
-			out.AppendHeader(h)
-		}
-	}
-	out.AppendHeader(&sip.CSeqHeader{SeqNo: inv.outCSeq, MethodName: sip.CANCEL})
+	out := sameBranch(inv.out, sip.CANCEL, inv.outCSeq)
 	if asked != nil {
 		for _, v := range values(asked, "reason") { // RFC 3326 section 2
 			out.AppendHeader(sip.NewHeader("Reason", v))
 		}
 	}
-	out.SetBody(nil)
-	out.SetTransport(inv.out.Transport())
-	out.SetDestination(inv.out.Destination())
-	out.Laddr = inv.out.Laddr
 	tx, err := c.agent.send(out)
 	if err != nil {
 		c.agent.log.Info("CANCEL not sent", c.fields(zap.Error(err))...)

@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,11 +15,21 @@ import (
 // network carries datagrams between its hosts at once and in order. It knows
 // no sockets, so that it lives inside a bubble of fake time.
 type network struct {
-	mu    sync.Mutex // guards hosts
-	hosts map[string]*host
+	mu      sync.Mutex // guards what is below
+	hosts   map[string]*host
+	refused map[string]bool // addresses that nothing can be sent to
 }
 
-func newNetwork() *network { return &network{hosts: make(map[string]*host)} }
+func newNetwork() *network {
+	return &network{hosts: make(map[string]*host), refused: make(map[string]bool)}
+}
+
+// refuse has the network take nothing for an address.
+func (n *network) refuse(addr string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.refused[addr] = true
+}
 
 // breaksReader stands for a message that makes the code that reads it panic.
 const breaksReader = "\x00break"
@@ -70,8 +81,11 @@ func (h *host) WriteTo(b []byte, to net.Addr) (int, error) {
 	default:
 	}
 	h.network.mu.Lock()
-	peer := h.network.hosts[to.String()]
+	peer, refused := h.network.hosts[to.String()], h.network.refused[to.String()]
 	h.network.mu.Unlock()
+	if refused {
+		return 0, syscall.EHOSTUNREACH
+	}
 	if peer != nil {
 		peer.in <- datagram{h.addr, append([]byte(nil), b...)}
 	}

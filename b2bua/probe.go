@@ -55,13 +55,19 @@ func (c *call) probe(side store.Side, method string, timeout time.Duration) {
 	tx, err := c.agent.send(out)
 	if err != nil {
 		ans.Kind, ans.Reason = store.Unsent, err.Error()
+		c.moveOn(side, out.Destination())
 		c.agent.observer.Answered(c.id, side, ans)
 		return
 	}
 	sent := ans.At
 	c.agent.work.Go(func() {
 		if ans, ok := c.agent.awaitProbe(tx, method, sent, timeout); ok {
-			c.do(func() { c.agent.observer.Answered(c.id, side, ans) })
+			c.do(func() {
+				if ans.Kind == store.Unsent {
+					c.moveOn(side, out.Destination())
+				}
+				c.agent.observer.Answered(c.id, side, ans)
+			})
 		}
 	})
 }

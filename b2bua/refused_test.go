@@ -54,7 +54,7 @@ func TestTheNextTargetIsTriedAfter503(t *testing.T) {
 func TestTheNextTargetIsTriedWhenTheFirstDoesNotAnswer(t *testing.T) {
 	inWorld(t, twoTargets, func(w *world) {
 		w.dial()
-		pass(32*time.Second - time.Millisecond)
+		pass(4*time.Second - time.Millisecond)
 		w.carol.nothing()
 		pass(time.Millisecond)
 		w.take(w.carol)

@@ -26,6 +26,7 @@ func (c *call) relay(side store.Side, in *inbound) {
 	}
 	tx, err := c.agent.send(out)
 	if err != nil {
+		c.moveOn(other, out.Destination())
 		in.answer(500)
 		return
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/emiago/sipgo/sip"
 	"go.uber.org/zap"
 
+	"sipvigil/b2bua/dialog"
 	"sipvigil/store"
 )
 
@@ -147,6 +148,7 @@ func (c *call) sendBye(side store.Side, done func(*sip.Response, error)) {
 		return
 	}
 	d := c.dialog(side)
+	_, _, hop := dialog.NextHop(d)
 	out := c.agent.newRequest(d, inDialog(d, outline{method: "BYE", cseq: cseq}))
 	if c.end.bye != nil {
 		relayHeaders(out, c.end.bye)
@@ -159,7 +161,7 @@ func (c *call) sendBye(side store.Side, done func(*sip.Response, error)) {
 	}
 	// Opening a connection may take long; the other leg need not wait for it.
 	c.agent.work.Go(func() {
-		tx, err := c.agent.send(out)
+		tx, err := c.agent.sendAround(out, hop)
 		if err != nil {
 			c.do(func() { done(nil, err) })
 			return

@@ -2,25 +2,18 @@ package b2bua
 
 import (
 	"context"
-	"fmt"
-	"net"
+	"errors"
 	"net/netip"
-	"strconv"
+	"slices"
 	"strings"
-	"time"
+
+	"github.com/emiago/sipgo/sip"
+	"go.uber.org/zap"
 
 	"sipvigil/b2bua/dialog"
+	"sipvigil/b2bua/locate"
 	"sipvigil/store"
 )
-
-// resolveTimeout bounds one look-up of a host name.
-const resolveTimeout = 2 * time.Second
-
-// hop is where a request goes next.
-type hop struct {
-	transport string // udp, tcp
-	addr      string // IP and port
-}
 
 // transportOf is the transport that a URI asks for, udp by default.
 func transportOf(u dialog.URI) string {
@@ -30,70 +23,109 @@ func transportOf(u dialog.URI) string {
 	return "udp"
 }
 
-// resolve finds the address behind a SIP URI.
-//
-// Departs from RFC 3263 section 4: names are looked up as hosts only; NAPTR
-// and SRV are not asked.
-func resolve(uri string) (hop, error) {
+// find returns where a request to this URI may go, the best first. It may wait
+// for the DNS, for some seconds: not in a call's turn.
+func (a *Agent) find(uri string) (hops []locate.Hop, err error) {
 	u, err := dialog.ParseURI(uri)
 	if err != nil {
-		return hop{}, fmt.Errorf("%q: %w", uri, err)
+		return nil, err
 	}
-	if u.Scheme != "sip" || u.Host == "" {
-		return hop{}, fmt.Errorf("%q: only sip URIs can be reached", uri)
-	}
-	h := hop{transport: transportOf(u)}
-	if h.transport != "udp" && h.transport != "tcp" {
-		return hop{}, fmt.Errorf("%q: transport %s is not supported", uri, h.transport)
-	}
-	port := u.Port
-	if port == 0 {
-		port = 5060
-	}
-	host := u.Host
-	if maddr, ok := u.Param("maddr"); ok {
-		host = maddr
-	}
-	if ip, err := netip.ParseAddr(host); err == nil {
-		h.addr = netip.AddrPortFrom(ip.Unmap(), uint16(port)).String()
-		return h, nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), resolveTimeout)
-	defer cancel()
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		return hop{}, fmt.Errorf("looking up %q: %w", host, err)
-	}
-	best := ips[0]
-	for _, ip := range ips {
-		if ip.Unmap().Is4() {
-			best = ip
-			break
-		}
-	}
-	h.addr = net.JoinHostPort(best.Unmap().String(), strconv.Itoa(port))
-	return h, nil
+	err = errors.New("the look-up broke")
+	guarded(func() { hops, err = a.resolver.Find(context.Background(), u, a.reach()) }, a.panicked)
+	return hops, err
 }
 
-// locate finds the address that the leg's requests go to. The address that the
-// far end was last seen at stays where a look at its Contact shows that this
-// is the better one: its own connection, or a NAT in front of it.
-func locate(d *store.Dialog) error {
-	_, _, uri := dialog.NextHop(d)
-	h, err := resolve(uri)
+// known is find for what needs no DNS, or is remembered; false otherwise.
+func (a *Agent) known(uri string) ([]locate.Hop, bool) {
+	u, err := dialog.ParseURI(uri)
 	if err != nil {
-		return err
+		return nil, false
 	}
+	return a.resolver.Known(u, a.reach())
+}
+
+// reach is what our sockets let us reach.
+func (a *Agent) reach() []locate.Socket {
+	list := make([]locate.Socket, 0, len(a.sockets))
+	for i := range a.sockets {
+		s := &a.sockets[i]
+		list = append(list, locate.Socket{Transport: s.transport, IPv6: s.ip.To4() == nil})
+	}
+	return list
+}
+
+// locate finds the address that the leg's requests go to, once its remote
+// target or its route set is another one. What the DNS has to be asked for
+// comes later, and until then the address stays.
+func (c *call) locate(side store.Side) { c.redirect(side, aim) }
+
+// moveOn has the leg's next request go to the next of its far end's addresses,
+// because the network does not take one to this address, RFC 3263 section 4.3.
+// A far end with one address is left where it is.
+func (c *call) moveOn(side store.Side, failed string) {
+	c.redirect(side, func(d *store.Dialog, hops []locate.Hop) {
+		if c.agent.destination(d) != failed {
+			return
+		}
+		next := hops[(hopAt(hops, failed)+1)%len(hops)]
+		if addr := next.Addr.String(); addr != failed {
+			d.Transport, d.Peer = next.Transport, addr
+		}
+	})
+}
+
+// redirect has the leg's address chosen from those of the URI that its requests
+// go to. The DNS is asked outside of the turn, and its answer counts unless
+// requests go to another URI by then.
+func (c *call) redirect(side store.Side, choose func(*store.Dialog, []locate.Hop)) {
+	_, _, uri := dialog.NextHop(c.dialog(side))
+	move := func(hops []locate.Hop) {
+		d := *c.dialog(side)
+		choose(&d, hops)
+		if d.Peer == c.dialog(side).Peer && d.Transport == c.dialog(side).Transport {
+			return
+		}
+		c.set(func(rec *store.Call) { rec.Legs[side].Dialog = d })
+		if c.stored {
+			c.save()
+		}
+	}
+	if hops, ok := c.agent.known(uri); ok {
+		move(hops)
+		return
+	}
+	c.agent.work.Go(func() {
+		hops, err := c.agent.find(uri)
+		c.do(func() {
+			_, _, now := dialog.NextHop(c.dialog(side))
+			switch {
+			case now != uri || c.state() == store.Terminated:
+			case err != nil:
+				c.agent.log.Info("far end's URI leads nowhere, its address stays", c.fields(
+					zap.String("leg", side.String()), zap.String("peer", c.dialog(side).Peer), zap.Error(err))...)
+			default:
+				move(hops)
+			}
+		})
+	})
+}
+
+// aim sets the address that a leg's requests go to. The address that the far
+// end was last seen at stays where it is one of these, and where a look at them
+// shows that it is the better one: its own connection, or a NAT in front of it.
+func aim(d *store.Dialog, hops []locate.Hop) {
 	seen, _ := netip.ParseAddrPort(d.Peer)
-	said, _ := netip.ParseAddrPort(h.addr)
+	seen = netip.AddrPortFrom(seen.Addr().Unmap(), seen.Port())
+	said := hops[0]
+	ip := said.Addr.Addr()
 	switch {
 	case !seen.IsValid():
-	case d.Transport == "tcp" && seen.Addr().Unmap() == said.Addr(),
-		said.Addr().IsPrivate() && !seen.Addr().Unmap().IsPrivate() && !seen.Addr().IsLoopback():
-		return nil
+	case slices.ContainsFunc(hops, func(h locate.Hop) bool { return h.Transport == d.Transport && h.Addr == seen }),
+		d.Transport != "udp" && seen.Addr() == ip,
+		ip.IsPrivate() && !seen.Addr().IsPrivate() && !seen.Addr().IsLoopback():
+		return
 	}
-	d.Transport, d.Peer = h.transport, h.addr
-	return nil
+	d.Transport, d.Peer = said.Transport, said.Addr.String()
 }
 
 // destination is where a request on this leg goes now: to its peer, or over
@@ -108,10 +140,40 @@ func (a *Agent) destination(d *store.Dialog) string {
 		return d.Peer
 	}
 	_, _, uri := dialog.NextHop(d)
-	if h, err := resolve(uri); err == nil && h.transport == "tcp" {
-		return h.addr
+	hops, _ := a.known(uri)
+	hops = slices.DeleteFunc(hops, func(h locate.Hop) bool { return h.Transport != "tcp" })
+	if len(hops) == 0 || hopAt(hops, d.Peer) >= 0 {
+		return d.Peer
 	}
-	return d.Peer
+	return hops[0].Addr.String()
+}
+
+// hopAt is the index of the hop at an address, or -1.
+func hopAt(hops []locate.Hop, addr string) int {
+	return slices.IndexFunc(hops, func(h locate.Hop) bool { return h.Addr.String() == addr })
+}
+
+// sendAround is send for a request that must not get lost to one dead address:
+// it tries the others of this URI that speak the same transport, RFC 3263
+// section 4.3. It may wait for the DNS.
+func (a *Agent) sendAround(req *sip.Request, uri string) (*sip.ClientTx, error) {
+	tx, err := a.send(req)
+	if err == nil {
+		return tx, nil
+	}
+	failed := req.Destination()
+	hops, _ := a.find(uri)
+	for _, h := range hops {
+		if h.Addr.String() == failed || !strings.EqualFold(h.Transport, req.Transport()) {
+			continue
+		}
+		req.Via().Params.Add("branch", branch())
+		req.SetDestination(h.Addr.String())
+		if tx, err = a.send(req); err == nil {
+			return tx, nil
+		}
+	}
+	return nil, err
 }
 
 // isLoopback says whether an address is one of this machine's own.

@@ -28,6 +28,7 @@ type SIP struct {
 	Advertise   string        `yaml:"advertise,omitempty"` // host or host:port that peers can reach
 	NextHop     string        `yaml:"next_hop,omitempty"`  // SIP URI that every call is sent to; empty: Routes, then the Request-URI
 	RingTimeout time.Duration `yaml:"ring_timeout"`        // the longest that a call may ring
+	DNS         string        `yaml:"dns,omitempty"`       // address and port of the DNS server that knows peers; empty: the system's
 }
 
 // Store is where calls are remembered.

@@ -138,6 +138,7 @@ func agentConfig(cfg Config) b2bua.Config {
 	c.Advertise = cfg.SIP.Advertise
 	c.NextHop = cfg.SIP.NextHop
 	c.RingTimeout = cfg.SIP.RingTimeout
+	c.DNS.Server = cfg.SIP.DNS
 	c.RejectDown = cfg.Store.OnOutage == "reject"
 	for _, t := range cfg.Trunks {
 		trunk := b2bua.Trunk{Name: t.Name, Targets: t.Targets}

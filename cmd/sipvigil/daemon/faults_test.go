@@ -41,7 +41,7 @@ colour: red
 `
 
 func TestEveryFaultIsNamedWithItsPlace(t *testing.T) {
-	_, err := load(t, faulty, []string{"SIPVIGIL_SUPERVISE_JITTER=lots", "SIPVIGIL_SIP_RING_TIMEOUT=1ms"},
+	_, err := load(t, faulty, []string{"SIPVIGIL_SUPERVISE_JITTER=lots", "SIPVIGIL_SIP_RING_TIMEOUT=1ms", "SIPVIGIL_SIP_DNS=192.0.2.53"},
 		map[string][]string{"probe-timeout": {"soon"}})
 	const (
 		name   = "is not a name of at most 63 letters, digits, '.', '_' and '-'"
@@ -49,7 +49,7 @@ func TestEveryFaultIsNamedWithItsPlace(t *testing.T) {
 	)
 	wantFaults(t, err,
 		`sipvigil.yaml:1: node: "edge 1" `+name,
-		`sipvigil.yaml:3: sip: unknown key "lisen", there are listen, advertise, next_hop, ring_timeout`,
+		`sipvigil.yaml:3: sip: unknown key "lisen", there are listen, advertise, next_hop, ring_timeout, dns`,
 		`sipvigil.yaml:4: sip.listen[1]: "sctp://127.0.0.1:5060" is not udp://host:port or tcp://host:port`,
 		`sipvigil.yaml:4: sip.listen[2]: "tcp://127.0.0.1" is not tcp://host:port; 0.0.0.0 and [::] stand for every address`,
 		`sipvigil.yaml:4: sip.listen[3]: "udp://127.0.0.1:5060" is there already`,
@@ -88,6 +88,7 @@ func TestEveryFaultIsNamedWithItsPlace(t *testing.T) {
 		`SIPVIGIL_SUPERVISE_JITTER: "lots" is not a number`,
 		`--probe-timeout: "soon" is not a length of time such as 500ms, 30s or 3m`,
 		`SIPVIGIL_SIP_RING_TIMEOUT: 1ms is below 1s`,
+		`SIPVIGIL_SIP_DNS: "192.0.2.53" is not the address and port of a DNS server, such as 192.0.2.53:53`,
 	)
 }
 

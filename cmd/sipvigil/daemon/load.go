@@ -26,6 +26,7 @@ var settings = []setting{
 	{"sip.advertise", "SIPVIGIL_SIP_ADVERTISE", ""},
 	{"sip.next_hop", "SIPVIGIL_SIP_NEXT_HOP", "next-hop"},
 	{"sip.ring_timeout", "SIPVIGIL_SIP_RING_TIMEOUT", ""},
+	{"sip.dns", "SIPVIGIL_SIP_DNS", ""},
 	{"store.url", "SIPVIGIL_STORE_URL", "store"},
 	{"store.on_outage", "SIPVIGIL_STORE_ON_OUTAGE", ""},
 	{"supervise.interval", "SIPVIGIL_SUPERVISE_INTERVAL", "probe-interval"},

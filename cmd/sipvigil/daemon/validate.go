@@ -79,6 +79,11 @@ func validateSIP(s *SIP, fault report) {
 	if s.RingTimeout < leastRing {
 		fault("sip.ring_timeout", "%v is below %v", s.RingTimeout, leastRing)
 	}
+	if s.DNS != "" {
+		if ap, err := netip.ParseAddrPort(s.DNS); err != nil || ap.Port() == 0 || ap.Addr().IsUnspecified() {
+			fault("sip.dns", "%q is not the address and port of a DNS server, such as 192.0.2.53:53", s.DNS)
+		}
+	}
 }
 
 func validateStore(s *Store, fault report) {

@@ -1,0 +1,223 @@
+package b2bua
+
+import (
+	"sync"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+	"go.uber.org/zap"
+
+	"sipvigil/b2bua/dialog"
+	"sipvigil/b2bua/locate"
+	"sipvigil/store"
+)
+
+// failoverTime is how long an address may take to answer the INVITE at all when
+// there is another one to try; over UDP it has been sent four times by then.
+//
+// Departs from RFC 3263 section 4.3: an address fails after this time, not only
+// with Timer B after 32 s, by when the caller has hung up. Timer B stays for
+// the last address.
+const failoverTime = 4 * time.Second
+
+// next sends the initial INVITE to the next address: of the target that is
+// being tried, else of the targets after it. When none is left the caller gets
+// the last fault.
+func (c *call) next(inv *invite, last *fault) {
+	inv.outTx, inv.ringing, inv.final = nil, false, false
+	for inv.cancelled == "" && inv.more() {
+		if len(inv.hops) == 0 {
+			inv.target, inv.targets = inv.targets[0], inv.targets[1:]
+			hops, ok := c.agent.known(inv.target.uri)
+			if !ok {
+				c.look(inv, last)
+				return
+			}
+			inv.hops = hops
+		}
+		h := inv.hops[0]
+		inv.hops = inv.hops[1:]
+		err := c.try(inv, inv.target, h)
+		if err == nil {
+			return
+		}
+		c.unreachable(inv, zap.Stringer("addr", h.Addr), err)
+	}
+	if inv.cancelled != "" {
+		c.abandon(inv, store.End{Reason: inv.cancelled, Status: 487})
+		return
+	}
+	inv.in.refuse(last)
+	c.abandon(inv, store.End{Reason: store.Unreachable, Status: last.status})
+}
+
+// more says whether there is something to try yet.
+func (inv *invite) more() bool { return len(inv.hops)+len(inv.targets) > 0 }
+
+// look asks the DNS for the target's addresses, and goes on from there. The
+// call may be given up meanwhile.
+func (c *call) look(inv *invite, last *fault) {
+	uri := inv.target.uri
+	c.agent.work.Go(func() {
+		hops, err := c.agent.find(uri)
+		c.do(func() {
+			defer inv.in.rescue()
+			if c.inv != inv {
+				return
+			}
+			if err != nil {
+				c.unreachable(inv, zap.Skip(), err)
+			}
+			inv.hops = hops
+			c.next(inv, last)
+		})
+	})
+}
+
+func (c *call) unreachable(inv *invite, at zap.Field, err error) {
+	c.agent.log.Info("callee cannot be reached", c.fields(
+		zap.String("target", inv.target.uri), zap.String("trunk", inv.target.trunk), at, zap.Error(err))...)
+}
+
+// try sends the initial INVITE to one address: the same request on a new
+// transaction, RFC 3263 section 4.3.
+func (c *call) try(inv *invite, t target, h locate.Hop) error {
+	s := c.agent.socketFor(h.Transport, c.dialog(store.Caller).Listener)
+	if inv.outCSeq == 0 {
+		inv.outCSeq, _ = c.spend(store.Callee)
+	}
+	c.set(func(rec *store.Call) {
+		rec.TrunkOut = t.trunk
+		d := &rec.Legs[store.Callee].Dialog
+		d.Target, d.Transport, d.Peer, d.Listener = t.uri, h.Transport, h.Addr.String(), s.addr
+		d.RemoteTag, d.RouteSet = "", nil // of an early dialog with the address before
+	})
+	mf, _ := forwards(inv.in.req)
+	out := c.agent.newRequest(c.dialog(store.Callee), outline{
+		method: "INVITE", cseq: inv.outCSeq, uri: t.uri, maxForwards: mf, contact: true,
+	})
+	relayHeaders(out, inv.in.req)
+	out.SetBody(inv.in.req.Body())
+	if err := c.sendInvite(inv, out); err != nil {
+		return err
+	}
+	if tx := inv.outTx; inv.more() {
+		time.AfterFunc(failoverTime, func() { c.do(func() { c.giveUp(inv, tx) }) })
+	}
+	return nil
+}
+
+// giveUp goes on to the next address when this one has not said a word.
+func (c *call) giveUp(inv *invite, tx *sip.ClientTx) {
+	if c.inv != inv || inv.outTx != tx || inv.ringing || inv.final || inv.cancelled != "" {
+		return
+	}
+	c.agent.forget(inv.out, *c.dialog(store.Callee), inv.outCSeq)
+	tx.Terminate()
+	c.next(inv, &fault{status: 408})
+}
+
+// forgotten is an INVITE that went to the next address before its answer came.
+type forgotten struct {
+	out    *sip.Request
+	dialog store.Dialog
+	cseq   uint32
+
+	mu        sync.Mutex // guards what is below
+	cancelled bool
+	answered  bool
+}
+
+// forget keeps an INVITE for as long as an answer may come late.
+func (a *Agent) forget(out *sip.Request, d store.Dialog, cseq uint32) {
+	id, _ := out.Via().Params.Get("branch")
+	a.late.Store(id, &forgotten{out: out, dialog: d, cseq: cseq})
+	time.AfterFunc(2*64*sip.T1, func() { a.late.Delete(id) })
+}
+
+// onLate serves an answer to an INVITE that nobody waits for any more, so that
+// no phone rings for it: RFC 3261 section 9.1 has CANCEL sent after a
+// provisional response only, and RFC 3261 section 13.2.2.4 a 2xx acknowledged
+// and ended. It is false when the answer is not such a one.
+func (a *Agent) onLate(res *sip.Response) bool {
+	via := res.Via()
+	if via == nil {
+		return false
+	}
+	id, _ := via.Params.Get("branch")
+	v, ok := a.late.Load(id)
+	if _, method, err := dialog.CSeq(value(res, "cseq")); !ok || err != nil || method != "INVITE" {
+		return ok
+	}
+	f := v.(*forgotten)
+	f.mu.Lock()
+	cancel, end := res.StatusCode < 200 && !f.cancelled, res.StatusCode >= 200 && !f.answered
+	f.cancelled, f.answered = f.cancelled || cancel, f.answered || end
+	f.mu.Unlock()
+	switch {
+	case cancel:
+		if tx, err := a.send(sameBranch(f.out, sip.CANCEL, f.cseq)); err == nil {
+			a.await(tx, nil, nil)
+		}
+	case res.StatusCode >= 300: // RFC 3261 section 17.1.1.3, for its transaction
+		ack := sameBranch(f.out, sip.ACK, f.cseq)
+		ack.ReplaceHeader(sip.NewHeader("To", value(res, "to")))
+		a.write(ack)
+	case res.StatusCode >= 200:
+		a.endUnwanted(f.dialog, f.cseq, res, end)
+	}
+	return true
+}
+
+// sameBranch is the CANCEL of an INVITE, RFC 3261 section 9.1, or its ACK after
+// a refusal.
+func sameBranch(invite *sip.Request, method sip.RequestMethod, cseq uint32) *sip.Request {
+	out := sip.NewRequest(method, invite.Recipient)
+	for _, h := range invite.Headers() {
+		switch long(h.Name()) {
+		case "via":
+			out.AppendHeader(invite.Via().Clone())
+		case "route", "from", "to", "call-id", "max-forwards":
+			out.AppendHeader(h)
+		}
+	}
+	out.AppendHeader(&sip.CSeqHeader{SeqNo: cseq, MethodName: method})
+	out.SetBody(nil)
+	out.SetTransport(invite.Transport())
+	out.SetDestination(invite.Destination())
+	out.Laddr = invite.Laddr
+	return out
+}
+
+// endUnwanted acknowledges a 2xx that is one too many, and ends its dialog, of
+// which d is what is known without it: RFC 3261 section 13.2.2.4. The BYE goes
+// out for the first such 2xx only.
+func (a *Agent) endUnwanted(d store.Dialog, cseq uint32, res *sip.Response, first bool) {
+	d.RemoteTag = dialog.Tag(value(res, "to"))
+	d.RouteSet = dialog.RouteSet(values(res, "record-route"), true)
+	if uri, err := contactURI(res); err == nil {
+		d.Target = uri
+	}
+	_, _, uri := dialog.NextHop(&d)
+	if hops, ok := a.known(uri); ok { // else the address of the INVITE will do
+		aim(&d, hops)
+	}
+	ack := a.newRequest(&d, inDialog(&d, outline{method: "ACK", cseq: cseq}))
+	ack.SetBody(nil)
+	a.write(ack)
+	if !first {
+		return
+	}
+	bye := a.newRequest(&d, inDialog(&d, outline{method: "BYE", cseq: cseq + 1}))
+	bye.SetBody(nil)
+	if tx, err := a.send(bye); err == nil {
+		a.await(tx, nil, nil)
+	}
+}
+
+// write sends an ACK, which has no transaction.
+func (a *Agent) write(req *sip.Request) {
+	if err := a.transport.WriteMsg(req); err != nil {
+		a.log.Info("ACK not sent", zap.String("caller_call_id", value(req, "call-id")), zap.Error(err))
+	}
+}
