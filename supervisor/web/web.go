@@ -48,7 +48,7 @@ const (
 	maxBody   = 4 << 10 // no request has a body that is looked at
 	readTime  = 10 * time.Second
 	idleTime  = 2 * time.Minute
-	graceTime = 3 * time.Second // for requests under way when the server stops
+	graceTime = 6 * time.Second // for requests under way when the server stops; net/http waits 5 s for a connection without one
 )
 
 // Server answers the operator's requests.
