@@ -53,6 +53,7 @@ type Agent struct {
 	log      *zap.Logger
 	metrics  *metrics
 	resolver *locate.Resolver
+	accounts map[string]*account // by trunk
 
 	transport   *sip.TransportLayer
 	transaction *sip.TransactionLayer
@@ -88,9 +89,13 @@ func New(cfg Config, st Store, obs Observer, log *zap.Logger, reg prometheus.Reg
 		log:      log,
 		metrics:  newMetrics(reg),
 		resolver: locate.New(cfg.DNS),
+		accounts: newAccounts(cfg.Trunks),
 		serving:  make(chan struct{}),
 		closed:   make(chan struct{}),
 		calls:    make(map[string]*call),
+	}
+	for trunk := range a.accounts {
+		a.metrics.challengesOf(trunk)
 	}
 	a.identity.Store(&identity{tagKey: provisionalKey()})
 	a.newLayers()

@@ -257,6 +257,7 @@ func (c *call) sendAck(inv *invite, ack *sip.Request) {
 	} else {
 		out.SetBody(nil)
 	}
+	inv.attempt.vouch(out)
 	inv.ack = out
 	c.agent.write(out)
 }
@@ -282,6 +283,12 @@ func (c *call) onRepeated2xx(inv *invite, res *sip.Response) {
 func (c *call) onRefused(inv *invite, res *sip.Response) {
 	if inv.cancelled != "" {
 		c.gaveUp(inv)
+		return
+	}
+	if c.challenged(inv.attempt, res) {
+		if err := c.sendInvite(inv, inv.attempt); err != nil {
+			c.onInviteFailed(inv, inv.outTx, err)
+		}
 		return
 	}
 	if inv.initial && res.StatusCode == 503 && inv.more() { // RFC 3263 section 4.3

@@ -2,9 +2,14 @@ package b2bua
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
+	"go.uber.org/zap"
+
+	"sipvigil/store"
 )
 
 // dialTimeout bounds the opening of a TCP connection.
@@ -47,4 +52,158 @@ func (a *Agent) await(tx *sip.ClientTx, each func(*sip.Response), failed func(er
 			}
 		}
 	})
+}
+
+// attempt is a request of ours on one leg. When it is challenged, and the
+// leg's trunk has credentials, it is sent again with them: [call.challenged].
+type attempt struct {
+	side     store.Side
+	out      *sip.Request // as it was sent last
+	send     func(*sip.Request) (*sip.ClientTx, error)
+	tx       *sip.ClientTx
+	sent     time.Time
+	used     []*session  // whose credentials it carries
+	answered []challenge // to earlier rounds of this request
+	over     bool        // nobody waits for the answer any more
+}
+
+// maxRounds bounds the challenges to one request that are answered: a proxy
+// and a server, and a stale nonce of each.
+const maxRounds = 4
+
+// attempt prepares a request for its leg: it carries the credentials for what
+// its trunk demanded before, which saves the challenge.
+func (c *call) attempt(side store.Side, out *sip.Request) *attempt {
+	at := &attempt{side: side, out: out, send: c.agent.send}
+	if ac := c.account(side); ac != nil {
+		at.used = ac.authorize(out)
+	}
+	return at
+}
+
+// account is that of the trunk which a leg belongs to, nil when it has none.
+// No credentials leave on any other leg.
+func (c *call) account(side store.Side) *account {
+	return c.agent.accounts[c.trunk(side)]
+}
+
+// trunk is the name of the trunk that a leg belongs to.
+func (c *call) trunk(side store.Side) string {
+	if side == store.Caller {
+		return c.rec.TrunkIn
+	}
+	return c.rec.TrunkOut
+}
+
+// ask sends a request other than INVITE and follows it to its end, with the
+// turn: answers goes to each, but for the challenges that are answered on the
+// way, and when there is none any more failed is told. An error means that it
+// was not sent.
+func (c *call) ask(at *attempt, each func(*sip.Response), failed func(error)) error {
+	tx, err := at.send(at.out)
+	if err != nil {
+		return err
+	}
+	at.tx, at.sent = tx, time.Now()
+	c.agent.await(tx, func(res *sip.Response) {
+		c.do(func() {
+			if at.over || !c.challenged(at, res) {
+				each(res)
+				return
+			}
+			if err := c.ask(at, each, failed); err != nil {
+				failed(err)
+			}
+		})
+	}, func(err error) {
+		c.do(func() { failed(err) })
+	})
+	return nil
+}
+
+// challenged says whether a response is a challenge that is to be answered,
+// and then prepares the next round of the request: with credentials, the next
+// number (RFC 3261 section 22.2) and a branch of its own.
+func (c *call) challenged(at *attempt, res *sip.Response) bool {
+	ac := c.account(at.side)
+	if ac == nil || res.StatusCode < 200 {
+		return false
+	}
+	if res.StatusCode != 401 && res.StatusCode != 407 {
+		if len(at.used) > 0 {
+			ac.worked()
+		}
+		return false
+	}
+	if err := ac.answer(at, res); err != nil {
+		c.notAuthorized(at, ac, err)
+		return false
+	}
+	cseq, ok := c.spend(at.side)
+	if !ok {
+		return false // the store has been away for too long
+	}
+	c.agent.metrics.challenges.WithLabelValues(c.trunk(at.side), "answered").Inc()
+	at.out = again(at.out, cseq)
+	at.used = ac.authorize(at.out)
+	return true
+}
+
+// refused says whether an answer to this challenge would only repeat what the
+// peer has refused: RFC 3261 section 22.1 forbids that, unless the nonce was
+// stale. With credentials from memory a new nonce is reason to try, and so is
+// a new password.
+func (at *attempt) refused(ch *challenge, password string) bool {
+	if len(at.answered) >= maxRounds {
+		return true
+	}
+	if ch.Stale {
+		return false
+	}
+	if slices.ContainsFunc(at.answered, func(earlier challenge) bool { return earlier.sameDomain(ch) }) {
+		return true
+	}
+	return slices.ContainsFunc(at.used, func(s *session) bool {
+		return s.sameDomain(ch) && s.Nonce == ch.Nonce && s.password == password
+	})
+}
+
+// notAuthorized notes a challenge that stands: it goes on to the other leg, as
+// any answer does. The log tells it once, until credentials work again.
+func (c *call) notAuthorized(at *attempt, ac *account, why error) {
+	result := "failed"
+	if errors.Is(why, errRefused) {
+		result = "refused"
+	}
+	trunk := c.trunk(at.side)
+	c.agent.metrics.challenges.WithLabelValues(trunk, result).Inc()
+	if ac.failed() {
+		c.agent.log.Warn("trunk wants other credentials than it has: check its username and password_file",
+			c.fields(zap.String("trunk", trunk), zap.String("method", string(at.out.Method)), zap.Error(why))...)
+	}
+}
+
+// again is a request once more, as a new transaction with this number.
+func again(out *sip.Request, cseq uint32) *sip.Request {
+	req := sip.NewRequest(out.Method, out.Recipient)
+	for _, h := range out.Headers() {
+		switch long(h.Name()) {
+		case "via":
+			via := out.Via().Clone()
+			via.Params.Add("branch", branch())
+			h = via
+		case "cseq":
+			h = &sip.CSeqHeader{SeqNo: cseq, MethodName: out.Method}
+		case "content-length":
+			continue // comes with the body
+		}
+		req.AppendHeader(h)
+	}
+	req.SetBody(out.Body())
+	req.SetTransport(out.Transport())
+	req.SetDestination(out.Destination())
+	req.Laddr = out.Laddr
+	req.From() // see newRequest
+	req.To()
+	return req
 }

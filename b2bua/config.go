@@ -30,6 +30,8 @@ type Trunk struct {
 	Name    string
 	Targets []string       // SIP URIs, tried in order
 	Sources []netip.Prefix // where its requests come from
+
+	Credentials Credentials // answer its challenges
 }
 
 // Route sends calls to trunks.
@@ -72,6 +74,9 @@ func (c *Config) Validate() error {
 	names := make(map[string]bool)
 	for _, t := range c.Trunks {
 		names[t.Name] = true
+		if c := t.Credentials; (c.Username == "") != (c.PasswordFile == "") {
+			faults = append(faults, fmt.Errorf("trunk %s: credentials are a username and a password file", t.Name))
+		}
 		for _, target := range t.Targets {
 			faults = append(faults, checkTarget("trunk "+t.Name, target))
 		}

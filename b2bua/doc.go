@@ -12,7 +12,7 @@
 //	RFC 3261 section 7 → fields.next
 //	RFC 3261 section 7.1 → checkRequestLine, goodRequestURI
 //	RFC 3261 section 7.2 → goodStatusLine
-//	RFC 3261 section 7.3.1 → dialog.ReadTag, dialog.SplitList, fields, repeated
+//	RFC 3261 section 7.3.1 → dialog.ReadTag, dialog.SplitList, fields, parseChallenge, repeated
 //	RFC 3261 section 7.3.3 → fieldOf, long
 //	RFC 3261 section 8.1.1 → inbound.checkMandatory
 //	RFC 3261 section 8.1.1.5 → dialog.CSeq, dialog.Resume, dialog.Start, screen
@@ -57,7 +57,11 @@
 //	RFC 3261 section 20.16 → dialog.CSeq, goodCSeq
 //	RFC 3261 section 21.4.1 → bad
 //	RFC 3261 section 21.5.6 → screen
-//	RFC 3261 section 25.1 → dialog.Addr, dialog.ParseAddr, dialog.URI.parseSIP, dialog.checkText, dialog.closing, dialog.comment, dialog.inURI, dialog.isHost, dialog.isSpace, dialog.isToken, dialog.routeURI, goodHostPort, goodVia, tidyVia
+//	RFC 3261 section 22.1 → attempt.refused, attempt.vouch, challenge.sameDomain
+//	RFC 3261 section 22.2 → call.challenged, challenges
+//	RFC 3261 section 22.3 → account, challenges
+//	RFC 3261 section 22.4 → account.authorize
+//	RFC 3261 section 25.1 → authParams, dialog.Addr, dialog.ParseAddr, dialog.URI.parseSIP, dialog.checkText, dialog.closing, dialog.comment, dialog.inURI, dialog.isHost, dialog.isSpace, dialog.isToken, dialog.routeURI, goodHostPort, goodVia, tidyVia
 //	RFC 3261 section 26.2.2 → locate.search.allow
 //	RFC 3262 section 3 → call.across
 //	RFC 3262 section 7.1 → dialog.RAck
@@ -94,6 +98,9 @@
 //	RFC 5922 section 7.3 → locate.Hop
 //	RFC 6761 section 6.3 → locate.hosts
 //	RFC 7332 section 5 → forwards
+//	RFC 7616 section 3.3 → isMD5, parseChallenge
+//	RFC 8760 section 2.1 → knownAlgorithm
+//	RFC 8760 section 2.4 → challenges
 //	RFC 8767 section 4 → locate.failureTTL
 //	RFC 8767 section 5 → locate.hostsTTL
 package b2bua

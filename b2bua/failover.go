@@ -98,7 +98,7 @@ func (c *call) try(inv *invite, t target, h locate.Hop) error {
 	})
 	relayHeaders(out, inv.in.req)
 	out.SetBody(inv.in.req.Body())
-	if err := c.sendInvite(inv, out); err != nil {
+	if err := c.sendInvite(inv, c.attempt(store.Callee, out)); err != nil {
 		return err
 	}
 	if tx := inv.outTx; inv.more() {

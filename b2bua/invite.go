@@ -29,6 +29,7 @@ type invite struct {
 	target  target       // that is being tried
 	hops    []locate.Hop // its addresses, still to be tried
 	targets []target     // still to be tried
+	attempt *attempt     // what out and its challenges belong to
 
 	ringing   bool          // a provisional response came: it may be cancelled
 	final     bool          // a final response came from where it was last sent
@@ -150,12 +151,14 @@ func (c *call) listenCancel(inv *invite) bool {
 
 // sendInvite starts the client transaction and has its answers served. A
 // transaction that got a provisional response has no time-out of its own.
-func (c *call) sendInvite(inv *invite, out *sip.Request) error {
-	tx, err := c.agent.send(out)
+func (c *call) sendInvite(inv *invite, at *attempt) error {
+	tx, err := c.agent.send(at.out)
 	if err != nil {
 		return err
 	}
-	inv.out, inv.outTx, inv.ringing, inv.final = out, tx, false, false
+	inv.attempt = at
+	inv.out, inv.outTx, inv.ringing, inv.final = at.out, tx, false, false
+	inv.outCSeq = at.out.CSeq().SeqNo
 	tx.OnRetransmission(func(res *sip.Response) {
 		c.do(func() { c.onRepeated2xx(inv, res) })
 	})

@@ -8,6 +8,8 @@ type metrics struct {
 	malformed prometheus.Counter
 	rejected  *prometheus.CounterVec
 	panics    prometheus.Counter
+
+	challenges *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -32,9 +34,20 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "sipvigil_b2bua_panics_total",
 			Help: "Panics in handlers; each cost one request.",
 		}),
+		challenges: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sipvigil_b2bua_challenges_total",
+			Help: "401 and 407 from trunks that have credentials, by what came of them: answered, refused (the credentials are wrong), failed (could not be answered).",
+		}, []string{"trunk", "result"}),
 	}
-	reg.MustRegister(m.requests, m.responses, m.malformed, m.rejected, m.panics)
+	reg.MustRegister(m.requests, m.responses, m.malformed, m.rejected, m.panics, m.challenges)
 	return m
+}
+
+// challengesOf shows the series of a trunk before the first challenge.
+func (m *metrics) challengesOf(trunk string) {
+	for _, result := range []string{"answered", "refused", "failed"} {
+		m.challenges.WithLabelValues(trunk, result)
+	}
 }
 
 // methodLabel keeps the label's values to a closed set.

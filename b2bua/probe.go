@@ -52,24 +52,7 @@ func (c *call) probe(side store.Side, method string, timeout time.Duration) {
 		out.AppendHeader(h)
 	}
 	out.SetBody(nil)
-	tx, err := c.agent.send(out)
-	if err != nil {
-		ans.Kind, ans.Reason = store.Unsent, err.Error()
-		c.moveOn(side, out.Destination())
-		c.agent.observer.Answered(c.id, side, ans)
-		return
-	}
-	sent := ans.At
-	c.agent.work.Go(func() {
-		if ans, ok := c.agent.awaitProbe(tx, method, sent, timeout); ok {
-			c.do(func() {
-				if ans.Kind == store.Unsent {
-					c.moveOn(side, out.Destination())
-				}
-				c.agent.observer.Answered(c.id, side, ans)
-			})
-		}
-	})
+	c.askProbe(c.attempt(side, out), timeout, ans)
 }
 
 // probeHeaders are those that RFC 3261 section 11.1 asks for in OPTIONS.
@@ -80,33 +63,44 @@ var probeHeaders = []sip.Header{
 	sip.NewHeader("User-Agent", product),
 }
 
-// awaitProbe waits for the final answer; false when we are closing.
-func (a *Agent) awaitProbe(tx *sip.ClientTx, method string, sent time.Time, timeout time.Duration) (store.Answer, bool) {
-	defer tx.Terminate()
-	limit := time.NewTimer(timeout)
-	defer limit.Stop()
-	ans := store.Answer{Method: method}
-	for {
-		select {
-		case res := <-tx.Responses():
-			if res.StatusCode < 200 {
-				continue
+// askProbe sends a probe and reports what came of it, after timeout at the
+// latest.
+func (c *call) askProbe(at *attempt, timeout time.Duration, ans store.Answer) {
+	report := func(kind store.AnswerKind) {
+		at.over = true
+		ans.Kind, ans.At = kind, time.Now()
+		c.agent.observer.Answered(c.id, at.side, ans)
+	}
+	limit := time.AfterFunc(timeout, func() {
+		c.do(func() {
+			if !at.over && !c.agent.closing.Load() {
+				report(store.Timeout)
+				at.tx.Terminate()
 			}
-			ans.Kind, ans.Status, ans.At = store.Answered, res.StatusCode, time.Now()
-			ans.RTT = ans.At.Sub(sent)
-			return ans, true
-		case <-limit.C:
-			ans.Kind, ans.At = store.Timeout, time.Now()
-			return ans, true
-		case <-a.closed:
-			return ans, false
-		case <-tx.Done():
-			ans.Kind, ans.At = store.Timeout, time.Now()
-			if err := tx.Err(); !errors.Is(err, sip.ErrTransactionTimeout) {
-				ans.Kind, ans.Reason = store.Unsent, errText(err)
-			}
-			return ans, !a.closing.Load()
+		})
+	})
+	failed := func(err error) {
+		limit.Stop()
+		switch {
+		case at.over:
+		case errors.Is(err, sip.ErrTransactionTimeout):
+			report(store.Timeout)
+		default:
+			ans.Reason = errText(err)
+			c.moveOn(at.side, at.out.Destination())
+			report(store.Unsent)
 		}
+	}
+	err := c.ask(at, func(res *sip.Response) {
+		if at.over || res.StatusCode < 200 {
+			return
+		}
+		limit.Stop()
+		ans.Status, ans.RTT = res.StatusCode, time.Since(at.sent)
+		report(store.Answered)
+	}, failed)
+	if err != nil {
+		failed(err)
 	}
 }
 

@@ -24,14 +24,8 @@ func (c *call) relay(side store.Side, in *inbound) {
 		in.refuse(f)
 		return
 	}
-	tx, err := c.agent.send(out)
-	if err != nil {
-		c.moveOn(other, out.Destination())
-		in.answer(500)
-		return
-	}
-	c.agent.await(tx, func(res *sip.Response) {
-		c.do(func() { c.onRelayed(side, in, res) })
+	err := c.ask(c.attempt(side.Other(), out), func(res *sip.Response) {
+		c.onRelayed(side, in, res)
 	}, func(err error) {
 		// RFC 4320 section 4.1: a request that got no answer gets none from us,
 		// and never 408.
@@ -41,6 +35,10 @@ func (c *call) relay(side store.Side, in *inbound) {
 		}
 		in.answer(500)
 	})
+	if err != nil {
+		c.moveOn(other, out.Destination())
+		in.answer(500)
+	}
 }
 
 // across builds the request of one leg for the other one.
@@ -141,8 +139,7 @@ func (c *call) onReinvite(side store.Side, in *inbound) {
 func (c *call) resend(inv *invite) {
 	out, f := c.across(inv.from, inv.in)
 	if f == nil {
-		inv.outCSeq = out.CSeq().SeqNo
-		if c.sendInvite(inv, out) == nil {
+		if c.sendInvite(inv, c.attempt(inv.from.Other(), out)) == nil {
 			return
 		}
 		f = &fault{status: 503}

@@ -159,20 +159,18 @@ func (c *call) sendBye(side store.Side, done func(*sip.Response, error)) {
 		}
 		out.SetBody(nil)
 	}
+	at := c.attempt(side, out)
+	at.send = func(req *sip.Request) (*sip.ClientTx, error) { return c.agent.sendAround(req, hop) }
 	// Opening a connection may take long; the other leg need not wait for it.
 	c.agent.work.Go(func() {
-		tx, err := c.agent.sendAround(out, hop)
+		err := c.ask(at, func(res *sip.Response) {
+			if res.StatusCode >= 200 {
+				done(res, nil)
+			}
+		}, func(err error) { done(nil, err) })
 		if err != nil {
 			c.do(func() { done(nil, err) })
-			return
 		}
-		c.agent.await(tx, func(res *sip.Response) {
-			if res.StatusCode >= 200 {
-				c.do(func() { done(res, nil) })
-			}
-		}, func(err error) {
-			c.do(func() { done(nil, err) })
-		})
 	})
 }
 

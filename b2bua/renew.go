@@ -74,14 +74,21 @@ func (c *call) sendRenewal(side store.Side, r *renewal) {
 		out.SetBody(nil)
 	}
 	c.clock.renew = r
+	at := c.attempt(side, out)
+	if r.method == "UPDATE" {
+		err := c.ask(at, func(res *sip.Response) { c.onRenewal(side, r, res, nil) },
+			func(err error) { c.onRenewal(side, r, nil, err) })
+		if err != nil {
+			c.onRenewal(side, r, nil, err)
+		}
+		return
+	}
 	tx, err := c.agent.send(out)
 	if err != nil {
 		c.onRenewal(side, r, nil, err)
 		return
 	}
-	if r.method == "INVITE" {
-		c.watchRenewal(side, r, out, tx)
-	}
+	c.watchRenewal(side, r, at, tx)
 	c.agent.await(tx, func(res *sip.Response) {
 		c.do(func() { c.onRenewal(side, r, res, nil) })
 	}, func(err error) {
@@ -92,8 +99,8 @@ func (c *call) sendRenewal(side store.Side, r *renewal) {
 // watchRenewal gives a re-INVITE of ours what an INVITE needs: its 2xx is
 // acknowledged as often as it comes, and it is cancelled when nothing final
 // comes.
-func (c *call) watchRenewal(side store.Side, r *renewal, out *sip.Request, tx *sip.ClientTx) {
-	inv := &invite{from: side.Other(), out: out, outTx: tx, outCSeq: out.CSeq().SeqNo}
+func (c *call) watchRenewal(side store.Side, r *renewal, at *attempt, tx *sip.ClientTx) {
+	inv := &invite{from: side.Other(), attempt: at, out: at.out, outTx: tx, outCSeq: at.out.CSeq().SeqNo}
 	r.inv = inv
 	tx.OnRetransmission(func(res *sip.Response) {
 		c.do(func() { c.onRepeated2xx(inv, res) })

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -64,9 +65,11 @@ func TestREADMENamesEveryMetricAndNoOther(t *testing.T) {
 	}
 
 	// A call that is made and one that is refused fill the series that have
-	// labels of what happened.
+	// labels of what happened; a trunk with credentials has its own from the start.
 	redisURL, _ := storetest.Redis(t)
-	d := serve(t, redisURL)
+	d := serve(t, redisURL, "--config", file(t, "sipvigil.yaml", `trunks:
+  - {name: carrier, targets: ["sip:192.0.2.1"], credentials: {username: us, password_file: `+file(t, "password", "secret")+`}}
+`))
 	c := dial(t, d)
 	hangUp(t, c.caller, c.callee)
 	var refused *ua.StatusError
@@ -82,4 +85,14 @@ func TestREADMENamesEveryMetricAndNoOther(t *testing.T) {
 	if diff := cmp.Diff(registered, documented); diff != "" {
 		t.Errorf("metrics of the daemon (-) and of README.md (+):\n%s", diff)
 	}
+}
+
+// file makes a file of the test's own.
+func file(t testing.TB, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

@@ -59,6 +59,15 @@ type Trunk struct {
 	Name    string   `yaml:"name"`
 	Targets []string `yaml:"targets,omitempty,flow"` // SIP URIs that calls to it are sent to
 	Sources []string `yaml:"sources,omitempty,flow"` // networks that calls from it come from, see ParseSource
+
+	Credentials Credentials `yaml:"credentials,omitempty"` // for its challenges
+}
+
+// Credentials are what we identify ourselves with to the peers of a trunk. The
+// password is in a file of its own, so that a configuration can be shown.
+type Credentials struct {
+	Username     string `yaml:"username"`
+	PasswordFile string `yaml:"password_file"` // one line, read again for each challenge
 }
 
 // Route sends calls to trunks.

@@ -77,6 +77,7 @@ trunks:
   - &carrier
     name: carrier-a
     targets: [sip:carrier.example]
+    credentials: {username: us, password_file: testdata/password}
   - name: carrier-b
     targets:
       - sip:[2001:db8::7]:5080;transport=tcp
@@ -100,7 +101,8 @@ func TestFileSetsEveryOption(t *testing.T) {
 		Supervise: Supervise{Timeout: 5 * time.Second, Misses: 1, Brake: Brake{Share: 0.5, Floor: 20}},
 		Trunks: []Trunk{
 			{Name: "pbx", Targets: []string{"sip:192.0.2.10:5060;transport=udp"}, Sources: []string{"192.0.2.0/24", "2001:db8::1"}},
-			{Name: "carrier-a", Targets: []string{"sip:carrier.example"}},
+			{Name: "carrier-a", Targets: []string{"sip:carrier.example"},
+				Credentials: Credentials{Username: "us", PasswordFile: "testdata/password"}},
 			{Name: "carrier-b", Targets: []string{"sip:[2001:db8::7]:5080;transport=tcp"}},
 		},
 		Routes: []Route{
@@ -233,6 +235,9 @@ trunks:
       sources: [192.0.2.0/24, '2001:db8::1']
     - name: carrier-a
       targets: ['sip:carrier.example']
+      credentials:
+        username: us
+        password_file: testdata/password
     - name: carrier-b
       targets: ['sip:[2001:db8::7]:5080;transport=tcp']
 routes:

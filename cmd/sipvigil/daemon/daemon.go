@@ -141,7 +141,7 @@ func agentConfig(cfg Config) b2bua.Config {
 	c.DNS.Server = cfg.SIP.DNS
 	c.RejectDown = cfg.Store.OnOutage == "reject"
 	for _, t := range cfg.Trunks {
-		trunk := b2bua.Trunk{Name: t.Name, Targets: t.Targets}
+		trunk := b2bua.Trunk{Name: t.Name, Targets: t.Targets, Credentials: b2bua.Credentials(t.Credentials)}
 		for _, s := range t.Sources {
 			prefix, err := ParseSource(s)
 			if err != nil {

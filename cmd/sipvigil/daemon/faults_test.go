@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"net/netip"
+	"os"
+	"path/filepath"
 	"testing"
 )
 
@@ -71,7 +73,7 @@ func TestEveryFaultIsNamedWithItsPlace(t *testing.T) {
 		`sipvigil.yaml:20: trunks[0].sources[0]: "192.0.2.0/33" is not a network such as 192.0.2.0/24 or an address`,
 		`sipvigil.yaml:20: trunks[0].sources[1]: "192.0.2.1/24" has bits set beyond its mask: `+
 			`192.0.2.0/24 is meant, or an address without a mask`,
-		`sipvigil.yaml:21: trunks[0]: unknown key "capacity", there are name, targets, sources`,
+		`sipvigil.yaml:21: trunks[0]: unknown key "capacity", there are name, targets, sources, credentials`,
 		`sipvigil.yaml:22: trunks[1].name: there is a trunk "pbx" already`,
 		`sipvigil.yaml:23: trunks[1].sources[0]: 198.51.100.7/32 belongs to trunk "pbx" already`,
 		`sipvigil.yaml:24: trunks[2].name: "_other" `+name+` that begins with a letter or digit`,
@@ -109,7 +111,7 @@ func TestFileThatIsNoConfigurationIsAFault(t *testing.T) {
 	test("sip: {listen: {a: b}}\nnode: [x]\ntrunks: [3]\n",
 		"sipvigil.yaml:1: sip.listen: is not a list",
 		"sipvigil.yaml:2: node: is not a single value",
-		"sipvigil.yaml:3: trunks[0]: is not a mapping with the keys name, targets, sources")
+		"sipvigil.yaml:3: trunks[0]: is not a mapping with the keys name, targets, sources, credentials")
 	const ten = "{name: a, targets: [sip:a]}, {name: b}, {name: c, targets: [sip:c]}, {name: d, targets: [sip:d]}, " +
 		"{name: e, targets: [sip:e]}, {name: f, targets: [sip:f]}, {name: g, targets: [sip:g]}, {name: h, targets: [sip:h]}, " +
 		"{name: i, targets: [sip:i]}, {name: j, targets: [sip:j]}, "
@@ -203,4 +205,33 @@ func TestSourceIsANetworkOrAnAddress(t *testing.T) {
 			t.Errorf("%q: %v, want an error", s, got)
 		}
 	}
+}
+
+func TestFaultsOfCredentialsNameTheirPlaceAndNoPassword(t *testing.T) {
+	empty, two := passwordFile(t, "\n"), passwordFile(t, "secret\nother\n")
+	_, err := load(t, `trunks:
+  - {name: a, targets: [sip:192.0.2.1], credentials: {username: us}}
+  - {name: b, targets: [sip:192.0.2.1], credentials: {password_file: `+empty+`}}
+  - name: c
+    targets: [sip:192.0.2.1]
+    credentials: {username: "u:s", password_file: `+two+`}
+  - {name: d, targets: [sip:192.0.2.1], credentials: {username: us, password: secret, password_file: nowhere}}
+`, nil, nil)
+	wantFaults(t, err,
+		`sipvigil.yaml:2: trunks[0].credentials: has a username but no password_file`,
+		`sipvigil.yaml:3: trunks[1].credentials: has a password_file but no username`,
+		`sipvigil.yaml:3: trunks[1].credentials.password_file: `+empty+` is empty`,
+		`sipvigil.yaml:6: trunks[2].credentials.username: "u:s" holds a colon or a control character, which no password goes with`,
+		`sipvigil.yaml:6: trunks[2].credentials.password_file: `+two+` has more than one line`,
+		`sipvigil.yaml:7: trunks[3].credentials: unknown key "password", there are username, password_file`,
+		`sipvigil.yaml:7: trunks[3].credentials.password_file: open nowhere: no such file or directory`)
+}
+
+func passwordFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

@@ -10,6 +10,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"sipvigil/b2bua"
 )
 
 // setting is a value that can be given without a file: by the environment, and
@@ -64,7 +66,20 @@ func Load(path string, getenv func(string) string, flags map[string][]string) (C
 		}
 	}
 	validate(&l.config, l.fault)
+	l.readPasswords()
 	return l.config, l.err()
+}
+
+// readPasswords finds files that are not there, or hold no password, before the
+// first challenge does.
+func (l *loader) readPasswords() {
+	for i := range l.config.Trunks {
+		if file := l.config.Trunks[i].Credentials.PasswordFile; file != "" {
+			if _, err := b2bua.ReadPassword(file); err != nil {
+				l.fault(item("trunks", i)+".credentials.password_file", "%v", err)
+			}
+		}
+	}
 }
 
 // origin is where a value comes from: a line of the file, or a name.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"sipvigil/b2bua/dialog"
 )
@@ -137,6 +138,14 @@ func validateTrunks(trunks []Trunk, fault report) map[string]*Trunk {
 		}
 		if len(t.Targets) == 0 && len(t.Sources) == 0 {
 			fault(path, "has neither targets nor sources")
+		}
+		switch c := t.Credentials; {
+		case c.Username == "" && c.PasswordFile != "":
+			fault(path+".credentials", "has a password_file but no username")
+		case c.Username != "" && c.PasswordFile == "":
+			fault(path+".credentials", "has a username but no password_file")
+		case strings.ContainsFunc(c.Username, func(r rune) bool { return !unicode.IsPrint(r) || r == ':' }):
+			fault(path+".credentials.username", "%q holds a colon or a control character, which no password goes with", c.Username)
 		}
 		for j, target := range t.Targets {
 			if err := checkTarget(target); err != nil {
