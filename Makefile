@@ -6,7 +6,7 @@ STATICCHECK  = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 3m
 
 # What the tests talk to, as Debian packages: command and package in turn.
-PEERS = redis-server:redis-server sipp:sip-tester
+PEERS = redis-server:redis-server sipp:sip-tester kamailio:kamailio
 
 .PHONY: build test check peers fuzz bench
 

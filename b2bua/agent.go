@@ -14,6 +14,7 @@ import (
 	"github.com/emiago/sipgo/sip"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 
 	"sipvigil/b2bua/locate"
 	"sipvigil/store"
@@ -55,6 +56,9 @@ type Agent struct {
 	resolver *locate.Resolver
 	accounts map[string]*account // by trunk
 
+	strangers *strangers
+	spoofLog  *rate.Limiter // lines about requests that come from elsewhere
+
 	transport   *sip.TransportLayer
 	transaction *sip.TransactionLayer
 	sockets     []socket // set by Run before the first message is read
@@ -93,6 +97,9 @@ func New(cfg Config, st Store, obs Observer, log *zap.Logger, reg prometheus.Reg
 		serving:  make(chan struct{}),
 		closed:   make(chan struct{}),
 		calls:    make(map[string]*call),
+
+		strangers: newStrangers(cfg.Unknown),
+		spoofLog:  rate.NewLimiter(1, 10),
 	}
 	for trunk := range a.accounts {
 		a.metrics.challengesOf(trunk)
@@ -124,6 +131,7 @@ func (a *Agent) Run(ctx context.Context, packets []net.PacketConn, streams []net
 	}
 	for _, conn := range packets {
 		w := newPacketConn(conn, a.metrics)
+		w.guard.agent = a
 		ready = append(ready, w.ready)
 		serving.Go(func() {
 			for a.panics(func() { a.served("udp", a.transport.ServeUDP(w)) }) {

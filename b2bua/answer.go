@@ -81,6 +81,7 @@ func (c *call) learn(side store.Side, res *sip.Response) {
 	if v, ok := first(res, "allow"); ok {
 		d.Allow = v
 	}
+	saw(&d, res.Source())
 	c.set(func(rec *store.Call) { rec.Legs[side].Dialog = d })
 	c.locate(side)
 }
@@ -159,7 +160,11 @@ func (c *call) refresh(side store.Side, m message) {
 	if err != nil || uri == c.dialog(side).Target {
 		return
 	}
-	c.set(func(rec *store.Call) { rec.Legs[side].Target = uri })
+	c.set(func(rec *store.Call) {
+		d := &rec.Legs[side].Dialog
+		d.Target = uri
+		saw(d, m.Source())
+	})
 	c.locate(side)
 	c.save()
 }

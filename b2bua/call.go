@@ -148,6 +148,9 @@ func (c *call) onRequest(side store.Side, in *inbound) {
 		in.refuse(&fault{405, "", []string{"Allow", allow}})
 		return
 	}
+	if !c.fromFarEnd(side, in) {
+		return
+	}
 	var order dialog.Order
 	c.set(func(rec *store.Call) { order = dialog.Arrive(&rec.Legs[side].Dialog, in.cseq) })
 	if order == dialog.Old || order == dialog.Repeat {

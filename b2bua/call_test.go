@@ -116,7 +116,6 @@ func TestACallFromAnAddressThatIsNotAdmittedGets403(t *testing.T) {
 		mallory := w.phone("mallory", "192.0.2.66:5060")
 		mallory.callID, mallory.tag, mallory.uri = "m", "m", "<sip:bob@example.com>"
 		mallory.request("INVITE", "")
-		mallory.next("100 INVITE")
 		mallory.next("403 INVITE")
 		w.bob.nothing()
 		w.heard()

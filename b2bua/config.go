@@ -23,6 +23,8 @@ type Config struct {
 	KeepEnded   time.Duration // how long the record of an ended call is kept
 	RejectDown  bool          // refuse new calls while the store is not reachable
 	DNS         locate.Config // who knows what names stand for
+	Unknown     string        // requests from sources that no trunk has: UnknownReject or UnknownDrop
+	SourceCheck string        // requests inside calls from elsewhere than the far end: SourceEnforce, SourceLog or SourceOff
 }
 
 // Trunk is a group of peers.
@@ -46,7 +48,10 @@ const OtherTrunk = "_other"
 
 // Default returns the configuration that Validate accepts without changes.
 func Default() Config {
-	return Config{RingTimeout: 3 * time.Minute, KeepEnded: 10 * time.Minute}
+	return Config{
+		RingTimeout: 3 * time.Minute, KeepEnded: 10 * time.Minute,
+		Unknown: UnknownReject, SourceCheck: SourceEnforce,
+	}
 }
 
 // Validate returns every fault of the configuration at once.
@@ -57,6 +62,12 @@ func (c *Config) Validate() error {
 	}
 	if c.KeepEnded <= 0 {
 		faults = append(faults, fmt.Errorf("keeping ended calls for %v: must be positive", c.KeepEnded))
+	}
+	if c.Unknown != UnknownReject && c.Unknown != UnknownDrop {
+		faults = append(faults, fmt.Errorf("unknown sources: %q is neither reject nor drop", c.Unknown))
+	}
+	if m := c.SourceCheck; m != SourceEnforce && m != SourceLog && m != SourceOff {
+		faults = append(faults, fmt.Errorf("source check: %q is neither enforce, log nor off", m))
 	}
 	if c.NextHop != "" {
 		faults = append(faults, checkTarget("next hop", c.NextHop))

@@ -25,7 +25,7 @@
 //	RFC 3261 section 8.2.2.3 → inbound.check
 //	RFC 3261 section 8.2.6.1 → Agent.onInvite
 //	RFC 3261 section 8.2.6.2 → reply, statelessAnswer, withoutBranch
-//	RFC 3261 section 8.2.7 → guard, guard.tag
+//	RFC 3261 section 8.2.7 → guard, guard.tag, guard.turnAway
 //	RFC 3261 section 9.1 → Agent.onLate, call.cancel, call.expire, call.tooLate, sameBranch
 //	RFC 3261 section 9.2 → Agent.outOfDialog, call.onRequest
 //	RFC 3261 section 11.1 → probeHeaders

@@ -34,6 +34,10 @@ func (a *Agent) onRequest(req *sip.Request, tx *sip.ServerTx) {
 	if in.method == "ACK" {
 		defer tx.Terminate() // an ACK is not answered
 	}
+	if in.isStrange() {
+		in.turnAway()
+		return
+	}
 	if f := in.check(); f != nil {
 		in.refuse(f)
 		return
@@ -273,7 +277,11 @@ func (a *Agent) onStrayResponse(res *sip.Response) {
 	}
 	_, method, err := dialog.CSeq(value(res, "cseq"))
 	if err == nil && res.StatusCode != 481 && res.StatusCode != 408 {
-		c.do(func() { c.evidence(side, "late "+strconv.Itoa(res.StatusCode)+" "+method) })
+		c.do(func() {
+			if c.isFarEnd(side, res.Source()) {
+				c.evidence(side, "late "+strconv.Itoa(res.StatusCode)+" "+method)
+			}
+		})
 	}
 }
 

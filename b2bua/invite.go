@@ -44,8 +44,8 @@ type invite struct {
 // onInvite admits a new call and sends it on.
 func (a *Agent) onInvite(in *inbound) {
 	in.answer(100) // RFC 3261 section 8.2.6.1: at once, the callee may take long
-	trunk := a.trunkOf(in.source)
-	if f, why := a.admit(in, trunk); f != nil {
+	trunk := a.trunkOf(addrOf(in.source))
+	if f, why := a.admit(in); f != nil {
 		a.metrics.rejected.WithLabelValues(why).Inc()
 		in.refuse(f)
 		return
@@ -86,10 +86,7 @@ func (a *Agent) onInvite(in *inbound) {
 }
 
 // admit decides whether a new call is taken; why is a metric's label.
-func (a *Agent) admit(in *inbound, trunk string) (f *fault, why string) {
-	if !a.admitted(in.source, trunk) {
-		return &fault{status: 403}, "source"
-	}
+func (a *Agent) admit(in *inbound) (f *fault, why string) {
 	if _, ok := forwards(in.req); !ok {
 		return &fault{status: 483}, "max_forwards"
 	}
@@ -126,6 +123,7 @@ func (a *Agent) newCallFrom(in *inbound, trunk string) (*call, error) {
 		RemoteCSeq: in.cseq,
 	}
 	dialog.Start(&caller, 1)
+	saw(&caller, in.source)
 	callee := store.Dialog{
 		CallID:    strings.ReplaceAll(uuid.NewString(), "-", ""),
 		LocalTag:  dialog.MintTag(identity.tagKey, id, store.Callee),

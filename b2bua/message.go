@@ -2,6 +2,7 @@ package b2bua
 
 import (
 	"fmt"
+	"hash/maphash"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -31,6 +32,7 @@ const product = "sipvigil"
 type message interface {
 	Headers() []sip.Header
 	Body() []byte
+	Source() string // address and port, of a message that came in
 }
 
 // long gives the long form of a header's name in lower case, RFC 3261 section
@@ -131,18 +133,36 @@ func verbatim(uri string) sip.Uri {
 	return u
 }
 
+// The parts of a branch: 64 random bits and a check that tells ours from those
+// of others.
+const (
+	magicCookie  = sip.RFC3261BranchMagicCookie
+	branchRandom = 13
+	branchLen    = branchRandom + 9
+)
+
+// branchSeed makes the check. It keeps noise from the library, and decides
+// nothing else.
+var branchSeed = maphash.MakeSeed()
+
 // branch starts a transaction, RFC 3261 section 8.1.1.7. It cannot be guessed.
 func branch() string {
-	const digits = "0123456789abcdefghijklmnopqrstuv"
-	b := make([]byte, 0, len(sip.RFC3261BranchMagicCookie)+22)
-	b = append(b, sip.RFC3261BranchMagicCookie...)
-	for range 2 {
-		for n, i := rand.Uint64(), 0; i < 11; i++ {
-			b = append(b, digits[n&31])
-			n >>= 5
-		}
+	b := make([]byte, 0, len(magicCookie)+branchLen)
+	b = append(b, magicCookie...)
+	b = appendDigits(b, rand.Uint64(), branchRandom)
+	return string(b) + branchCheck(b[len(magicCookie):])
+}
+
+func branchCheck(random []byte) string {
+	return string(appendDigits(nil, maphash.Bytes(branchSeed, random), branchLen-branchRandom))
+}
+
+func appendDigits(b []byte, n uint64, digits int) []byte {
+	for range digits {
+		b = append(b, "0123456789abcdefghijklmnopqrstuv"[n&31])
+		n >>= 5
 	}
-	return string(b)
+	return b
 }
 
 // outline is what differs between the requests that we send on a leg.

@@ -10,6 +10,8 @@ type metrics struct {
 	panics    prometheus.Counter
 
 	challenges *prometheus.CounterVec
+	strangers  *prometheus.CounterVec
+	spoofed    prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -38,8 +40,19 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "sipvigil_b2bua_challenges_total",
 			Help: "401 and 407 from trunks that have credentials, by what came of them: answered, refused (the credentials are wrong), failed (could not be answered).",
 		}, []string{"trunk", "result"}),
+		strangers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sipvigil_b2bua_strangers_total",
+			Help: "Messages that belong to no call, from sources that no trunk has: rejected with an answer, or dropped.",
+		}, []string{"result"}),
+		spoofed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sipvigil_b2bua_spoofed_total",
+			Help: "Requests inside calls that came from elsewhere than the far end.",
+		}),
 	}
-	reg.MustRegister(m.requests, m.responses, m.malformed, m.rejected, m.panics, m.challenges)
+	for _, result := range []string{"rejected", "dropped"} {
+		m.strangers.WithLabelValues(result)
+	}
+	reg.MustRegister(m.requests, m.responses, m.malformed, m.rejected, m.panics, m.challenges, m.strangers, m.spoofed)
 	return m
 }
 

@@ -175,9 +175,3 @@ func (a *Agent) sendAround(req *sip.Request, uri string) (*sip.ClientTx, error) 
 	}
 	return nil, err
 }
-
-// isLoopback says whether an address is one of this machine's own.
-func isLoopback(hostport string) bool {
-	ap, err := netip.ParseAddrPort(hostport)
-	return err == nil && ap.Addr().Unmap().IsLoopback()
-}

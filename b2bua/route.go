@@ -14,12 +14,7 @@ type target struct {
 }
 
 // trunkOf is the trunk that a request from this address belongs to.
-func (a *Agent) trunkOf(source string) string {
-	ap, err := netip.ParseAddrPort(source)
-	if err != nil {
-		return OtherTrunk
-	}
-	ip := ap.Addr().Unmap()
+func (a *Agent) trunkOf(ip netip.Addr) string {
 	for i := range a.cfg.Trunks {
 		for _, prefix := range a.cfg.Trunks[i].Sources {
 			if prefix.Contains(ip) {
@@ -28,20 +23,6 @@ func (a *Agent) trunkOf(source string) string {
 		}
 	}
 	return OtherTrunk
-}
-
-// admitted says whether calls from this address are taken: those of a trunk,
-// and where no trunk says where its calls come from those of this machine.
-func (a *Agent) admitted(source, trunk string) bool {
-	if trunk != OtherTrunk {
-		return true
-	}
-	for i := range a.cfg.Trunks {
-		if len(a.cfg.Trunks[i].Sources) > 0 {
-			return false
-		}
-	}
-	return isLoopback(source)
 }
 
 // route is where a call goes, in the order to try: the next hop if there is

@@ -68,15 +68,16 @@ func TestCallsAreTakenFromTrunksElseFromThisMachine(t *testing.T) {
 		"192.0.2.10:5060": "pbx", "203.0.113.99:1": "b", "198.51.100.1:5060": OtherTrunk, "127.0.0.1:5060": OtherTrunk,
 		"[::ffff:192.0.2.10]:5060": "pbx", "nonsense": OtherTrunk,
 	} {
-		trunk := a.trunkOf(source)
-		if trunk != want || a.admitted(source, trunk) != (want != OtherTrunk) {
-			t.Errorf("%s: trunk %s, admitted %v, want %s", source, trunk, a.admitted(source, trunk), want)
+		ip := addrOf(source)
+		trunk := a.trunkOf(ip)
+		if trunk != want || a.mayCall(ip) != (want != OtherTrunk) {
+			t.Errorf("%s: trunk %s, may call %v, want %s", source, trunk, a.mayCall(ip), want)
 		}
 	}
 	a.cfg.Trunks = a.cfg.Trunks[1:2] // none says where its calls come from
 	for source, want := range map[string]bool{"127.0.0.9:5060": true, "[::1]:5060": true, "198.51.100.1:5060": false} {
-		if got := a.admitted(source, a.trunkOf(source)); got != want {
-			t.Errorf("%s without sources: admitted %v, want %v", source, got, want)
+		if got := a.mayCall(addrOf(source)); got != want {
+			t.Errorf("%s without sources: may call %v, want %v", source, got, want)
 		}
 	}
 }

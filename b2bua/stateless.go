@@ -17,6 +17,7 @@ const answersPerSecond = 50
 // goroutine that reads the socket.
 type guard struct {
 	metrics *metrics
+	agent   *Agent // knows who is a stranger
 	seed    maphash.Seed
 	left    float64 // answers that may be sent now
 	since   time.Time
@@ -31,6 +32,10 @@ func newGuard(m *metrics) *guard {
 func (g *guard) pass(buf []byte, n int, source net.Addr, socket net.PacketConn) (int, bool) {
 	datagram := buf[:n]
 	v := screen(datagram)
+	if from, ok := source.(*net.UDPAddr); ok && g.isStrange(datagram, from) {
+		g.turnAway(datagram, v, from, socket)
+		return 0, false
+	}
 	if !v.drop && v.status == 0 {
 		if v.adapt {
 			n = g.adapt(buf, n)
@@ -44,19 +49,22 @@ func (g *guard) pass(buf []byte, n int, source net.Addr, socket net.PacketConn) 
 // refuse answers if it can and may.
 func (g *guard) refuse(datagram []byte, v verdict, source net.Addr, socket net.PacketConn) {
 	from, ok := source.(*net.UDPAddr)
-	if v.drop || !ok || !g.allowed(time.Now()) {
+	if v.drop || !ok || !g.allowed(time.Now()) || !g.answer(datagram, v, from, socket) {
 		g.metrics.malformed.Inc()
-		return
 	}
+}
+
+// answer is false when the answer would not go to one peer.
+func (g *guard) answer(datagram []byte, v verdict, from *net.UDPAddr, socket net.PacketConn) bool {
 	answer, port := statelessAnswer(datagram, v, from, g.tag(datagram))
 	to := &net.UDPAddr{IP: from.IP, Port: port, Zone: from.Zone}
 	if !isUnicast(to) {
-		g.metrics.malformed.Inc()
-		return
+		return false
 	}
 	// That it cannot be sent is the far end's loss.
 	_, _ = socket.WriteTo(answer, to)
 	g.metrics.responses.WithLabelValues(classLabel(v.status)).Inc()
+	return true
 }
 
 // allowed takes one answer from what may still be sent.

@@ -134,6 +134,7 @@ type Dialog struct {
 	Transport string // udp, tcp
 	Peer      string // address and port that requests of this leg go to
 	Listener  string // our socket's address that they leave from (UDP)
+	Seen      string // IP address that the far end spoke from when it made or moved the dialog
 
 	UserAgent string // User-Agent or Server of the far end
 	Allow     string // Allow of the far end

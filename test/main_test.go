@@ -23,7 +23,7 @@ func runAll(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	for _, need := range []struct{ command, debian string }{{"redis-server", "redis-server"}, {"sipp", "sip-tester"}} {
+	for _, need := range []struct{ command, debian string }{{"redis-server", "redis-server"}, {"sipp", "sip-tester"}, {"kamailio", "kamailio"}} {
 		if _, err := exec.LookPath(need.command); err != nil {
 			fmt.Fprintf(os.Stderr, "these tests need %s (Debian: apt-get install %s): %v\n", need.command, need.debian, err)
 			return 1

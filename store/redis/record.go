@@ -61,6 +61,7 @@ func fieldsOfDialog(side string) []field[store.Dialog] {
 		text(side+"transport", func(d *dialog) *string { return &d.Transport }),
 		text(side+"peer", func(d *dialog) *string { return &d.Peer }),
 		text(side+"listener", func(d *dialog) *string { return &d.Listener }),
+		text(side+"seen", func(d *dialog) *string { return &d.Seen }),
 		text(side+"user_agent", func(d *dialog) *string { return &d.UserAgent }),
 		text(side+"allow", func(d *dialog) *string { return &d.Allow }),
 		number(side+"remote_cseq", func(d *dialog) *uint32 { return &d.RemoteCSeq }),

@@ -136,6 +136,7 @@ func Call() store.Call {
 			Transport:  "udp",
 			Peer:       "192.0.2.10:5060",
 			Listener:   "192.0.2.1:5060",
+			Seen:       "192.0.2.11",
 			UserAgent:  "Example Phone 1.0",
 			Allow:      "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE",
 			LocalCSeq:  16,

@@ -102,7 +102,9 @@ func (w *tcpWire) send(to netip.AddrPort, raw []byte) error {
 	s := w.streams[to]
 	w.mu.Unlock()
 	if s == nil {
-		conn, err := net.DialTimeout("tcp", to.String(), writeTimeout)
+		// From the phone's own address, as UDP would.
+		dialer := net.Dialer{Timeout: writeTimeout, LocalAddr: &net.TCPAddr{IP: w.listener.Addr().(*net.TCPAddr).IP}}
+		conn, err := dialer.Dial("tcp", to.String())
 		if err != nil {
 			return err
 		}

@@ -29,6 +29,8 @@ type SIP struct {
 	NextHop     string        `yaml:"next_hop,omitempty"`  // SIP URI that every call is sent to; empty: Routes, then the Request-URI
 	RingTimeout time.Duration `yaml:"ring_timeout"`        // the longest that a call may ring
 	DNS         string        `yaml:"dns,omitempty"`       // address and port of the DNS server that knows peers; empty: the system's
+	Unknown     string        `yaml:"unknown"`             // requests from sources that no trunk has: reject or drop
+	SourceCheck string        `yaml:"source_check"`        // requests inside calls from elsewhere than the far end: enforce, log or off
 }
 
 // Store is where calls are remembered.
@@ -94,8 +96,9 @@ func Default() Config {
 		node = "localhost"
 	}
 	return Config{
-		Node:  node,
-		SIP:   SIP{Listen: []string{"udp://127.0.0.1:5060", "tcp://127.0.0.1:5060"}, RingTimeout: 3 * time.Minute},
+		Node: node,
+		SIP: SIP{Listen: []string{"udp://127.0.0.1:5060", "tcp://127.0.0.1:5060"}, RingTimeout: 3 * time.Minute,
+			Unknown: "reject", SourceCheck: "enforce"},
 		Store: Store{URL: "embedded", OnOutage: "accept"},
 		Supervise: Supervise{Interval: 30 * time.Second, Jitter: 0.1, Timeout: 32 * time.Second, Misses: 2,
 			Brake: Brake{Share: 0.2, Floor: 10, PerMinute: 0.01}},

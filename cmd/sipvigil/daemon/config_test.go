@@ -46,8 +46,9 @@ func TestWithoutAFileTheDefaultsServeThisHostOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Config{
-		Node:  got.Node, // the host's name
-		SIP:   SIP{Listen: []string{"udp://127.0.0.1:5060", "tcp://127.0.0.1:5060"}, RingTimeout: 3 * time.Minute},
+		Node: got.Node, // the host's name
+		SIP: SIP{Listen: []string{"udp://127.0.0.1:5060", "tcp://127.0.0.1:5060"}, RingTimeout: 3 * time.Minute,
+			Unknown: "reject", SourceCheck: "enforce"},
 		Store: Store{URL: "embedded", OnOutage: "accept"},
 		Supervise: Supervise{Interval: 30 * time.Second, Jitter: 0.1, Timeout: 32 * time.Second, Misses: 2,
 			Brake: Brake{Share: 0.2, Floor: 10, PerMinute: 0.01}},
@@ -66,6 +67,8 @@ sip:
   advertise: 203.0.113.7
   ring_timeout: 90s
   dns: 192.0.2.53:53
+  unknown: drop
+  source_check: log
 store:
   url: redis://user:secret@redis.example:6379/0
   on_outage: reject
@@ -95,8 +98,9 @@ func TestFileSetsEveryOption(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Config{
-		Node:      "edge-1",
-		SIP:       SIP{Listen: []string{"udp://0.0.0.0:5060", "tcp://[::]:5060"}, Advertise: "203.0.113.7", RingTimeout: 90 * time.Second, DNS: "192.0.2.53:53"},
+		Node: "edge-1",
+		SIP: SIP{Listen: []string{"udp://0.0.0.0:5060", "tcp://[::]:5060"}, Advertise: "203.0.113.7", RingTimeout: 90 * time.Second,
+			Unknown: "drop", SourceCheck: "log", DNS: "192.0.2.53:53"},
 		Store:     Store{URL: "redis://user:secret@redis.example:6379/0", OnOutage: "reject"},
 		Supervise: Supervise{Timeout: 5 * time.Second, Misses: 1, Brake: Brake{Share: 0.5, Floor: 20}},
 		Trunks: []Trunk{
@@ -143,6 +147,8 @@ func TestEverySettingHasItsVariable(t *testing.T) {
 			"SIPVIGIL_SIP_ADVERTISE":              "sip.example:5099",
 			"SIPVIGIL_SIP_RING_TIMEOUT":           "1m",
 			"SIPVIGIL_SIP_DNS":                    "[2001:db8::53]:53",
+			"SIPVIGIL_SIP_UNKNOWN":                "drop",
+			"SIPVIGIL_SIP_SOURCE_CHECK":           "off",
 			"SIPVIGIL_STORE_URL":                  "redis-sentinel://a:1,b:2,c:3/main/0",
 			"SIPVIGIL_STORE_ON_OUTAGE":            "reject",
 			"SIPVIGIL_SUPERVISE_INTERVAL":         "0",
@@ -162,7 +168,7 @@ func TestEverySettingHasItsVariable(t *testing.T) {
 	want := Config{
 		Node: "n",
 		SIP: SIP{Listen: []string{"udp://127.0.0.1:5070", "tcp://127.0.0.1:5071"}, Advertise: "sip.example:5099", NextHop: "sip:pbx.example", RingTimeout: time.Minute,
-			DNS: "[2001:db8::53]:53"},
+			Unknown: "drop", SourceCheck: "off", DNS: "[2001:db8::53]:53"},
 		Store:     Store{URL: "redis-sentinel://a:1,b:2,c:3/main/0", OnOutage: "reject"},
 		Supervise: Supervise{Jitter: 0.5, Timeout: time.Second, Misses: 9, Brake: Brake{Share: 1, Floor: 2, PerMinute: 0.3}},
 		Admin:     Admin{Listen: "localhost:0"},
@@ -180,7 +186,7 @@ func TestRepeatedFlagReplacesTheListOfTheFile(t *testing.T) {
 	}
 	want := SIP{
 		Listen: []string{"udp://127.0.0.1:0", "tcp://127.0.0.1:0"}, Advertise: "203.0.113.7",
-		NextHop: "sip:127.0.0.1:5090", RingTimeout: 90 * time.Second, DNS: "192.0.2.53:53",
+		NextHop: "sip:127.0.0.1:5090", RingTimeout: 90 * time.Second, Unknown: "drop", SourceCheck: "log", DNS: "192.0.2.53:53",
 	}
 	if d := cmp.Diff(want, got.SIP); d != "" {
 		t.Errorf("sip (-want +got):\n%s", d)
@@ -217,6 +223,8 @@ sip:
     advertise: 203.0.113.7
     ring_timeout: 1m30s
     dns: 192.0.2.53:53
+    unknown: drop
+    source_check: log
 store:
     url: redis://redis.example:6379/0
     on_outage: reject

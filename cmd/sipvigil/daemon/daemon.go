@@ -139,6 +139,7 @@ func agentConfig(cfg Config) b2bua.Config {
 	c.NextHop = cfg.SIP.NextHop
 	c.RingTimeout = cfg.SIP.RingTimeout
 	c.DNS.Server = cfg.SIP.DNS
+	c.Unknown, c.SourceCheck = cfg.SIP.Unknown, cfg.SIP.SourceCheck
 	c.RejectDown = cfg.Store.OnOutage == "reject"
 	for _, t := range cfg.Trunks {
 		trunk := b2bua.Trunk{Name: t.Name, Targets: t.Targets, Credentials: b2bua.Credentials(t.Credentials)}

@@ -51,7 +51,7 @@ func TestEveryFaultIsNamedWithItsPlace(t *testing.T) {
 	)
 	wantFaults(t, err,
 		`sipvigil.yaml:1: node: "edge 1" `+name,
-		`sipvigil.yaml:3: sip: unknown key "lisen", there are listen, advertise, next_hop, ring_timeout, dns`,
+		`sipvigil.yaml:3: sip: unknown key "lisen", there are listen, advertise, next_hop, ring_timeout, dns, unknown, source_check`,
 		`sipvigil.yaml:4: sip.listen[1]: "sctp://127.0.0.1:5060" is not udp://host:port or tcp://host:port`,
 		`sipvigil.yaml:4: sip.listen[2]: "tcp://127.0.0.1" is not tcp://host:port; 0.0.0.0 and [::] stand for every address`,
 		`sipvigil.yaml:4: sip.listen[3]: "udp://127.0.0.1:5060" is there already`,
@@ -234,4 +234,11 @@ func passwordFile(t *testing.T, text string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+func TestFaultsOfSources(t *testing.T) {
+	_, err := load(t, "sip: {unknown: ignore, source_check: strict}\n", nil, nil)
+	wantFaults(t, err,
+		`sipvigil.yaml:1: sip.unknown: "ignore" is neither reject nor drop`,
+		`sipvigil.yaml:1: sip.source_check: "strict" is neither enforce, log nor off`)
 }

@@ -29,6 +29,8 @@ var settings = []setting{
 	{"sip.next_hop", "SIPVIGIL_SIP_NEXT_HOP", "next-hop"},
 	{"sip.ring_timeout", "SIPVIGIL_SIP_RING_TIMEOUT", ""},
 	{"sip.dns", "SIPVIGIL_SIP_DNS", ""},
+	{"sip.unknown", "SIPVIGIL_SIP_UNKNOWN", ""},
+	{"sip.source_check", "SIPVIGIL_SIP_SOURCE_CHECK", ""},
 	{"store.url", "SIPVIGIL_STORE_URL", "store"},
 	{"store.on_outage", "SIPVIGIL_STORE_ON_OUTAGE", ""},
 	{"supervise.interval", "SIPVIGIL_SUPERVISE_INTERVAL", "probe-interval"},

@@ -77,6 +77,12 @@ func validateSIP(s *SIP, fault report) {
 			fault("sip.next_hop", "%q %v", s.NextHop, err)
 		}
 	}
+	if s.Unknown != "reject" && s.Unknown != "drop" {
+		fault("sip.unknown", "%q is neither reject nor drop", s.Unknown)
+	}
+	if s.SourceCheck != "enforce" && s.SourceCheck != "log" && s.SourceCheck != "off" {
+		fault("sip.source_check", "%q is neither enforce, log nor off", s.SourceCheck)
+	}
 	if s.RingTimeout < leastRing {
 		fault("sip.ring_timeout", "%v is below %v", s.RingTimeout, leastRing)
 	}

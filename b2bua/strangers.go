@@ -1,0 +1,173 @@
+package b2bua
+
+import (
+	"bytes"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"sipvigil/b2bua/dialog"
+)
+
+// What becomes of requests outside of calls whose source is no trunk's.
+const (
+	UnknownReject = "reject" // answered 403, but not all of a flood
+	UnknownDrop   = "drop"   // not answered at all
+)
+
+// isStrange says whether a request is one that belongs to no call, from an
+// address that may make none.
+func (in *inbound) isStrange() bool {
+	return !in.agent.mayCall(addrOf(in.source)) && !in.agent.minted(dialog.Tag(value(in.req, "to")))
+}
+
+// mayCall says whether calls from this address are taken: those of a trunk, and
+// where no trunk says where its calls come from those of this machine.
+func (a *Agent) mayCall(ip netip.Addr) bool {
+	if a.trunkOf(ip) != OtherTrunk {
+		return true
+	}
+	for i := range a.cfg.Trunks {
+		if len(a.cfg.Trunks[i].Sources) > 0 {
+			return false
+		}
+	}
+	return ip.IsLoopback()
+}
+
+// minted says whether a tag is one of ours: it names a call that is there, or
+// was made with the key that all nodes share.
+func (a *Agent) minted(tag string) bool {
+	id, side, ok := dialog.ReadTag(tag)
+	if !ok {
+		return false
+	}
+	if c := a.call(id); c != nil && c.snapshot().Legs[side].LocalTag == tag {
+		return true
+	}
+	return dialog.CheckTag(a.identity.Load().tagKey, tag)
+}
+
+// turnAway answers a stranger's request, or does not. ACK never has an answer.
+func (in *inbound) turnAway() {
+	a := in.agent
+	if in.method == "ACK" || !a.strangers.mayAnswer(addrOf(in.source), time.Now()) {
+		a.metrics.strangers.WithLabelValues("dropped").Inc()
+		in.tx.Terminate()
+		return
+	}
+	a.metrics.strangers.WithLabelValues("rejected").Inc()
+	in.answer(403)
+}
+
+// isStrange is [inbound.isStrange] for a datagram. What is sent to us by the
+// thousand from invented addresses so never comes to the library, which keeps
+// an entry for each address that it has seen.
+func (g *guard) isStrange(datagram []byte, from *net.UDPAddr) bool {
+	return g.agent != nil && !g.agent.mayCall(addrOfUDP(from)) && !g.agent.insider(datagram)
+}
+
+// turnAway answers a stranger's request without keeping anything of it, RFC
+// 3261 section 8.2.7, or does not.
+func (g *guard) turnAway(datagram []byte, v verdict, from *net.UDPAddr, socket net.PacketConn) {
+	silent := v.drop || len(datagram) == 0 || datagram[0] <= ' ' ||
+		isStatusLine(datagram) || bytes.HasPrefix(datagram, []byte("ACK "))
+	if v.status == 0 {
+		v = verdict{status: 403}
+	}
+	if silent || !g.agent.strangers.mayAnswer(addrOfUDP(from), time.Now()) || !g.answer(datagram, v, from, socket) {
+		g.metrics.strangers.WithLabelValues("dropped").Inc()
+		return
+	}
+	g.metrics.strangers.WithLabelValues("rejected").Inc()
+}
+
+func addrOfUDP(from *net.UDPAddr) netip.Addr { return from.AddrPort().Addr().Unmap().WithZone("") }
+
+// insider says whether a stranger's datagram belongs to us all the same: a
+// request inside a call, or the answer to a request of ours.
+func (a *Agent) insider(datagram []byte) bool {
+	f := fields{rest: datagram}
+	response := isStatusLine(f.line())
+	for f.next() {
+		switch kind := fieldOf(f.name); {
+		case kind == fieldVia && response:
+			return madeHere(f.value)
+		case kind == fieldTo && !response:
+			return a.minted(dialog.Tag(string(f.value)))
+		}
+	}
+	return false
+}
+
+// Bounds of what strangers are told.
+const (
+	strangerRate  = 2    // answers a second to one source
+	strangerBurst = 10   // at once
+	strangersRate = 50   // answers a second to all of them
+	maxStrangers  = 4096 // sources that are told apart; the others wait
+)
+
+// strangers bounds the answers to sources that we do not know. The zero value
+// answers nobody.
+type strangers struct {
+	mu      sync.Mutex // guards what is below
+	all     *rate.Limiter
+	sources map[netip.Prefix]*rate.Limiter
+	swept   time.Time
+}
+
+// newStrangers returns the limits for one choice of [Config.Unknown].
+func newStrangers(unknown string) *strangers {
+	if unknown == UnknownDrop {
+		return &strangers{}
+	}
+	return &strangers{all: rate.NewLimiter(strangersRate, strangersRate), sources: make(map[netip.Prefix]*rate.Limiter)}
+}
+
+// mayAnswer takes one answer from what this source may still get. An IPv6
+// source has all addresses of its /64.
+func (s *strangers) mayAnswer(ip netip.Addr, now time.Time) bool {
+	if s.all == nil || !ip.IsValid() {
+		return false
+	}
+	bits := 64
+	if ip.Is4() {
+		bits = 32
+	}
+	source, _ := ip.Prefix(bits) // of a valid address, with bits that it has
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one := s.sources[source]
+	if one == nil {
+		if s.sweep(now); len(s.sources) >= maxStrangers {
+			return false
+		}
+		one = rate.NewLimiter(strangerRate, strangerBurst)
+		s.sources[source] = one
+	}
+	return one.AllowN(now, 1) && s.all.AllowN(now, 1)
+}
+
+// sweep forgets sources whose allowance is whole again, once a second when
+// there are many. Called locked.
+func (s *strangers) sweep(now time.Time) {
+	if len(s.sources) < maxStrangers || now.Sub(s.swept) < time.Second {
+		return
+	}
+	s.swept = now
+	for source, one := range s.sources {
+		if one.TokensAt(now) >= strangerBurst {
+			delete(s.sources, source)
+		}
+	}
+}
+
+// madeHere says whether the topmost value of a Via holds a branch of [branch].
+func madeHere(via []byte) bool {
+	_, b, ok := bytes.Cut(via, []byte("branch="+magicCookie))
+	return ok && len(b) >= branchLen && string(b[branchRandom:branchLen]) == branchCheck(b[:branchRandom])
+}
