@@ -298,6 +298,11 @@ func TestTheOtherLegsCredentialsForThatRealmGiveWay(t *testing.T) {
 		if len(all) != 2 || all[0] != else_ || !strings.Contains(all[1], `username="us"`) {
 			w.Errorf("credentials: %q", all)
 		}
+		w.accept()
+		w.alice.say(w.alice.build("ACK", 1, "", "Authorization: "+theirs, "Authorization: "+else_))
+		if got := w.bob.next("ACK").All("Authorization"); fmt.Sprint(got) != fmt.Sprint(all) {
+			w.Errorf("credentials of the ACK: %q", got)
+		}
 	})
 }
 

@@ -189,6 +189,16 @@ func TestAFarEndMayComeFromAnotherPortOrAnotherAddressOfItsTrunk(t *testing.T) {
 	}
 }
 
+func TestANATMayChangeThePort(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.connect()
+		for _, p := range []*phone{w.posing(w.alice, "127.0.0.1:6666"), w.posing(w.bob, "127.0.0.1:7777")} {
+			p.request("OPTIONS", "")
+			p.next("200 OPTIONS")
+		}
+	})
+}
+
 func TestAFarEndIsKnownByWhereItSpokeFromToo(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		from := "Contact: <sip:alice@" + aliceAddr + ">"
