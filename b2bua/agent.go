@@ -69,8 +69,9 @@ type Agent struct {
 	closing     atomic.Bool   // what breaks from now on is our own doing
 	closed      chan struct{} // closed when no answer comes any more
 
-	mu    sync.Mutex // guards calls
-	calls map[string]*call
+	mu        sync.Mutex // guards calls and lingering
+	calls     map[string]*call
+	lingering map[string]*call // ended, but subscriptions inside them go on
 }
 
 // identity is what all nodes agree on through the store.
@@ -98,6 +99,7 @@ func New(cfg Config, st Store, obs Observer, log *zap.Logger, reg prometheus.Reg
 		closed:   make(chan struct{}),
 		calls:    make(map[string]*call),
 
+		lingering: make(map[string]*call),
 		strangers: newStrangers(cfg.Unknown),
 		spoofLog:  rate.NewLimiter(1, 10),
 	}

@@ -102,7 +102,10 @@ func (c *call) relayed(in *inbound, side store.Side, res *sip.Response) *sip.Res
 			out.AppendHeader(sip.NewHeader("Contact", v))
 		}
 	}
-	relayHeaders(out, res)
+	c.relayHeaders(out, res, side)
+	if status < 400 && status >= 200 {
+		c.acceptSession(side, in.req)
+	}
 	out.SetBody(res.Body())
 	return out
 }
@@ -257,9 +260,11 @@ func (c *call) sendAck(inv *invite, ack *sip.Request) {
 	d := c.dialog(inv.from.Other())
 	out := c.agent.newRequest(d, inDialog(d, outline{method: "ACK", cseq: inv.outCSeq}))
 	if ack != nil {
-		relayHeaders(out, ack)
+		c.relayHeaders(out, ack, inv.from.Other())
+		c.acceptSession(inv.from, ack)
 		out.SetBody(ack.Body())
 	} else {
+		c.ownSession(out, inv.from.Other())
 		out.SetBody(nil)
 	}
 	inv.attempt.vouch(out)

@@ -18,8 +18,9 @@ type call struct {
 	id    string
 	turns serial
 
-	mu  sync.Mutex // guards rec
-	rec store.Call // written only by who has the turn
+	mu         sync.Mutex // guards rec and sessionIDs
+	rec        store.Call // written only by who has the turn
+	sessionIDs sessionIDs
 
 	// What follows is touched only by who has the turn.
 	inv      *invite // the INVITE that is on its way through, until its ACK
@@ -27,6 +28,9 @@ type call struct {
 	clock    *clock  // of the session timer, nil without one
 	stored   bool    // the store knows the call
 	restored bool    // and knew it before this process
+
+	subscriptions []*subscription
+	farewell      *time.Timer // ends its lingering, see linger
 }
 
 func (a *Agent) newCall(rec store.Call) *call {
@@ -163,7 +167,7 @@ func (c *call) onRequest(side store.Side, in *inbound) {
 		c.onBye(side, in)
 		return
 	}
-	if c.end != nil {
+	if c.end != nil && !c.outlives(side, in) {
 		in.answer(481) // RFC 5407 section 3.1.2: the dialog is in its mortal state
 		return
 	}
@@ -200,9 +204,11 @@ func (c *call) finish(end store.End) {
 		rec.End = end
 	})
 	c.unwind()
+	c.linger()
 	c.agent.remove(c)
 	if c.stored {
 		c.agent.store.Finish(c.snapshot(), c.agent.cfg.KeepEnded)
+		c.stored = false
 	}
 	c.agent.observer.Ended(c.snapshot())
 }

@@ -29,7 +29,7 @@ func TestTheCalleesInviteIsARequestOfItsOwnWithTheCallersContent(t *testing.T) {
 			"Call-ID: "+m.CallID()+"\r\nCSeq: 1 INVITE\r\n"+
 			"Contact: <sip:alice@127.0.0.1:5060>\r\n"+
 			"Content-Type: application/sdp\r\nX-Odd: a,b ;; c=\"d;e\"\r\nSubject: caf\xe9\r\n"+
-			"P-Asserted-Identity: <tel:+1>\r\n"+
+			"P-Asserted-Identity: <tel:+1>\r\nSession-ID: "+m.Get("Session-ID")+"\r\n"+
 			fmt.Sprintf("Content-Length: %d\r\n\r\n", len(body))+body)
 		if m.CallID() == "call-1@alice" || m.FromTag() == "alice-tag" || m.Branch() == "z9hG4bK-alice-1" {
 			w.Errorf("the callee's INVITE shares an identity with the caller's:\n%s", m.Raw)
@@ -60,7 +60,7 @@ func TestAnswersAreRelayedWithOurTagAndContact(t *testing.T) {
 				fmt.Sprintf("Content-Length: %d\r\n", len(answer))+
 				"Record-Route: <sip:127.0.0.1:5071;lr>\r\n"+
 				"Contact: <sip:bob@127.0.0.1:5060>\r\n"+
-				"Content-Type: application/sdp\r\nX-Bob: 1, 2\r\n\r\n"+answer)
+				"Content-Type: application/sdp\r\nX-Bob: 1, 2\r\nSession-ID: "+m.Get("Session-ID")+"\r\n\r\n"+answer)
 		}
 		w.alice.remoteTag, w.alice.target = tag, "sip:bob@127.0.0.1:5060"
 		w.alice.say(w.alice.build("ACK", 1, answer, "Content-Type: application/sdp", "X-Ack: yes"))
@@ -70,7 +70,7 @@ func TestAnswersAreRelayedWithOurTagAndContact(t *testing.T) {
 			"Route: <sip:127.0.0.1:5072;lr>\r\n"+
 			"From: "+w.invite.Get("From")+"\r\nTo: <sip:bob@example.com>;tag=bob-tag\r\n"+
 			"Call-ID: "+w.invite.CallID()+"\r\nCSeq: 1 ACK\r\n"+
-			"Content-Type: application/sdp\r\nX-Ack: yes\r\n"+
+			"Content-Type: application/sdp\r\nX-Ack: yes\r\nSession-ID: "+ack.Get("Session-ID")+"\r\n"+
 			fmt.Sprintf("Content-Length: %d\r\n\r\n", len(answer))+answer)
 		if ack.Branch() == w.invite.Branch() {
 			w.Error("the ACK of a 2xx has the branch of its INVITE")

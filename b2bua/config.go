@@ -34,6 +34,7 @@ type Trunk struct {
 	Sources []netip.Prefix // where its requests come from
 
 	Credentials Credentials // answer its challenges
+	Trusted     bool        // its peers may assert who a user is, and are told so: RFC 3325
 }
 
 // Route sends calls to trunks.

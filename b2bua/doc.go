@@ -51,7 +51,7 @@
 //	RFC 3261 section 18.2.1 → appendTopVia
 //	RFC 3261 section 18.2.2 → appendTopVia, returnPath
 //	RFC 3261 section 18.3 → checkFields
-//	RFC 3261 section 19.1.1 → dialog.URI, dialog.forRequest, inbound.checkMandatory
+//	RFC 3261 section 19.1.1 → dialog.URI, dialog.URI.Header, dialog.forRequest, inbound.checkMandatory
 //	RFC 3261 section 19.3 → dialog.MintTag
 //	RFC 3261 section 20.10 → dialog.ParseAddr
 //	RFC 3261 section 20.16 → dialog.CSeq, goodCSeq
@@ -61,7 +61,7 @@
 //	RFC 3261 section 22.2 → call.challenged, challenges
 //	RFC 3261 section 22.3 → account, challenges
 //	RFC 3261 section 22.4 → account.authorize
-//	RFC 3261 section 25.1 → authParams, dialog.Addr, dialog.ParseAddr, dialog.URI.parseSIP, dialog.checkText, dialog.closing, dialog.comment, dialog.inURI, dialog.isHost, dialog.isSpace, dialog.isToken, dialog.routeURI, goodHostPort, goodVia, tidyVia
+//	RFC 3261 section 25.1 → authParams, dialog.Addr, dialog.ParseAddr, dialog.URI.parseSIP, dialog.checkText, dialog.closing, dialog.comment, dialog.escape, dialog.inURI, dialog.isCallID, dialog.isHost, dialog.isSpace, dialog.isToken, dialog.routeURI, goodHostPort, goodVia, tidyVia
 //	RFC 3261 section 26.2.2 → locate.search.allow
 //	RFC 3262 section 3 → call.across
 //	RFC 3262 section 7.1 → dialog.RAck
@@ -71,11 +71,22 @@
 //	RFC 3263 section 4.2 → locate.search.hops, locate.serviceName
 //	RFC 3263 section 4.3 → Agent.sendAround, call.moveOn, call.onRefused, call.try, failoverTime
 //	RFC 3311 section 5.1 → call.onRelayed
+//	RFC 3325 section 5 → crossing.asserted
+//	RFC 3325 section 6 → crossing.preferred
+//	RFC 3325 section 7 → crossing.asserted
+//	RFC 3325 section 9.3 → crossing.private
 //	RFC 3326 section 2 → call.sendCancel, reasonHeader
 //	RFC 3398 section 8.2.6.1 → reasonHeader
 //	RFC 3403 section 4.1 → locate.search.pointers
+//	RFC 3515 section 2.4.4 → call.subscribing, subscription
+//	RFC 3515 section 2.4.6 → call.subscription, crossing.event
 //	RFC 3581 section 3 → Agent.newRequest
 //	RFC 3581 section 4 → appendTopVia, returnPath
+//	RFC 3891 section 3 → Agent.named, badReference
+//	RFC 3891 section 4 → Agent.takeover
+//	RFC 3891 section 6.1 → Agent.named, badReference, dialog.Ref.Is, dialog.Replaces
+//	RFC 3911 section 4 → badReference
+//	RFC 3911 section 7.1 → dialog.Replaces
 //	RFC 3966 section 3 → dialog.URI
 //	RFC 4028 section 4 → dialog.FormatSessionExpires, dialog.SessionExpires
 //	RFC 4028 section 5 → dialog.MinSE, dialog.ShortestSession, dialog.Timer.TooShort
@@ -90,15 +101,30 @@
 //	RFC 4475 section 3.1.2.8 → screen
 //	RFC 4475 section 3.3.8 → repeated
 //	RFC 4475 section 3.3.10 → isUnicast
+//	RFC 4488 section 4 → call.accepted
+//	RFC 4538 section 3 → crossing.targetDialog
+//	RFC 4538 section 7 → dialog.TargetDialog
 //	RFC 4648 section 7 → dialog.base32hex
 //	RFC 5057 section 5.1 → call.onRelayed
+//	RFC 5057 section 5.5 → call.outlives
 //	RFC 5118 section 4.2 → goodRequestURI
 //	RFC 5407 section 3.1.2 → call.onRequest, call.tooLate
 //	RFC 5626 section 3.5.1 → screen
 //	RFC 5922 section 7.3 → locate.Hop
+//	RFC 6665 section 4.1.2 → call.accepted
+//	RFC 6665 section 4.2.2 → endsSubscription
+//	RFC 6665 section 8.2.1 → dialog.Event
 //	RFC 6761 section 6.3 → locate.hosts
 //	RFC 7332 section 5 → forwards
+//	RFC 7614 section 4 → withoutSubscription
+//	RFC 7614 section 5 → withoutSubscription
 //	RFC 7616 section 3.3 → isMD5, parseChallenge
+//	RFC 7989 section 4.1 → madeUUID, sessionSpace
+//	RFC 7989 section 5 → readSession
+//	RFC 7989 section 7 → call.addSession, call.ownSession, call.relaySession, sameBranch
+//	RFC 7989 section 8 → call.acceptSession, call.relaySession
+//	RFC 7989 section 11 → call.addSession, call.relaySession
+//	RFC 8224 section 4 → passed
 //	RFC 8760 section 2.1 → knownAlgorithm
 //	RFC 8760 section 2.4 → challenges
 //	RFC 8767 section 4 → locate.failureTTL

@@ -82,7 +82,8 @@ func (c *call) unreachable(inv *invite, at zap.Field, err error) {
 // try sends the initial INVITE to one address: the same request on a new
 // transaction, RFC 3263 section 4.3.
 func (c *call) try(inv *invite, t target, h locate.Hop) error {
-	s := c.agent.socketFor(h.Transport, c.dialog(store.Caller).Listener)
+	uri, routes, listener := inv.way(t)
+	s := c.agent.socketFor(h.Transport, listener)
 	if inv.outCSeq == 0 {
 		inv.outCSeq, _ = c.spend(store.Callee)
 	}
@@ -92,11 +93,12 @@ func (c *call) try(inv *invite, t target, h locate.Hop) error {
 		d.Target, d.Transport, d.Peer, d.Listener = t.uri, h.Transport, h.Addr.String(), s.addr
 		d.RemoteTag, d.RouteSet = "", nil // of an early dialog with the address before
 	})
+	c.setSession(store.Callee, sessionUUID{}, false)
 	mf, _ := forwards(inv.in.req)
 	out := c.agent.newRequest(c.dialog(store.Callee), outline{
-		method: "INVITE", cseq: inv.outCSeq, uri: t.uri, maxForwards: mf, contact: true,
+		method: "INVITE", cseq: inv.outCSeq, uri: uri, routes: routes, maxForwards: mf, contact: true,
 	})
-	relayHeaders(out, inv.in.req)
+	c.relayHeaders(out, inv.in.req, store.Callee)
 	out.SetBody(inv.in.req.Body())
 	if err := c.sendInvite(inv, c.attempt(store.Callee, out)); err != nil {
 		return err
@@ -177,7 +179,7 @@ func sameBranch(invite *sip.Request, method sip.RequestMethod, cseq uint32) *sip
 		switch long(h.Name()) {
 		case "via":
 			out.AppendHeader(invite.Via().Clone())
-		case "route", "from", "to", "call-id", "max-forwards":
+		case "route", "from", "to", "call-id", "max-forwards", "session-id": // RFC 7989 section 7
 			out.AppendHeader(h)
 		}
 	}

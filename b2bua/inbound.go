@@ -81,6 +81,9 @@ func (in *inbound) check() *fault {
 	if scheme := req.Recipient.Scheme; scheme != "sip" && in.tag == "" && in.method != "ACK" {
 		return &fault{status: 416}
 	}
+	if phrase := badReference(req); phrase != "" && in.method != "ACK" && in.method != "CANCEL" {
+		return &fault{status: 400, phrase: phrase}
+	}
 	if bad := unsupported(req); bad != "" && in.method != "ACK" && in.method != "CANCEL" {
 		// RFC 3261 section 8.2.2.3.
 		return &fault{420, "", []string{"Unsupported", bad}}
@@ -142,6 +145,9 @@ func (in *inbound) checkMandatory() string {
 var supported = map[string]bool{
 	"100rel": true, "timer": true, "precondition": true, "histinfo": true,
 	"norefersub": true, "from-change": true, "early-session": true,
+	"replaces": true, "join": true, "tdialog": true, "nosub": true, "explicitsub": true,
+	"multiple-refer": true, "answermode": true, "resource-priority": true, "uui": true,
+	"ice": true, "sdp-anat": true,
 }
 
 // unsupported are the option tags of Require that are not ours.
@@ -160,7 +166,7 @@ func unsupported(req *sip.Request) string {
 // inDialog hands a request to the call whose tag it carries.
 func (a *Agent) inDialog(in *inbound) {
 	id, side, ok := dialog.ReadTag(in.tag)
-	c := a.call(id)
+	c := a.callOf(id)
 	if !ok || c == nil || !c.owns(side, in) {
 		in.unknownDialog()
 		return
@@ -214,6 +220,7 @@ func (in *inbound) capabilities() {
 	} {
 		res.AppendHeader(sip.NewHeader(h[0], h[1]))
 	}
+	in.ownSession(res)
 	in.send(res)
 }
 
@@ -240,6 +247,7 @@ func (in *inbound) refuse(f *fault) {
 	for i := 0; i+1 < len(f.header); i += 2 {
 		res.AppendHeader(sip.NewHeader(f.header[i], f.header[i+1]))
 	}
+	in.ownSession(res)
 	in.send(res)
 }
 

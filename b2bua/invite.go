@@ -30,6 +30,7 @@ type invite struct {
 	hops    []locate.Hop // its addresses, still to be tried
 	targets []target     // still to be tried
 	attempt *attempt     // what out and its challenges belong to
+	instead *named       // the leg that it takes over, when it was sent to ourselves for that
 
 	ringing   bool          // a provisional response came: it may be cancelled
 	final     bool          // a final response came from where it was last sent
@@ -55,7 +56,10 @@ func (a *Agent) onInvite(in *inbound) {
 		in.refuse(&fault{400, "Bad Request-URI", nil})
 		return
 	}
-	targets := a.route(trunk, uri)
+	targets, instead := a.route(trunk, uri), a.takeover(in.req, uri)
+	if instead != nil {
+		targets = []target{{instead.trunk, instead.leg.Target}}
+	}
 	if len(targets) == 0 {
 		a.metrics.rejected.WithLabelValues("no_route").Inc()
 		in.answer(404)
@@ -72,6 +76,7 @@ func (a *Agent) onInvite(in *inbound) {
 		to.Params.Add("tag", in.tag) // the library's 487 carries the tag of our 180
 	}
 	inv := &invite{from: store.Caller, in: in, initial: true, targets: targets, acked: make(chan struct{})}
+	inv.takeOver(instead)
 	c.inv = inv
 	a.add(c)
 	a.observer.Started(c.snapshot())

@@ -111,16 +111,6 @@ var ownHeaders = map[string]bool{
 	"content-length": true, "rack": true, "timestamp": true,
 }
 
-// relayHeaders copies what is the far ends' business from one message to
-// another, in order and byte for byte.
-func relayHeaders(dst interface{ AppendHeader(sip.Header) }, src message) {
-	for _, h := range src.Headers() {
-		if !ownHeaders[long(h.Name())] {
-			dst.AppendHeader(h)
-		}
-	}
-}
-
 // verbatim is a URI that is sent exactly as it is written here.
 func verbatim(uri string) sip.Uri {
 	scheme, rest, _ := strings.Cut(uri, ":")

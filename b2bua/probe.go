@@ -51,6 +51,7 @@ func (c *call) probe(side store.Side, method string, timeout time.Duration) {
 	for _, h := range probeHeaders {
 		out.AppendHeader(h)
 	}
+	c.ownSession(out, side)
 	out.SetBody(nil)
 	c.askProbe(c.attempt(side, out), timeout, ans)
 }

@@ -21,7 +21,7 @@ func TestAProbeIsAWholeRequestInsideTheDialog(t *testing.T) {
 			"From: "+w.invite.Get("From")+"\r\nTo: <sip:bob@example.com>;tag=bob-tag\r\n"+
 			"Call-ID: "+w.invite.CallID()+"\r\nCSeq: 2 OPTIONS\r\nContact: <sip:alice@127.0.0.1:5060>\r\n"+
 			"Accept: application/sdp\r\nAllow: "+allowed+"\r\nSupported: 100rel, timer\r\nUser-Agent: sipvigil\r\n"+
-			"Content-Length: 0\r\n\r\n")
+			"Session-ID: "+m.Get("Session-ID")+"\r\nContent-Length: 0\r\n\r\n")
 		w.agent.Probe(w.id, store.Caller, "OPTIONS", 32*time.Second)
 		m = w.alice.next("OPTIONS")
 		same(w.T, m.Raw, "OPTIONS sip:alice@127.0.0.1:5071 SIP/2.0\r\n"+
@@ -30,7 +30,7 @@ func TestAProbeIsAWholeRequestInsideTheDialog(t *testing.T) {
 			"From: <sip:bob@example.com>;tag="+w.alice.remoteTag+"\r\nTo: \"alice\" <sip:alice@127.0.0.1:5071>;tag=alice-tag\r\n"+
 			"Call-ID: call-1@alice\r\nCSeq: 1 OPTIONS\r\nContact: <sip:bob@127.0.0.1:5060>\r\n"+
 			"Accept: application/sdp\r\nAllow: "+allowed+"\r\nSupported: 100rel, timer\r\nUser-Agent: sipvigil\r\n"+
-			"Content-Length: 0\r\n\r\n")
+			"Session-ID: "+m.Get("Session-ID")+"\r\nContent-Length: 0\r\n\r\n")
 	})
 }
 

@@ -24,9 +24,11 @@ func (c *call) relay(side store.Side, in *inbound) {
 		in.refuse(f)
 		return
 	}
-	err := c.ask(c.attempt(side.Other(), out), func(res *sip.Response) {
+	c.subscribing(side, in, out)
+	err := c.ask(c.attempt(other, out), func(res *sip.Response) {
 		c.onRelayed(side, in, res)
 	}, func(err error) {
+		c.subscribed(side, in, nil)
 		// RFC 4320 section 4.1: a request that got no answer gets none from us,
 		// and never 408.
 		if errors.Is(err, sip.ErrTransactionTimeout) {
@@ -37,6 +39,7 @@ func (c *call) relay(side store.Side, in *inbound) {
 	})
 	if err != nil {
 		c.moveOn(other, out.Destination())
+		c.subscribed(side, in, nil)
 		in.answer(500)
 	}
 }
@@ -65,7 +68,7 @@ func (c *call) across(side store.Side, in *inbound) (*sip.Request, *fault) {
 	if rack != "" {
 		out.AppendHeader(sip.NewHeader("RAck", rack))
 	}
-	relayHeaders(out, in.req)
+	c.relayHeaders(out, in.req, other)
 	c.keepTimer(other, in, out)
 	out.SetBody(in.req.Body())
 	return out, nil
@@ -105,6 +108,7 @@ func (c *call) onRelayed(side store.Side, in *inbound, res *sip.Response) {
 		c.described(other, in.req)
 		c.described(side, res)
 	}
+	c.subscribed(side, in, res)
 	in.send(out)
 	if res.StatusCode == 481 && (in.method == "UPDATE" || in.method == "INFO") {
 		// Of RFC 5057 section 5.1's usages these belong to the session; a 481 to

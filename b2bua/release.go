@@ -151,12 +151,13 @@ func (c *call) sendBye(side store.Side, done func(*sip.Response, error)) {
 	_, _, hop := dialog.NextHop(d)
 	out := c.agent.newRequest(d, inDialog(d, outline{method: "BYE", cseq: cseq}))
 	if c.end.bye != nil {
-		relayHeaders(out, c.end.bye)
+		c.relayHeaders(out, c.end.bye, side)
 		out.SetBody(c.end.bye.Body())
 	} else {
 		if v := reasonHeader(c.rec.End); v != "" {
 			out.AppendHeader(sip.NewHeader("Reason", v))
 		}
+		c.ownSession(out, side)
 		out.SetBody(nil)
 	}
 	at := c.attempt(side, out)

@@ -67,6 +67,7 @@ func (c *call) sendRenewal(side store.Side, r *renewal) {
 	withTimer(out, d.Session)
 	out.AppendHeader(sip.NewHeader("Allow", allow))
 	out.AppendHeader(sip.NewHeader("User-Agent", product))
+	c.ownSession(out, side)
 	if r.method == "INVITE" {
 		out.AppendHeader(sip.NewHeader("Content-Type", "application/sdp"))
 		out.SetBody([]byte(d.Session.Offer))

@@ -22,10 +22,12 @@ import (
 const maxDatagram = 65535
 
 // tameLibrary sets, once a process, what the library keeps in package
-// variables: its limit of a UDP message is lifted, and its default logger, which
-// writes plain text to stderr, is silenced. Its layers get a logger of ours.
+// variables: its limits of a UDP message are lifted, and its default logger,
+// which writes plain text to stderr, is silenced. Its layers get a logger of
+// ours.
 var tameLibrary = sync.OnceFunc(func() {
 	sip.UDPMTUSize = maxDatagram + 200
+	sip.TransportBufferReadSize = maxDatagram
 	sip.SetDefaultLogger(slog.New(slog.DiscardHandler))
 })
 

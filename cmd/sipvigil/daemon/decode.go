@@ -132,7 +132,7 @@ func (l *loader) set(path string, v reflect.Value, values []string) {
 	}
 }
 
-// setScalar reads a text into a string, a number or a duration.
+// setScalar reads a text into a string, a number, a truth or a duration.
 func setScalar(v reflect.Value, text string) error {
 	switch p := v.Addr().Interface().(type) {
 	case *string:
@@ -149,6 +149,11 @@ func setScalar(v reflect.Value, text string) error {
 			return fmt.Errorf("%q is not a number", text)
 		}
 		*p = f
+	case *bool:
+		if text != "true" && text != "false" {
+			return fmt.Errorf("%q is neither true nor false", text)
+		}
+		*p = text == "true"
 	case *time.Duration:
 		d, err := time.ParseDuration(text)
 		if err != nil {
