@@ -5,8 +5,11 @@ GO          ?= go
 STATICCHECK  = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 3m
 
+# Debian keeps kamailio and ip where a user's PATH does not look.
+export PATH := $(PATH):/usr/sbin:/sbin
+
 # What the tests talk to, as Debian packages: command and package in turn.
-PEERS = redis-server:redis-server sipp:sip-tester kamailio:kamailio
+PEERS = redis-server:redis-server sipp:sip-tester baresip:baresip-core kamailio:kamailio sipsak:sipsak ip:iproute2
 
 .PHONY: build test check peers fuzz bench
 

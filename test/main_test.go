@@ -1,5 +1,6 @@
 // Package test runs the whole daemon: the real binary as a process of its own,
-// real sockets, a real redis-server, SIPp and scripted phones.
+// real sockets, a real redis-server, SIPp, baresip, kamailio,
+// sipsak and scripted phones.
 package test
 
 import (
@@ -19,11 +20,14 @@ func TestMain(m *testing.M) { os.Exit(runAll(m)) }
 func runAll(m *testing.M) int {
 	flag.Parse()
 	// These tests wait much more than they work: for Timer F, for silence.
-	if err := flag.Set("test.parallel", "12"); err != nil {
+	if err := flag.Set("test.parallel", "24"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	for _, need := range []struct{ command, debian string }{{"redis-server", "redis-server"}, {"sipp", "sip-tester"}, {"kamailio", "kamailio"}} {
+	for _, need := range []struct{ command, debian string }{
+		{"redis-server", "redis-server"}, {"sipp", "sip-tester"}, {"baresip", "baresip-core"},
+		{"kamailio", "kamailio"}, {"sipsak", "sipsak"}, {"ip", "iproute2"},
+	} {
 		if _, err := exec.LookPath(need.command); err != nil {
 			fmt.Fprintf(os.Stderr, "these tests need %s (Debian: apt-get install %s): %v\n", need.command, need.debian, err)
 			return 1

@@ -54,11 +54,17 @@ func dialOver(t testing.TB, d *sipvigil, callerTransport, calleeTransport string
 
 func (c *talk) connect(t testing.TB, d *sipvigil) {
 	t.Helper()
-	ctx := limit(t, patience)
-	target, uri := "sip:"+d.udp, c.calleePhone.URI()
+	target := "sip:" + d.udp
 	if strings.HasSuffix(c.callerPhone.URI(), ";transport=tcp") {
 		target = "sip:" + d.tcp + ";transport=tcp"
 	}
+	c.connectVia(t, d, target, c.calleePhone.URI())
+}
+
+// connectVia is connect for a call that is sent to target, for uri.
+func (c *talk) connectVia(t testing.TB, d *sipvigil, target, uri string) {
+	t.Helper()
+	ctx := limit(t, patience)
 	call := c.callerPhone.Dial(target, uri, ua.Offer{SDP: ua.SDP(40000)})
 	in, err := c.calleePhone.Invited(ctx)
 	if err != nil {
@@ -77,7 +83,7 @@ func (c *talk) connect(t testing.TB, d *sipvigil) {
 		t.Fatal("the callee saw no ACK")
 	}
 	eventually(t, "the call is confirmed in the API", func() bool {
-		shown, ok := d.call(c.caller.CallID)
+		shown, ok := d.call(c.caller.CallID) // a proxy does not change it
 		c.id = shown.ID
 		return ok && shown.State == "confirmed"
 	})

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,9 +84,15 @@ func sipp(t *testing.T, scenario string, l load, port int, args ...string) *sipp
 	if err != nil {
 		t.Fatal(err)
 	}
+	return sippFile(t, path, l, port, args...)
+}
+
+// sippFile is sipp for a scenario anywhere.
+func sippFile(t *testing.T, path string, l load, port int, args ...string) *sippRun {
+	t.Helper()
 	dir := t.TempDir()
 	r := &sippRun{
-		t: t, name: scenario, output: &lines{}, ended: make(chan struct{}),
+		t: t, name: filepath.Base(path), output: &lines{}, ended: make(chan struct{}),
 		stats: filepath.Join(dir, "stats.csv"), errors: filepath.Join(dir, "errors.log"),
 	}
 	r.cmd = exec.Command("sipp", append([]string{"-sf", path, "-i", "127.0.0.1", "-p", strconv.Itoa(port), "-t", l.transport,
@@ -157,5 +164,6 @@ func (r *sippRun) report() string {
 	if err != nil {
 		text = []byte(err.Error())
 	}
-	return r.name + ":\n" + tail(string(text), 3000) + "\n" + tail(r.output.String(), 3000)
+	screen, _, _ := strings.Cut(r.output.String(), "-- Statistics Screen") // the messages, how often each came
+	return r.name + ":\n" + tail(string(text), 3000) + "\n" + tail(screen, 3000)
 }
