@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -171,16 +172,33 @@ func (s *Server) end(sig os.Signal) {
 	}
 }
 
-// FreePort returns a TCP port of the loopback interface that was free just now.
+// FreePort returns a port of the loopback interface that was free just now for
+// TCP and UDP, and that it has not returned before. The kernel gives none of
+// its range to sockets that ask for any.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("find a free port: %v", err)
+	for range 1000 {
+		port := 10_000 + rand.IntN(20_000)
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		stream, err := net.Listen("tcp", addr)
+		if err != nil {
+			continue
+		}
+		packets, err := net.ListenPacket("udp", addr)
+		_ = stream.Close()
+		if err != nil {
+			continue
+		}
+		_ = packets.Close()
+		if _, taken := ports.LoadOrStore(port, true); !taken {
+			return port
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no free port was found")
+	return 0
 }
+
+var ports sync.Map // that FreePort has returned
 
 // output is what a process wrote.
 type output struct {
