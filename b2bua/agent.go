@@ -64,10 +64,12 @@ type Agent struct {
 	sockets     []socket // set by Run before the first message is read
 	identity    atomic.Pointer[identity]
 	late        sync.Map      // branch → *forgotten
+	early       []byte        // the key of this process, used until the store's is known
 	work        tasks         // goroutines that wait for answers
 	serving     chan struct{} // closed when requests can be sent
 	closing     atomic.Bool   // what breaks from now on is our own doing
 	closed      chan struct{} // closed when no answer comes any more
+	passing     atomic.Int64  // requests outside of calls that are being relayed
 
 	mu        sync.Mutex // guards calls and lingering
 	calls     map[string]*call
@@ -106,7 +108,8 @@ func New(cfg Config, st Store, obs Observer, log *zap.Logger, reg prometheus.Reg
 	for trunk := range a.accounts {
 		a.metrics.challengesOf(trunk)
 	}
-	a.identity.Store(&identity{tagKey: provisionalKey()})
+	a.early = provisionalKey()
+	a.identity.Store(&identity{tagKey: a.early})
 	a.newLayers()
 	return a, nil
 }

@@ -31,10 +31,11 @@ type Config struct {
 type Trunk struct {
 	Name    string
 	Targets []string       // SIP URIs, tried in order
-	Sources []netip.Prefix // where its requests come from
+	Sources []netip.Prefix // where its requests come from; the longest prefix decides between trunks
 
 	Credentials Credentials // answer its challenges
 	Trusted     bool        // its peers may assert who a user is, and are told so: RFC 3325
+	NATOff      bool        // its Contacts are believed: no flows, no guess that there is a NAT
 }
 
 // Route sends calls to trunks.

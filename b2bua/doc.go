@@ -22,12 +22,14 @@
 //	RFC 3261 section 8.2 → inbound
 //	RFC 3261 section 8.2.1 → inbound.check
 //	RFC 3261 section 8.2.2.1 → checkRequestLine
-//	RFC 3261 section 8.2.2.3 → inbound.check
+//	RFC 3261 section 8.2.2.3 → inbound.checkRequire
 //	RFC 3261 section 8.2.6.1 → Agent.onInvite
 //	RFC 3261 section 8.2.6.2 → reply, statelessAnswer, withoutBranch
 //	RFC 3261 section 8.2.7 → guard, guard.tag, guard.turnAway
 //	RFC 3261 section 9.1 → Agent.onLate, call.cancel, call.expire, call.tooLate, sameBranch
 //	RFC 3261 section 9.2 → Agent.outOfDialog, call.onRequest
+//	RFC 3261 section 10.2 → passage.registrars
+//	RFC 3261 section 11 → inbound.isForUs
 //	RFC 3261 section 11.1 → probeHeaders
 //	RFC 3261 section 11.2 → inbound.capabilities
 //	RFC 3261 section 12 → package dialog
@@ -44,11 +46,18 @@
 //	RFC 3261 section 15 → call.settle
 //	RFC 3261 section 15.1.1 → call.byeDone
 //	RFC 3261 section 15.1.2 → Agent.outOfDialog, call.onBye, call.settle
+//	RFC 3261 section 16 → passage
+//	RFC 3261 section 16.3 → passage.admit
+//	RFC 3261 section 16.4 → inbound.takeRoute
+//	RFC 3261 section 16.5 → passage.find
+//	RFC 3261 section 16.6 → passage.addOwn, passage.request
+//	RFC 3261 section 16.7 → passage.answered
+//	RFC 3261 section 16.9 → passage.unanswered
 //	RFC 3261 section 17 → screen
 //	RFC 3261 section 17.1.1.3 → Agent.onLate
 //	RFC 3261 section 17.2.3 → madeBranch
 //	RFC 3261 section 18.1.1 → maxDatagram
-//	RFC 3261 section 18.2.1 → appendTopVia
+//	RFC 3261 section 18.2.1 → appendTopVia, passage.request
 //	RFC 3261 section 18.2.2 → appendTopVia, returnPath
 //	RFC 3261 section 18.3 → checkFields
 //	RFC 3261 section 19.1.1 → dialog.URI, dialog.URI.Header, dialog.forRequest, inbound.checkMandatory
@@ -76,12 +85,13 @@
 //	RFC 3325 section 7 → crossing.asserted
 //	RFC 3325 section 9.3 → crossing.private
 //	RFC 3326 section 2 → call.sendCancel, reasonHeader
+//	RFC 3327 section 5.2 → passage.addOwn
 //	RFC 3398 section 8.2.6.1 → reasonHeader
 //	RFC 3403 section 4.1 → locate.search.pointers
 //	RFC 3515 section 2.4.4 → call.subscribing, subscription
 //	RFC 3515 section 2.4.6 → call.subscription, crossing.event
 //	RFC 3581 section 3 → Agent.newRequest
-//	RFC 3581 section 4 → appendTopVia, returnPath
+//	RFC 3581 section 4 → appendTopVia, inbound.behindNAT, returnPath
 //	RFC 3891 section 3 → Agent.named, badReference
 //	RFC 3891 section 4 → Agent.takeover
 //	RFC 3891 section 6.1 → Agent.named, badReference, dialog.Ref.Is, dialog.Replaces
@@ -97,7 +107,8 @@
 //	RFC 4028 section 8.3 → call.onClock
 //	RFC 4028 section 9 → call.negotiated, dialog.Negotiate, dialog.Timer.TooShort, dialog.Timer.refresher, inbound.tooShort
 //	RFC 4028 section 10 → call.onClock, call.onRenewal, dialog.SessionMargin
-//	RFC 4320 section 4.1 → call.onRelayed, call.relay
+//	RFC 4320 section 4.1 → Agent.outside, call.onRelayed, call.relay, passage.answered
+//	RFC 4320 section 4.2 → passage.answered, passage.unanswered
 //	RFC 4475 section 3.1.2.8 → screen
 //	RFC 4475 section 3.3.8 → repeated
 //	RFC 4475 section 3.3.10 → isUnicast
@@ -108,11 +119,22 @@
 //	RFC 5057 section 5.1 → call.onRelayed
 //	RFC 5057 section 5.5 → call.outlives
 //	RFC 5118 section 4.2 → goodRequestURI
+//	RFC 5393 section 4.2.1 → inbound.loopMark
+//	RFC 5393 section 4.2.2 → inbound.looped
 //	RFC 5407 section 3.1.2 → call.onRequest, call.tooLate
+//	RFC 5626 section 3.1 → dialog.Flow
 //	RFC 5626 section 3.5.1 → screen
+//	RFC 5626 section 4.3 → inbound.keepsWay
+//	RFC 5626 section 5.1 → inbound.firstHop, passage.addOwn
+//	RFC 5626 section 5.2 → dialog.MintFlow, dialog.flowCheckSize
+//	RFC 5626 section 5.3 → inbound.takeRoute
+//	RFC 5626 section 5.3.1 → badToken
+//	RFC 5626 section 5.4 → passage.addOwn
 //	RFC 5922 section 7.3 → locate.Hop
+//	RFC 6223 section 4.4 → keepAlives
 //	RFC 6665 section 4.1.2 → call.accepted
 //	RFC 6665 section 4.2.2 → endsSubscription
+//	RFC 6665 section 4.3 → inbound.subscribes
 //	RFC 6665 section 8.2.1 → dialog.Event
 //	RFC 6761 section 6.3 → locate.hosts
 //	RFC 7332 section 5 → forwards

@@ -28,7 +28,7 @@ func (c *call) next(inv *invite, last *fault) {
 	for inv.cancelled == "" && inv.more() {
 		if len(inv.hops) == 0 {
 			inv.target, inv.targets = inv.targets[0], inv.targets[1:]
-			hops, ok := c.agent.known(inv.target.uri)
+			hops, ok := c.agent.knownHops(inv.target)
 			if !ok {
 				c.look(inv, last)
 				return
@@ -57,9 +57,9 @@ func (inv *invite) more() bool { return len(inv.hops)+len(inv.targets) > 0 }
 // look asks the DNS for the target's addresses, and goes on from there. The
 // call may be given up meanwhile.
 func (c *call) look(inv *invite, last *fault) {
-	uri := inv.target.uri
+	t := inv.target
 	c.agent.work.Go(func() {
-		hops, err := c.agent.find(uri)
+		hops, err := c.agent.hops(t)
 		c.do(func() {
 			defer inv.in.rescue()
 			if c.inv != inv {
@@ -91,6 +91,7 @@ func (c *call) try(inv *invite, t target, h locate.Hop) error {
 		rec.TrunkOut = t.trunk
 		d := &rec.Legs[store.Callee].Dialog
 		d.Target, d.Transport, d.Peer, d.Listener = t.uri, h.Transport, h.Addr.String(), s.addr
+		d.Kept = t.flow != nil
 		d.RemoteTag, d.RouteSet = "", nil // of an early dialog with the address before
 	})
 	c.setSession(store.Callee, sessionUUID{}, false)

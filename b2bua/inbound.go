@@ -23,6 +23,7 @@ type inbound struct {
 	source string // address and port
 	call   *call  // once it is known
 	raised bool   // was sent on once more with a longer session interval
+	route  route  // what its Routes say of us; not read inside of calls
 }
 
 // onRequest takes every request that is no retransmission. A panic costs this
@@ -39,6 +40,21 @@ func (a *Agent) onRequest(req *sip.Request, tx *sip.ServerTx) {
 		return
 	}
 	if f := in.check(); f != nil {
+		in.refuse(f)
+		return
+	}
+	if _, _, ok := dialog.ReadTag(in.tag); !ok {
+		if f := in.takeRoute(); f != nil {
+			a.metrics.outside.WithLabelValues("forged").Inc()
+			in.refuse(f)
+			return
+		}
+	}
+	if in.isOutside() {
+		a.outside(in)
+		return
+	}
+	if f := in.checkRequire(); f != nil {
 		in.refuse(f)
 		return
 	}
@@ -84,8 +100,16 @@ func (in *inbound) check() *fault {
 	if phrase := badReference(req); phrase != "" && in.method != "ACK" && in.method != "CANCEL" {
 		return &fault{status: 400, phrase: phrase}
 	}
-	if bad := unsupported(req); bad != "" && in.method != "ACK" && in.method != "CANCEL" {
-		// RFC 3261 section 8.2.2.3.
+	return nil
+}
+
+// checkRequire refuses what asks of us more than we can, RFC 3261 section
+// 8.2.2.3.
+func (in *inbound) checkRequire() *fault {
+	if in.method == "ACK" || in.method == "CANCEL" {
+		return nil
+	}
+	if bad := unsupported(in.req, "require"); bad != "" {
 		return &fault{420, "", []string{"Unsupported", bad}}
 	}
 	return nil
@@ -150,10 +174,10 @@ var supported = map[string]bool{
 	"ice": true, "sdp-anat": true,
 }
 
-// unsupported are the option tags of Require that are not ours.
-func unsupported(req *sip.Request) string {
+// unsupported are the option tags of this header that are not ours.
+func unsupported(req *sip.Request, header string) string {
 	var bad []string
-	for _, v := range values(req, "require") {
+	for _, v := range values(req, header) {
 		for tag := range strings.SplitSeq(v, ",") {
 			if tag = strings.TrimSpace(tag); tag != "" && !supported[strings.ToLower(tag)] {
 				bad = append(bad, tag)
@@ -202,8 +226,6 @@ func (a *Agent) outOfDialog(in *inbound) {
 	case "CANCEL", "BYE", "INFO", "PRACK", "UPDATE", "NOTIFY":
 		// RFC 3261 sections 9.2 and 15.1.2: no transaction or dialog matches.
 		in.answer(481)
-	default:
-		in.refuse(&fault{405, "", []string{"Allow", allow}})
 	}
 }
 

@@ -57,8 +57,17 @@ func (a *Agent) onInvite(in *inbound) {
 		return
 	}
 	targets, instead := a.route(trunk, uri), a.takeover(in.req, uri)
-	if instead != nil {
-		targets = []target{{instead.trunk, instead.leg.Target}}
+	switch {
+	case in.route.through:
+		t, f := in.flowTarget()
+		if f != nil {
+			a.metrics.rejected.WithLabelValues("flow").Inc()
+			in.refuse(f)
+			return
+		}
+		targets, instead = []target{t}, nil
+	case instead != nil:
+		targets = []target{{trunk: instead.trunk, uri: instead.leg.Target}}
 	}
 	if len(targets) == 0 {
 		a.metrics.rejected.WithLabelValues("no_route").Inc()
@@ -129,6 +138,7 @@ func (a *Agent) newCallFrom(in *inbound, trunk string) (*call, error) {
 	}
 	dialog.Start(&caller, 1)
 	saw(&caller, in.source)
+	caller.Kept = in.keepsWay(contact, trunk)
 	callee := store.Dialog{
 		CallID:    strings.ReplaceAll(uuid.NewString(), "-", ""),
 		LocalTag:  dialog.MintTag(identity.tagKey, id, store.Callee),

@@ -239,9 +239,11 @@ func reply(req *sip.Request, status int, reason, tag string) *sip.Response {
 	for _, h := range req.Headers() {
 		switch long(h.Name()) {
 		case "via":
-			if via, ok := h.(*sip.ViaHeader); ok && dest == "" {
-				via = via.Clone()
-				dest = returnPath(req.Source(), via)
+			if via, ok := h.(*sip.ViaHeader); ok {
+				via = copyVia(via)
+				if dest == "" {
+					dest = returnPath(req.Source(), via)
+				}
 				h = via
 			}
 			res.AppendHeader(h)
@@ -267,6 +269,16 @@ func reply(req *sip.Request, status int, reason, tag string) *sip.Response {
 	res.SetTransport(req.Transport())
 	res.SetDestination(dest)
 	return res
+}
+
+// copyVia is a Via to send. The library leaves out the brackets of an IPv6
+// address that stands for one of IPv4.
+func copyVia(via *sip.ViaHeader) *sip.ViaHeader {
+	via = via.Clone()
+	if strings.IndexByte(via.Host, ':') >= 0 && via.Host[0] != '[' {
+		via.Host = "[" + via.Host + "]"
+	}
+	return via
 }
 
 // returnPath is where a response goes, RFC 3261 section 18.2.2 and RFC 3581

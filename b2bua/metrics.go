@@ -7,6 +7,7 @@ type metrics struct {
 	responses *prometheus.CounterVec
 	malformed prometheus.Counter
 	rejected  *prometheus.CounterVec
+	outside   *prometheus.CounterVec
 	panics    prometheus.Counter
 
 	challenges *prometheus.CounterVec
@@ -32,6 +33,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "sipvigil_b2bua_calls_rejected_total",
 			Help: "INVITEs refused before a callee was asked.",
 		}, []string{"reason"}),
+		outside: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sipvigil_b2bua_outside_total",
+			Help: "Requests outside of calls, by what became of them.",
+		}, []string{"result"}),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sipvigil_b2bua_panics_total",
 			Help: "Panics in handlers; each cost one request.",
@@ -52,7 +57,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, result := range []string{"rejected", "dropped"} {
 		m.strangers.WithLabelValues(result)
 	}
-	reg.MustRegister(m.requests, m.responses, m.malformed, m.rejected, m.panics, m.challenges, m.strangers, m.spoofed)
+	for _, result := range []string{
+		"relayed", "source", "max_forwards", "loop", "extension", "forged", "flow", "no_route", "busy",
+	} {
+		m.outside.WithLabelValues(result)
+	}
+	reg.MustRegister(m.requests, m.responses, m.malformed, m.rejected, m.outside, m.panics, m.challenges, m.strangers, m.spoofed)
 	return m
 }
 

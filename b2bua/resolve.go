@@ -57,7 +57,13 @@ func (a *Agent) reach() []locate.Socket {
 // locate finds the address that the leg's requests go to, once its remote
 // target or its route set is another one. What the DNS has to be asked for
 // comes later, and until then the address stays.
-func (c *call) locate(side store.Side) { c.redirect(side, aim) }
+func (c *call) locate(side store.Side) {
+	if c.believes(side) {
+		c.redirect(side, believe)
+		return
+	}
+	c.redirect(side, aim)
+}
 
 // moveOn has the leg's next request go to the next of its far end's addresses,
 // because the network does not take one to this address, RFC 3263 section 4.3.
@@ -78,6 +84,9 @@ func (c *call) moveOn(side store.Side, failed string) {
 // go to. The DNS is asked outside of the turn, and its answer counts unless
 // requests go to another URI by then.
 func (c *call) redirect(side store.Side, choose func(*store.Dialog, []locate.Hop)) {
+	if c.dialog(side).Kept {
+		return
+	}
 	_, _, uri := dialog.NextHop(c.dialog(side))
 	move := func(hops []locate.Hop) {
 		d := *c.dialog(side)
@@ -132,7 +141,7 @@ func aim(d *store.Dialog, hops []locate.Hop) {
 // TCP, when the peer's connection is gone, to where its target says that it
 // listens.
 func (a *Agent) destination(d *store.Dialog) string {
-	if d.Transport != "tcp" {
+	if d.Transport != "tcp" || d.Kept {
 		return d.Peer
 	}
 	if conn, err := a.transport.GetConnection("tcp", d.Peer); err == nil {

@@ -5,32 +5,51 @@ import (
 	"slices"
 
 	"sipvigil/b2bua/dialog"
+	"sipvigil/b2bua/locate"
 )
 
-// target is one place that a call may be sent to.
+// target is one place that a request may be sent to.
 type target struct {
-	trunk string
-	uri   string // the Request-URI there
+	trunk  string
+	uri    string       // the Request-URI there
+	place  string       // the URI that says where that is; empty: routes or uri do
+	routes []string     // Route that it is sent with
+	addrs  []locate.Hop // its addresses, if they have been found already
+	flow   *dialog.Flow // by which it is sent, whatever the URIs say; nil: none
 }
 
-// trunkOf is the trunk that a request from this address belongs to.
+// trunkOf is the trunk that a request from this address belongs to: the one
+// with the longest prefix that holds it, so that a trunk for phones from
+// anywhere takes nothing away from the others.
 func (a *Agent) trunkOf(ip netip.Addr) string {
+	name, longest := OtherTrunk, -1
 	for i := range a.cfg.Trunks {
 		for _, prefix := range a.cfg.Trunks[i].Sources {
-			if prefix.Contains(ip) {
-				return a.cfg.Trunks[i].Name
+			if prefix.Contains(ip) && prefix.Bits() > longest {
+				name, longest = a.cfg.Trunks[i].Name, prefix.Bits()
 			}
 		}
 	}
-	return OtherTrunk
+	return name
 }
 
-// route is where a call goes, in the order to try: the next hop if there is
-// one, else the trunks of the first route that matches, else the Request-URI
-// itself. It is empty when the Request-URI names ourselves.
+// route is where a call goes, in the order to try: as configured, else the
+// Request-URI itself. It is empty when the Request-URI names ourselves.
 func (a *Agent) route(from string, requestURI dialog.URI) []target {
+	if to, ok := a.configured(from, requestURI); ok {
+		return to
+	}
+	if a.isOurs(transportOf(requestURI), requestURI.HostPort(5060)) {
+		return nil
+	}
+	return []target{{trunk: OtherTrunk, uri: requestURI.String()}}
+}
+
+// configured is where the configuration leads to: the next hop if there is one,
+// else the trunks of the first route that matches; false when none does.
+func (a *Agent) configured(from string, requestURI dialog.URI) ([]target, bool) {
 	if a.cfg.NextHop != "" {
-		return []target{{a.trunkAt(a.cfg.NextHop), at(a.cfg.NextHop, requestURI)}}
+		return []target{{trunk: a.trunkAt(a.cfg.NextHop), uri: at(a.cfg.NextHop, requestURI)}}, true
 	}
 	for _, r := range a.cfg.Routes {
 		if r.From != "" && r.From != from {
@@ -43,12 +62,9 @@ func (a *Agent) route(from string, requestURI dialog.URI) []target {
 		for _, name := range r.To {
 			to = append(to, a.targetsOf(name, requestURI)...)
 		}
-		return to
+		return to, true
 	}
-	if a.isOurs(transportOf(requestURI), requestURI.HostPort(5060)) {
-		return nil
-	}
-	return []target{{OtherTrunk, requestURI.String()}}
+	return nil, false
 }
 
 // trunkAt is the trunk that has this target.
@@ -68,7 +84,7 @@ func (a *Agent) targetsOf(trunk string, requestURI dialog.URI) []target {
 			continue
 		}
 		for _, uri := range a.cfg.Trunks[i].Targets {
-			to = append(to, target{trunk, at(uri, requestURI)})
+			to = append(to, target{trunk: trunk, uri: at(uri, requestURI)})
 		}
 	}
 	return to

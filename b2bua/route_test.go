@@ -35,12 +35,12 @@ func TestTheFirstRouteThatMatchesDecides(t *testing.T) {
 		want            []target
 	}{
 		{"targets of all its trunks, in order", "pbx", "sip:+1555@192.0.2.5", []target{
-			{"a", "sip:+1555@198.51.100.1;transport=tcp"}, {"a", "sip:+1555@198.51.100.2"}, {"b", "sip:hunt@203.0.113.1:5070"}}},
-		{"by the user", "pbx", "sip:900@192.0.2.5", []target{{"b", "sip:hunt@203.0.113.1:5070"}}},
-		{"by the trunk it comes from", "b", "sip:900@192.0.2.5", []target{{"pbx", "sip:900@192.0.2.10"}}},
-		{"else the Request-URI", "pbx", "sip:bob@192.0.2.77:5090;user=phone", []target{{OtherTrunk, "sip:bob@192.0.2.77:5090;user=phone"}}},
+			{trunk: "a", uri: "sip:+1555@198.51.100.1;transport=tcp"}, {trunk: "a", uri: "sip:+1555@198.51.100.2"}, {trunk: "b", uri: "sip:hunt@203.0.113.1:5070"}}},
+		{"by the user", "pbx", "sip:900@192.0.2.5", []target{{trunk: "b", uri: "sip:hunt@203.0.113.1:5070"}}},
+		{"by the trunk it comes from", "b", "sip:900@192.0.2.5", []target{{trunk: "pbx", uri: "sip:900@192.0.2.10"}}},
+		{"else the Request-URI", "pbx", "sip:bob@192.0.2.77:5090;user=phone", []target{{trunk: OtherTrunk, uri: "sip:bob@192.0.2.77:5090;user=phone"}}},
 		{"unless that is ourselves", "pbx", "sip:bob@192.0.2.5", nil},
-		{"which another port is not", "pbx", "sip:bob@192.0.2.5:5062", []target{{OtherTrunk, "sip:bob@192.0.2.5:5062"}}},
+		{"which another port is not", "pbx", "sip:bob@192.0.2.5:5062", []target{{trunk: OtherTrunk, uri: "sip:bob@192.0.2.5:5062"}}},
 	} {
 		uri, err := dialog.ParseURI(c.uri)
 		if err != nil {
@@ -56,7 +56,7 @@ func TestTheNextHopGoesBeforeRoutes(t *testing.T) {
 	a := routed()
 	a.cfg.NextHop = "sip:198.51.100.2"
 	got := a.route("pbx", dialog.URI{Scheme: "sip", User: "900", Host: "192.0.2.5"})
-	want := []target{{"a", "sip:900@198.51.100.2"}}
+	want := []target{{trunk: "a", uri: "sip:900@198.51.100.2"}}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(target{})); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
@@ -74,7 +74,13 @@ func TestCallsAreTakenFromTrunksElseFromThisMachine(t *testing.T) {
 			t.Errorf("%s: trunk %s, may call %v, want %s", source, trunk, a.mayCall(ip), want)
 		}
 	}
-	a.cfg.Trunks = a.cfg.Trunks[1:2] // none says where its calls come from
+	a.cfg.Trunks = append([]Trunk{{Name: "phones", Sources: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}}}, a.cfg.Trunks...)
+	for source, want := range map[string]string{"192.0.2.10:5060": "pbx", "203.0.113.99:1": "b", "198.51.100.1:5060": "phones"} {
+		if trunk := a.trunkOf(addrOf(source)); trunk != want {
+			t.Errorf("%s with phones anywhere: trunk %s, want %s", source, trunk, want)
+		}
+	}
+	a.cfg.Trunks = a.cfg.Trunks[2:3] // none says where its calls come from
 	for source, want := range map[string]bool{"127.0.0.9:5060": true, "[::1]:5060": true, "198.51.100.1:5060": false} {
 		if got := a.mayCall(addrOf(source)); got != want {
 			t.Errorf("%s without sources: may call %v, want %v", source, got, want)

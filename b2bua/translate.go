@@ -249,7 +249,8 @@ func (inv *invite) takeOver(instead *named) {
 // address: by its target, or as of the leg that it takes over.
 func (inv *invite) way(t target) (uri string, routes []string, listener string) {
 	if inv.instead == nil {
-		return t.uri, nil, inv.in.call.dialog(store.Caller).Listener
+		uri, routes, _ = t.lines()
+		return uri, routes, t.listener(inv.in.call.dialog(store.Caller).Listener)
 	}
 	uri, routes, _ = dialog.NextHop(&inv.instead.leg)
 	return uri, routes, inv.instead.leg.Listener

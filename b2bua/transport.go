@@ -150,7 +150,7 @@ func (a *Agent) isOurs(transport, hostport string) bool {
 		if advertised, _, _ := splitAdvertise(a.cfg.Advertise); advertised != "" && advertised == host {
 			return true
 		}
-		if s.ip.Equal(ip) || (s.ip.IsUnspecified() && ip.IsLoopback()) {
+		if s.ip.Equal(ip) || (s.ip.IsUnspecified() && isLocal(ip)) {
 			return true
 		}
 	}

@@ -135,6 +135,7 @@ type Dialog struct {
 	Peer      string // address and port that requests of this leg go to
 	Listener  string // our socket's address that they leave from (UDP)
 	Seen      string // IP address that the far end spoke from when it made or moved the dialog
+	Kept      bool   // Peer stays wherever Target points: a flow, or a NAT
 
 	UserAgent string // User-Agent or Server of the far end
 	Allow     string // Allow of the far end

@@ -37,7 +37,7 @@ func TestAnOperatorCanReadACall(t *testing.T) {
 		"caller.local_uri": `"Bob" <sip:+15550101@192.0.2.1>`, "caller.remote_uri": "<sip:+15550100@192.0.2.10>",
 		"caller.target":    "sip:+15550100@192.0.2.10:5062;transport=udp",
 		"caller.route_set": `["<sip:p1.example.net;lr>", "<sip:p2.example.net;lr>"]`,
-		"caller.transport": "udp", "caller.peer": "192.0.2.10:5060", "caller.listener": "192.0.2.1:5060", "caller.seen": "192.0.2.11",
+		"caller.transport": "udp", "caller.peer": "192.0.2.10:5060", "caller.listener": "192.0.2.1:5060", "caller.seen": "192.0.2.11", "caller.kept": "true",
 		"caller.user_agent": "Example Phone 1.0", "caller.allow": "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE",
 		"caller.local_cseq": "32", "caller.remote_cseq": "4711",
 

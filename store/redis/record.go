@@ -62,6 +62,7 @@ func fieldsOfDialog(side string) []field[store.Dialog] {
 		text(side+"peer", func(d *dialog) *string { return &d.Peer }),
 		text(side+"listener", func(d *dialog) *string { return &d.Listener }),
 		text(side+"seen", func(d *dialog) *string { return &d.Seen }),
+		flag(side+"kept", func(d *dialog) *bool { return &d.Kept }),
 		text(side+"user_agent", func(d *dialog) *string { return &d.UserAgent }),
 		text(side+"allow", func(d *dialog) *string { return &d.Allow }),
 		number(side+"remote_cseq", func(d *dialog) *uint32 { return &d.RemoteCSeq }),

@@ -137,6 +137,7 @@ func Call() store.Call {
 			Peer:       "192.0.2.10:5060",
 			Listener:   "192.0.2.1:5060",
 			Seen:       "192.0.2.11",
+			Kept:       true,
 			UserAgent:  "Example Phone 1.0",
 			Allow:      "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE",
 			LocalCSeq:  16,

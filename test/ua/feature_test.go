@@ -3,6 +3,7 @@ package ua_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -175,5 +176,31 @@ func callAndHangUp(t *testing.T, alice, bob *ua.Phone) {
 	}
 	if err := d.Bye(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestARegistrationNamesTheRecordAndWhereThePhoneBelievesToBe(t *testing.T) {
+	p, err := ua.Listen(ua.Config{User: "dave", Inner: "10.0.0.7:5060"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	server, err := ua.Listen(ua.Config{User: "registrar"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	server.Answer("REGISTER", 200, "")
+	if res, err := p.Register(t.Context(), server.Addr(), "phones.example", ua.H("Supported", "path")); err != nil || res.Status != 200 {
+		t.Fatalf("REGISTER: %v, %v", res, err)
+	}
+	m := server.Received()[0].Message
+	for name, want := range map[string]string{"To": "<sip:dave@phones.example>", "Contact": "<sip:dave@10.0.0.7:5060>", "Supported": "path"} {
+		if got := m.Get(name); got != want {
+			t.Errorf("%s is %s, want %s", name, got, want)
+		}
+	}
+	if m.RequestURI != "sip:phones.example" || !strings.Contains(m.Get("Via"), "10.0.0.7:5060") {
+		t.Errorf("the registrar got\n%s", m.Raw)
 	}
 }

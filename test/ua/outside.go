@@ -22,6 +22,16 @@ func (p *Phone) Request(ctx context.Context, target, method, uri, body string, h
 	return p.Send(ctx, target, m)
 }
 
+// Register registers the phone's contact for its user at a domain, by way of
+// target (host:port or a SIP URI), and returns the final response, whatever its
+// status. Registrations are neither refreshed nor authenticated.
+func (p *Phone) Register(ctx context.Context, target, domain string, headers ...Header) (*Message, error) {
+	record := "sip:" + p.cfg.User + "@" + domain
+	return p.Request(ctx, target, "REGISTER", "sip:"+domain, "", append([]Header{
+		H("From", tagged(record, rand.Text())), H("To", tagged(record, "")), H("Expires", "600"),
+	}, headers...)...)
+}
+
 // Send sends any request other than INVITE and ACK as it is, follows it like
 // Request, and adds a Via where there is none. It lets one phone forge the
 // requests of another.

@@ -19,6 +19,7 @@ type Config struct {
 	Addr      string        // host:port that peers can reach; 127.0.0.1:0 when empty
 	Transport string        // "udp" (also when empty) or "tcp"
 	User      string        // user part of its URI; "phone" when empty
+	Inner     string        // host:port in its Via and Contact, as of a phone behind a NAT; its address when empty
 	UserAgent string        // User-Agent and Server; none when empty
 	T1        time.Duration // RFC 3261 section 17.1.1.1; 500 ms when 0. T2 is 8*T1, time-outs are 64*T1.
 	// History is how many received messages the phone, and each dialog, keeps;
@@ -124,12 +125,15 @@ func (p *Phone) Addr() string { return p.addr.String() }
 
 // URI is the phone's address of record and contact.
 func (p *Phone) URI() string {
-	uri := "sip:" + p.cfg.User + "@" + p.Addr()
+	uri := "sip:" + p.cfg.User + "@" + p.here()
 	if p.cfg.Transport == "tcp" {
 		uri += ";transport=tcp"
 	}
 	return uri
 }
+
+// here is where the phone believes to be.
+func (p *Phone) here() string { return cmp.Or(p.cfg.Inner, p.Addr()) }
 
 // Silence lets the phone receive, record and follow what comes, but send no
 // response and no ACK until Speak. Requests of the script still go out.
@@ -222,7 +226,7 @@ func (p *Phone) put(m *Message, write func([]byte) error) error {
 
 // via is a new Via value with a branch of its own.
 func (p *Phone) via() string {
-	return "SIP/2.0/" + strings.ToUpper(p.cfg.Transport) + " " + p.Addr() + ";branch=z9hG4bK" + rand.Text() + ";rport"
+	return "SIP/2.0/" + strings.ToUpper(p.cfg.Transport) + " " + p.here() + ";branch=z9hG4bK" + rand.Text() + ";rport"
 }
 
 func (p *Phone) contact() string { return "<" + p.URI() + ">" }

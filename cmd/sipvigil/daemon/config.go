@@ -61,6 +61,7 @@ type Trunk struct {
 	Name    string   `yaml:"name"`
 	Targets []string `yaml:"targets,omitempty,flow"` // SIP URIs that calls to it are sent to
 	Sources []string `yaml:"sources,omitempty,flow"` // networks that calls from it come from, see ParseSource
+	NAT     string   `yaml:"nat,omitempty"`          // auto (also when empty): NATs are seen through; off: Contacts are believed
 	Trusted bool     `yaml:"trusted,omitempty"`      // it may say who a user is (RFC 3325), and is told
 
 	Credentials Credentials `yaml:"credentials,omitempty"` // for its challenges

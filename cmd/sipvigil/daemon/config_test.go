@@ -78,6 +78,7 @@ trunks:
     targets: ["sip:192.0.2.10:5060;transport=udp"]
     sources: [192.0.2.0/24, "2001:db8::1"]
     trusted: true
+    nat: off
   - &carrier
     name: carrier-a
     targets: [sip:carrier.example]
@@ -105,7 +106,7 @@ func TestFileSetsEveryOption(t *testing.T) {
 		Store:     Store{URL: "redis://user:secret@redis.example:6379/0", OnOutage: "reject"},
 		Supervise: Supervise{Timeout: 5 * time.Second, Misses: 1, Brake: Brake{Share: 0.5, Floor: 20}},
 		Trunks: []Trunk{
-			{Name: "pbx", Targets: []string{"sip:192.0.2.10:5060;transport=udp"}, Sources: []string{"192.0.2.0/24", "2001:db8::1"}, Trusted: true},
+			{Name: "pbx", Targets: []string{"sip:192.0.2.10:5060;transport=udp"}, Sources: []string{"192.0.2.0/24", "2001:db8::1"}, Trusted: true, NAT: "off"},
 			{Name: "carrier-a", Targets: []string{"sip:carrier.example"},
 				Credentials: Credentials{Username: "us", PasswordFile: "testdata/password"}},
 			{Name: "carrier-b", Targets: []string{"sip:[2001:db8::7]:5080;transport=tcp"}},
@@ -242,6 +243,7 @@ trunks:
     - name: pbx
       targets: ['sip:192.0.2.10:5060;transport=udp']
       sources: [192.0.2.0/24, '2001:db8::1']
+      nat: "off"
       trusted: true
     - name: carrier-a
       targets: ['sip:carrier.example']

@@ -142,7 +142,10 @@ func agentConfig(cfg Config) b2bua.Config {
 	c.Unknown, c.SourceCheck = cfg.SIP.Unknown, cfg.SIP.SourceCheck
 	c.RejectDown = cfg.Store.OnOutage == "reject"
 	for _, t := range cfg.Trunks {
-		trunk := b2bua.Trunk{Name: t.Name, Targets: t.Targets, Trusted: t.Trusted, Credentials: b2bua.Credentials(t.Credentials)}
+		trunk := b2bua.Trunk{
+			Name: t.Name, Targets: t.Targets, Trusted: t.Trusted, NATOff: t.NAT == "off",
+			Credentials: b2bua.Credentials(t.Credentials),
+		}
 		for _, s := range t.Sources {
 			prefix, err := ParseSource(s)
 			if err != nil {

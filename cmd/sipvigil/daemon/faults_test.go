@@ -73,7 +73,7 @@ func TestEveryFaultIsNamedWithItsPlace(t *testing.T) {
 		`sipvigil.yaml:20: trunks[0].sources[0]: "192.0.2.0/33" is not a network such as 192.0.2.0/24 or an address`,
 		`sipvigil.yaml:20: trunks[0].sources[1]: "192.0.2.1/24" has bits set beyond its mask: `+
 			`192.0.2.0/24 is meant, or an address without a mask`,
-		`sipvigil.yaml:21: trunks[0]: unknown key "capacity", there are name, targets, sources, trusted, credentials`,
+		`sipvigil.yaml:21: trunks[0]: unknown key "capacity", there are name, targets, sources, nat, trusted, credentials`,
 		`sipvigil.yaml:22: trunks[1].name: there is a trunk "pbx" already`,
 		`sipvigil.yaml:23: trunks[1].sources[0]: 198.51.100.7/32 belongs to trunk "pbx" already`,
 		`sipvigil.yaml:24: trunks[2].name: "_other" `+name+` that begins with a letter or digit`,
@@ -113,7 +113,7 @@ func TestFileThatIsNoConfigurationIsAFault(t *testing.T) {
 	test("sip: {listen: {a: b}}\nnode: [x]\ntrunks: [3]\n",
 		"sipvigil.yaml:1: sip.listen: is not a list",
 		"sipvigil.yaml:2: node: is not a single value",
-		"sipvigil.yaml:3: trunks[0]: is not a mapping with the keys name, targets, sources, trusted, credentials")
+		"sipvigil.yaml:3: trunks[0]: is not a mapping with the keys name, targets, sources, nat, trusted, credentials")
 	const ten = "{name: a, targets: [sip:a]}, {name: b}, {name: c, targets: [sip:c]}, {name: d, targets: [sip:d]}, " +
 		"{name: e, targets: [sip:e]}, {name: f, targets: [sip:f]}, {name: g, targets: [sip:g]}, {name: h, targets: [sip:h]}, " +
 		"{name: i, targets: [sip:i]}, {name: j, targets: [sip:j]}, "
@@ -243,4 +243,13 @@ func TestFaultsOfSources(t *testing.T) {
 	wantFaults(t, err,
 		`sipvigil.yaml:1: sip.unknown: "ignore" is neither reject nor drop`,
 		`sipvigil.yaml:1: sip.source_check: "strict" is neither enforce, log nor off`)
+}
+
+func TestNATIsAutoOrOff(t *testing.T) {
+	_, err := load(t, "trunks: [{name: a, sources: [192.0.2.1], nat: auto}, {name: b, sources: [192.0.2.2], nat: on}]\n", nil, nil)
+	wantFaults(t, err, `sipvigil.yaml:1: trunks[1].nat: "on" is neither auto nor off`)
+	if c := agentConfig(Config{Trunks: []Trunk{{Name: "a", NAT: "off"}, {Name: "b", NAT: "auto"}, {Name: "c"}}}); !c.Trunks[0].NATOff ||
+		c.Trunks[1].NATOff || c.Trunks[2].NATOff {
+		t.Errorf("trunks are %+v", c.Trunks)
+	}
 }

@@ -145,6 +145,9 @@ func validateTrunks(trunks []Trunk, fault report) map[string]*Trunk {
 		if len(t.Targets) == 0 && len(t.Sources) == 0 {
 			fault(path, "has neither targets nor sources")
 		}
+		if t.NAT != "" && t.NAT != "auto" && t.NAT != "off" {
+			fault(path+".nat", "%q is neither auto nor off", t.NAT)
+		}
 		switch c := t.Credentials; {
 		case c.Username == "" && c.PasswordFile != "":
 			fault(path+".credentials", "has a password_file but no username")

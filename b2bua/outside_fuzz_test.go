@@ -1,0 +1,73 @@
+package b2bua
+
+import (
+	"bytes"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"testing"
+
+	"github.com/emiago/sipgo/sip"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"sipvigil/b2bua/dialog"
+	"sipvigil/b2bua/locate"
+)
+
+// FuzzOutside sends on whatever passes the checks: what leaves has to be read as
+// one message with one Via more, for the same Call-ID, by whoever gets it.
+func FuzzOutside(f *testing.F) {
+	a, err := New(Default(), noStore{}, noObserver{}, zap.NewNop(), prometheus.NewRegistry())
+	if err != nil {
+		f.Fatal(err)
+	}
+	a.early = []byte("a key")
+	a.Identify(1, a.early)
+	a.sockets = []socket{newSocket("udp", agentAddr)}
+	for _, tt := range torture {
+		f.Add(readTorture(f, filepath.FromSlash(tt.file)))
+	}
+	peer, _ := addrPort("203.0.113.9:40001")
+	token := dialog.MintFlow(a.early, dialog.Flow{Transport: "udp", Local: peer, Peer: peer})
+	f.Add(bytes.Replace([]byte(ordinary), []byte("Call-ID"), []byte("Route: <sip:"+token+"@127.0.0.1;lr>, <sip:b;lr>\r\nCall-ID"), 1))
+	parsers := sip.DefaultHeadersParser()
+	parser := sip.NewParser(sip.WithHeadersParsers(map[string]sip.HeaderParser{
+		"via": parsers["via"], "v": parsers["v"],
+		"content-length": parsers["content-length"], "l": parsers["l"],
+	}))
+	f.Fuzz(func(t *testing.T, datagram []byte) {
+		if v := screen(datagram); v.drop || v.status != 0 || v.adapt {
+			return
+		}
+		msg, err := parser.ParseSIP(datagram)
+		req, ok := msg.(*sip.Request)
+		if err != nil || !ok {
+			return
+		}
+		req.SetSource(callerAddr.String())
+		req.SetTransport("UDP")
+		in := &inbound{req: req, agent: a, method: string(req.Method), source: req.Source()}
+		in.tx = sip.NewServerTx("key", req, nil, slog.New(slog.DiscardHandler))
+		if in.check() != nil || in.takeRoute() != nil {
+			return
+		}
+		p := &passage{in: in, trunk: OtherTrunk}
+		p.back = in.wayBack(p.trunk)
+		_ = in.looped()
+		target, _ := in.flowTarget()
+		out := p.request(target, locate.Hop{Transport: "udp", Addr: netip.MustParseAddrPort(calleeAddr.String())})
+		sent, err := parser.ParseSIP([]byte(out.String()))
+		if err != nil {
+			t.Fatalf("what is sent on cannot be read: %v\n%s", err, out)
+		}
+		if v := screen([]byte(out.String())); v.drop || v.status != 0 {
+			t.Fatalf("what is sent on would be refused: %+v\n%s", v, out)
+		}
+		got := sent.(*sip.Request)
+		if len(values(got, "via")) != len(values(req, "via"))+1 || value(got, "call-id") != value(req, "call-id") ||
+			!bytes.Equal(got.Body(), req.Body()) {
+			t.Fatalf("sent on as\n%s", out)
+		}
+	})
+}
