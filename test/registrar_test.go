@@ -58,7 +58,8 @@ request_route {
 // registrarHost is an address of this machine that is not the phones'.
 const registrarHost = "127.0.0.2"
 
-// registrar runs kamailio, and returns its address.
+// registrar runs kamailio, and returns its address. Its tests run before those
+// that run together: its processes would slow the load of SIPp, which minds.
 func registrar(t *testing.T) string {
 	t.Helper()
 	addr := net.JoinHostPort(registrarHost, strconv.Itoa(storetest.FreePort(t)))
@@ -164,7 +165,6 @@ func (d *sipvigil) register(p *ua.Phone, transport string) {
 }
 
 func TestAPhoneBehindANATThatRegistersThroughUsIsCalledBackThroughUs(t *testing.T) {
-	t.Parallel()
 	kamailio := registrar(t)
 	d := edge(t, kamailio)
 	for _, transport := range []string{"udp", "tcp"} {
@@ -224,7 +224,6 @@ func answered(ctx context.Context, t *testing.T, call *ua.Outgoing, callee *ua.P
 }
 
 func TestMessagesAndSubscriptionsPassThroughUs(t *testing.T) {
-	t.Parallel()
 	kamailio := registrar(t)
 	d := edge(t, kamailio)
 	ctx := limit(t, patience)
