@@ -60,7 +60,7 @@ type Agent struct {
 	spoofLog  *rate.Limiter // lines about requests that come from elsewhere
 
 	transport   *sip.TransportLayer
-	transaction *sip.TransactionLayer
+	transaction *transactions
 	sockets     []socket // set by Run before the first message is read
 	identity    atomic.Pointer[identity]
 	late        sync.Map      // branch → *forgotten

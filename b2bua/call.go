@@ -145,9 +145,6 @@ func (c *call) onRequest(side store.Side, in *inbound) {
 	case "ACK":
 		c.onAck(side, in)
 		return
-	case "CANCEL":
-		in.answer(481) // RFC 3261 section 9.2: its INVITE is not there
-		return
 	case "REGISTER", "PUBLISH":
 		in.refuse(&fault{405, "", []string{"Allow", allow}})
 		return

@@ -23,33 +23,14 @@ func (a *Agent) send(req *sip.Request) (*sip.ClientTx, error) {
 	return a.transaction.Request(ctx, req)
 }
 
-// await serves the answers of a transaction in a goroutine that ends with the
-// final one: each is called for every answer, failed when none comes any more.
-// A transaction that is no INVITE's is dropped after its final answer: what
-// comes later is a repetition.
+// await has each called with every answer up to the final one, in the order in
+// which the messages of its Call-ID come, or failed when none comes any more. A
+// transaction that is no INVITE's is dropped after its final answer: what comes
+// later is a repetition. It is called at once after [Agent.send], or not at all.
 func (a *Agent) await(tx *sip.ClientTx, each func(*sip.Response), failed func(error)) {
-	a.work.Go(func() {
-		for {
-			select {
-			case res := <-tx.Responses():
-				if each != nil {
-					each(res)
-				}
-				if res.StatusCode < 200 {
-					continue
-				}
-				if !tx.Origin().IsInvite() {
-					tx.Terminate()
-				}
-				return
-			case <-a.closed:
-				return
-			case <-tx.Done():
-				if failed != nil && !a.closing.Load() {
-					failed(tx.Err())
-				}
-				return
-			}
+	a.transaction.await(tx, each, func(err error) {
+		if failed != nil && !a.closing.Load() {
+			failed(err)
 		}
 	})
 }

@@ -22,12 +22,13 @@
 //	RFC 3261 section 8.2 → inbound
 //	RFC 3261 section 8.2.1 → inbound.check
 //	RFC 3261 section 8.2.2.1 → checkRequestLine
+//	RFC 3261 section 8.2.2.2 → requestID, transactions.merged
 //	RFC 3261 section 8.2.2.3 → inbound.checkRequire
 //	RFC 3261 section 8.2.6.1 → Agent.onInvite
 //	RFC 3261 section 8.2.6.2 → reply, statelessAnswer, withoutBranch
 //	RFC 3261 section 8.2.7 → guard, guard.tag, guard.turnAway
 //	RFC 3261 section 9.1 → Agent.onLate, call.cancel, call.expire, call.tooLate, sameBranch
-//	RFC 3261 section 9.2 → Agent.outOfDialog, call.onRequest
+//	RFC 3261 section 9.2 → transactions.cancel
 //	RFC 3261 section 10.2 → passage.registrars
 //	RFC 3261 section 11 → inbound.isForUs
 //	RFC 3261 section 11.1 → probeHeaders
@@ -55,7 +56,8 @@
 //	RFC 3261 section 16.9 → passage.unanswered
 //	RFC 3261 section 17 → screen
 //	RFC 3261 section 17.1.1.3 → Agent.onLate
-//	RFC 3261 section 17.2.3 → madeBranch
+//	RFC 3261 section 17.1.3 → transactions
+//	RFC 3261 section 17.2.3 → madeBranch, serverKey, transactions
 //	RFC 3261 section 18.1.1 → maxDatagram
 //	RFC 3261 section 18.2.1 → appendTopVia, passage.request
 //	RFC 3261 section 18.2.2 → appendTopVia, returnPath
@@ -78,7 +80,7 @@
 //	RFC 3263 section 4 → locate.search.hops
 //	RFC 3263 section 4.1 → locate.pointed, locate.search.allow, locate.search.hops, locate.search.services
 //	RFC 3263 section 4.2 → locate.search.hops, locate.serviceName
-//	RFC 3263 section 4.3 → Agent.sendAround, call.moveOn, call.onRefused, call.try, failoverTime
+//	RFC 3263 section 4.3 → Agent.sendAround, call.moveOn, call.onRefused, call.try, failoverTime, transactions.merged
 //	RFC 3311 section 5.1 → call.onRelayed
 //	RFC 3325 section 5 → crossing.asserted
 //	RFC 3325 section 6 → crossing.preferred

@@ -43,6 +43,10 @@ func (a *Agent) onRequest(req *sip.Request, tx *sip.ServerTx) {
 		in.refuse(f)
 		return
 	}
+	if in.method == "CANCEL" {
+		a.transaction.cancel(in)
+		return
+	}
 	if _, _, ok := dialog.ReadTag(in.tag); !ok {
 		if f := in.takeRoute(); f != nil {
 			a.metrics.outside.WithLabelValues("forged").Inc()
@@ -58,11 +62,14 @@ func (a *Agent) onRequest(req *sip.Request, tx *sip.ServerTx) {
 		in.refuse(f)
 		return
 	}
-	if in.tag != "" {
+	switch {
+	case in.tag != "":
 		a.inDialog(in)
-		return
+	case a.transaction.merged(in.tx):
+		in.answer(482)
+	default:
+		a.outOfDialog(in)
 	}
-	a.outOfDialog(in)
 }
 
 // rescue is deferred around handlers.
@@ -223,8 +230,8 @@ func (a *Agent) outOfDialog(in *inbound) {
 	case "OPTIONS":
 		in.capabilities()
 	case "ACK":
-	case "CANCEL", "BYE", "INFO", "PRACK", "UPDATE", "NOTIFY":
-		// RFC 3261 sections 9.2 and 15.1.2: no transaction or dialog matches.
+	case "BYE", "INFO", "PRACK", "UPDATE", "NOTIFY":
+		// RFC 3261 section 15.1.2: no dialog matches.
 		in.answer(481)
 	}
 }
@@ -279,9 +286,15 @@ func (in *inbound) send(res *sip.Response) {
 	if res.StatusCode >= 200 {
 		in.agent.metrics.responses.WithLabelValues(classLabel(res.StatusCode)).Inc()
 	}
+	if res.StatusCode >= 300 {
+		in.agent.transaction.refused(in.tx)
+	}
 	if err := in.tx.Respond(res); err != nil {
 		in.agent.log.Debug("response not sent", zap.String("method", in.method),
 			zap.Int("status", res.StatusCode), zap.String("peer", in.source), zap.Error(err))
+	}
+	if in.method == "CANCEL" {
+		in.tx.Terminate() // the library would keep it: a repeated one is answered anew
 	}
 }
 

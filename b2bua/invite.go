@@ -81,9 +81,6 @@ func (a *Agent) onInvite(in *inbound) {
 	}
 	in.call = c
 	in.tag = c.rec.Legs[store.Caller].LocalTag
-	if to := in.req.To(); to != nil {
-		to.Params.Add("tag", in.tag) // the library's 487 carries the tag of our 180
-	}
 	inv := &invite{from: store.Caller, in: in, initial: true, targets: targets, acked: make(chan struct{})}
 	inv.takeOver(instead)
 	c.inv = inv
@@ -91,6 +88,7 @@ func (a *Agent) onInvite(in *inbound) {
 	a.observer.Started(c.snapshot())
 	if !c.listenCancel(inv) {
 		inv.cancelled = store.CallerCancel
+		in.answer(487)
 	}
 	c.do(func() {
 		defer in.rescue()
@@ -153,12 +151,10 @@ func (a *Agent) newCallFrom(in *inbound, trunk string) (*call, error) {
 	}), nil
 }
 
-// listenCancel has CANCELs reported; false when one came already. The library
-// answers it with 200, and the INVITE with 487.
+// listenCancel has CANCELs of the INVITE served; false when one came already.
 func (c *call) listenCancel(inv *invite) bool {
-	return inv.in.tx.OnCancel(func(cancel *sip.Request) {
-		// The transaction is locked while this runs.
-		c.agent.work.Go(func() { c.do(func() { c.cancel(inv, store.CallerCancel, cancel) }) })
+	return c.agent.transaction.listenCancel(inv.in.tx, inv.in.tag, func(asked *sip.Request) {
+		c.do(func() { c.cancel(inv, store.CallerCancel, asked) })
 	})
 }
 
@@ -195,13 +191,11 @@ func (c *call) cancel(inv *invite, why store.Reason, asked *sip.Request) {
 		return
 	}
 	inv.cancelled = why
-	if asked == nil { // else the library has answered 487
-		status := 487
-		if why == store.NoAnswer && inv.initial { // 408 to a re-INVITE would end the call
-			status = 408
-		}
-		inv.in.answer(status)
+	status := 487
+	if why == store.NoAnswer && inv.initial { // 408 to a re-INVITE would end the call
+		status = 408
 	}
+	inv.in.answer(status)
 	if inv.ringing {
 		c.sendCancel(inv, asked)
 	}

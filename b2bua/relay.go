@@ -133,6 +133,7 @@ func (c *call) onReinvite(side store.Side, in *inbound) {
 	inv := &invite{from: side, in: in, acked: make(chan struct{})}
 	c.inv = inv
 	if !c.listenCancel(inv) {
+		in.answer(487)
 		c.inv = nil
 		return
 	}

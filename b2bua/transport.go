@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"runtime"
 	"sync"
 
 	"github.com/emiago/sipgo/sip"
@@ -46,10 +45,7 @@ func (a *Agent) newLayers() {
 		metrics: a.metrics,
 	})
 	a.transport = sip.NewTransportLayer(net.DefaultResolver, parser, nil, sip.WithTransportLayerLogger(logger))
-	a.transaction = sip.NewTransactionLayer(a.transport,
-		sip.WithTransactionLayerLogger(logger),
-		sip.WithTransactionLayerUnhandledResponseHandler(a.onStrayResponse))
-	a.transaction.OnRequest(a.onRequest)
+	a.transaction = newTransactions(a.transport, logger, a)
 }
 
 // parseErrors counts what could not be parsed instead of logging whole
@@ -169,12 +165,10 @@ func newPacketConn(conn net.PacketConn, m *metrics) *packetConn {
 	return &packetConn{PacketConn: conn, ready: make(chan struct{}), guard: newGuard(m)}
 }
 
-// ReadFrom first lets the goroutine of the last message start, so that
-// messages are mostly handled in the order of their arrival. Errors other than
-// the end of the socket do not end the reading, nor does what the guard stops.
+// ReadFrom reads what the guard lets pass. Errors other than the end of the
+// socket do not end the reading.
 func (p *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
 	p.once.Do(func() { close(p.ready) })
-	runtime.Gosched()
 	for {
 		n, addr, err := p.PacketConn.ReadFrom(b)
 		if errors.Is(err, net.ErrClosed) {

@@ -1,0 +1,20 @@
+package b2bua
+
+import "fmt"
+
+// Left says what the agent still keeps of calls and transactions, "" for
+// nothing.
+func (a *Agent) Left() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t := a.transaction
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.arrivals.mu.Lock()
+	defer t.arrivals.mu.Unlock()
+	left := [...]int{len(a.calls), len(t.clients), len(t.servers), len(t.first), len(t.early), len(t.arrivals.waiting)}
+	if left == [len(left)]int{} {
+		return ""
+	}
+	return fmt.Sprintf("calls, clients, servers, first, early, waiting: %v", left)
+}
