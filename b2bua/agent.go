@@ -74,6 +74,7 @@ type Agent struct {
 	mu        sync.Mutex // guards calls and lingering
 	calls     map[string]*call
 	lingering map[string]*call // ended, but subscriptions inside them go on
+	ended     ended
 }
 
 // identity is what all nodes agree on through the store.

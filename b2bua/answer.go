@@ -18,6 +18,17 @@ func (c *call) onInviteResponse(inv *invite, tx *sip.ClientTx, res *sip.Response
 		return
 	}
 	inv.final = res.StatusCode >= 200
+	if c.early() == inv && dialog.Tag(value(res, "to")) != "" && res.StatusCode > 100 && res.StatusCode < 300 {
+		f := c.forkOf(inv, res)
+		if f == nil || f.left && res.StatusCode < 200 {
+			return
+		}
+		c.enter(inv, f)
+		if f.left { // its 2xx crossed the BYE, and ends the INVITE for all
+			inv.cancelled = store.Caller.Bye()
+			inv.in.answer(487)
+		}
+	}
 	if c.inv != inv {
 		// The release overtook this INVITE. RFC 3261 section 13.2.2.4: a 2xx is
 		// acknowledged all the same.
@@ -55,21 +66,45 @@ func (c *call) onProvisional(inv *invite, res *sip.Response) {
 	if inv.initial {
 		c.learn(inv.from.Other(), res)
 		c.set(func(rec *store.Call) { rec.State = store.Early })
+	} else if isReliable(res) {
+		// RFC 6141 sections 4.6 and 4.7.
+		inv.settled = true
+		c.refresh(inv.from.Other(), res)
+		c.refresh(inv.from, inv.in.req)
 	}
 	c.described(inv.from, res)
 	inv.in.send(c.relayed(inv.in, inv.from, res))
 }
 
+// isReliable says whether a provisional response is to be acknowledged by
+// PRACK, RFC 3262 section 3.
+func isReliable(res *sip.Response) bool {
+	_, numbered := first(res, "rseq")
+	return numbered && res.StatusCode > 100 && res.StatusCode < 200
+}
+
 // learn takes over what a response to the initial INVITE says of the dialog,
-// RFC 3261 sections 12.1.2 and 13.2.2.4. Numbers are kept.
+// RFC 3261 sections 12.1.2 and 13.2.2.4: the first one makes it, and the 2xx
+// has the last word. Numbers are kept.
+//
+// Departs from RFC 3261 section 13.2.2.4: the remote target is that of the 2xx
+// too and not the route set only, because whoever answers is often another
+// than who rang. A reliable provisional response moves it likewise, others do
+// not.
 func (c *call) learn(side store.Side, res *sip.Response) {
 	tag := dialog.Tag(value(res, "to"))
 	if tag == "" && res.StatusCode < 200 {
 		return // no dialog yet
 	}
 	d := *c.dialog(side)
+	known := d.RemoteTag == tag && tag != ""
+	if known && res.StatusCode < 200 && !isReliable(res) {
+		return
+	}
 	d.RemoteTag = tag
-	d.RouteSet = dialog.RouteSet(values(res, "record-route"), true)
+	if !known || res.StatusCode >= 200 {
+		d.RouteSet = dialog.RouteSet(values(res, "record-route"), true)
+	}
 	if uri, err := contactURI(res); err == nil {
 		d.Target = uri
 	}
@@ -157,7 +192,8 @@ func (c *call) tooLate(inv *invite) {
 }
 
 // refresh moves the remote target, RFC 3261 section 12.2: only INVITE and
-// UPDATE do, and only when they succeed.
+// UPDATE do, and only when they succeed or, RFC 6141 section 4.3, get a reliable
+// provisional response.
 func (c *call) refresh(side store.Side, m message) {
 	uri, err := contactURI(m)
 	if err != nil || uri == c.dialog(side).Target {
@@ -169,7 +205,9 @@ func (c *call) refresh(side store.Side, m message) {
 		saw(d, m.Source())
 	})
 	c.locate(side)
-	c.save()
+	if c.stored {
+		c.save()
+	}
 }
 
 // repeat sends our 2xx again until the ACK comes, RFC 3261 section 13.3.1.4.
@@ -214,13 +252,18 @@ func (c *call) onAck(side store.Side, in *inbound) {
 		return
 	}
 	c.evidence(side, "ACK")
-	c.complete(inv, in.req)
-	if inv.initial && c.end == nil {
-		c.agent.observer.Confirmed(c.snapshot())
-	}
+	c.acked(inv, in.req)
 	if c.end != nil && c.end.waiting {
 		c.end.waiting = false
 		c.bye(side)
+	}
+}
+
+// acked completes an INVITE; with the ACK of the first the call is confirmed.
+func (c *call) acked(inv *invite, ack *sip.Request) {
+	c.complete(inv, ack)
+	if inv.initial && c.end == nil {
+		c.agent.observer.Confirmed(c.snapshot())
 	}
 }
 
@@ -270,22 +313,6 @@ func (c *call) sendAck(inv *invite, ack *sip.Request) {
 	inv.attempt.vouch(out)
 	inv.ack = out
 	c.agent.write(out)
-}
-
-// onRepeated2xx acknowledges a 2xx once more. A 2xx with another tag is another
-// dialog, made by a fork downstream, and one too many: ACK and BYE, RFC 3261
-// section 13.2.2.4.
-func (c *call) onRepeated2xx(inv *invite, res *sip.Response) {
-	d := *c.dialog(inv.from.Other())
-	if dialog.Tag(value(res, "to")) == d.RemoteTag {
-		if inv.ack != nil {
-			c.agent.write(inv.ack)
-		}
-		return
-	}
-	if inv.initial {
-		c.agent.endUnwanted(d, inv.outCSeq, res, true)
-	}
 }
 
 // onRefused passes a final answer of 300 or more on. A call goes to its next

@@ -17,17 +17,20 @@ type call struct {
 	agent *Agent
 	id    string
 	turns serial
+	asked string // Request-URI of the INVITE that made it
+	after string // id of the call of ours that this INVITE belongs to, if it came back
 
 	mu         sync.Mutex // guards rec and sessionIDs
 	rec        store.Call // written only by who has the turn
 	sessionIDs sessionIDs
 
 	// What follows is touched only by who has the turn.
-	inv      *invite // the INVITE that is on its way through, until its ACK
-	end      *ending // the release, once it has begun
-	clock    *clock  // of the session timer, nil without one
-	stored   bool    // the store knows the call
-	restored bool    // and knew it before this process
+	transits []*transit // requests on their way through, without INVITEs and BYEs
+	inv      *invite    // the INVITE that is on its way through, until its ACK
+	end      *ending    // the release, once it has begun
+	clock    *clock     // of the session timer, nil without one
+	stored   bool       // the store knows the call
+	restored bool       // and knew it before this process
 
 	subscriptions []*subscription
 	farewell      *time.Timer // ends its lingering, see linger
@@ -37,8 +40,9 @@ func (a *Agent) newCall(rec store.Call) *call {
 	return &call{agent: a, id: rec.ID, rec: rec}
 }
 
-// do runs f when it is its turn: events of one call are serial.
-func (c *call) do(f func()) { c.turns.do(f, c.agent.panicked) }
+// do runs f when it is its turn, and does not wait for it: events of one call are
+// serial.
+func (c *call) do(f func()) { c.turns.do(f, &c.agent.work, c.agent.panicked) }
 
 func (c *call) snapshot() store.Call {
 	c.mu.Lock()
@@ -58,18 +62,8 @@ func (c *call) state() store.State { return c.rec.State }
 // dialog is one leg's dialog, to be read with the turn.
 func (c *call) dialog(side store.Side) *store.Dialog { return &c.rec.Legs[side].Dialog }
 
-// owns says whether a request belongs to this leg: both tags and the Call-ID,
-// RFC 3261 section 12.2.2. A leg whose far end has shown no tag yet takes any.
-func (c *call) owns(side store.Side, in *inbound) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	d := &c.rec.Legs[side].Dialog
-	from := dialog.Tag(value(in.req, "from"))
-	return d.LocalTag == in.tag && d.CallID == value(in.req, "call-id") &&
-		(d.RemoteTag == from || d.RemoteTag == "" && c.rec.Answered.IsZero())
-}
-
-// ownsResponse is owns for a response to one of our requests.
+// ownsResponse says whether a response is to one of our requests on this leg.
+// It needs no turn.
 func (c *call) ownsResponse(side store.Side, res *sip.Response) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -165,7 +159,7 @@ func (c *call) onRequest(side store.Side, in *inbound) {
 		return
 	}
 	if c.end != nil && !c.outlives(side, in) {
-		in.answer(481) // RFC 5407 section 3.1.2: the dialog is in its mortal state
+		in.answer(481) // RFC 5407 section 3.2.2: the dialog is in its mortal state
 		return
 	}
 	c.evidence(side, in.method)
@@ -202,7 +196,9 @@ func (c *call) finish(end store.End) {
 	})
 	c.unwind()
 	c.linger()
+	c.stopTransits()
 	c.agent.remove(c)
+	c.agent.ended.add(c)
 	if c.stored {
 		c.agent.store.Finish(c.snapshot(), c.agent.cfg.KeepEnded)
 		c.stored = false

@@ -33,22 +33,22 @@
 //	RFC 3261 section 11 → inbound.isForUs
 //	RFC 3261 section 11.1 → probeHeaders
 //	RFC 3261 section 11.2 → inbound.capabilities
-//	RFC 3261 section 12 → package dialog
+//	RFC 3261 section 12 → dialogID, package dialog
 //	RFC 3261 section 12.1.1 → Agent.newCallFrom, call.relayed, dialog.RouteSet, dialog.Start
-//	RFC 3261 section 12.1.2 → call.learn, dialog.Arrive, dialog.RouteSet
+//	RFC 3261 section 12.1.2 → call.learn, dialog.Arrive, dialog.RouteSet, fork
 //	RFC 3261 section 12.2 → call.refresh
 //	RFC 3261 section 12.2.1.1 → dialog.NextHop, dialog.Resume, dialog.Spend
 //	RFC 3261 section 12.2.1.2 → call.lost
 //	RFC 3261 section 12.2.2 → call.onRequest, call.owns, dialog.Arrive, dialog.Next, dialog.Resume, inbound.unknownDialog
-//	RFC 3261 section 13.2.2.4 → Agent.endUnwanted, Agent.onLate, call.learn, call.onInviteResponse, call.onRepeated2xx, call.sendAck
+//	RFC 3261 section 13.2.2.4 → Agent.endUnwanted, Agent.onLate, call.learn, call.onInviteResponse, call.onRepeated2xx, call.sendAck, fork
 //	RFC 3261 section 13.3.1.4 → call.noAck, call.repeat
-//	RFC 3261 section 14.1 → call.onReinvite, glare
-//	RFC 3261 section 14.2 → call.onReinvite
-//	RFC 3261 section 15 → call.settle
+//	RFC 3261 section 14.1 → glare
+//	RFC 3261 section 14.2 → call.crossing
+//	RFC 3261 section 15 → call.leave, call.settle
 //	RFC 3261 section 15.1.1 → call.byeDone
-//	RFC 3261 section 15.1.2 → Agent.outOfDialog, call.onBye, call.settle
+//	RFC 3261 section 15.1.2 → Agent.outOfDialog, call.onBye, call.settle, call.stopTransits
 //	RFC 3261 section 16 → passage
-//	RFC 3261 section 16.3 → passage.admit
+//	RFC 3261 section 16.3 → Agent.loops, passage.admit
 //	RFC 3261 section 16.4 → inbound.takeRoute
 //	RFC 3261 section 16.5 → passage.find
 //	RFC 3261 section 16.6 → passage.addOwn, passage.request
@@ -74,7 +74,7 @@
 //	RFC 3261 section 22.4 → account.authorize
 //	RFC 3261 section 25.1 → authParams, dialog.Addr, dialog.ParseAddr, dialog.URI.parseSIP, dialog.checkText, dialog.closing, dialog.comment, dialog.escape, dialog.inURI, dialog.isCallID, dialog.isHost, dialog.isSpace, dialog.isToken, dialog.routeURI, goodHostPort, goodVia, tidyVia
 //	RFC 3261 section 26.2.2 → locate.search.allow
-//	RFC 3262 section 3 → call.across
+//	RFC 3262 section 3 → call.across, isReliable
 //	RFC 3262 section 7.1 → dialog.RAck
 //	RFC 3262 section 7.2 → call.translateRAck, dialog.FormatRAck, dialog.RAck
 //	RFC 3263 section 4 → locate.search.hops
@@ -82,6 +82,7 @@
 //	RFC 3263 section 4.2 → locate.search.hops, locate.serviceName
 //	RFC 3263 section 4.3 → Agent.sendAround, call.moveOn, call.onRefused, call.try, failoverTime, transactions.merged
 //	RFC 3311 section 5.1 → call.onRelayed
+//	RFC 3311 section 5.2 → call.crossing
 //	RFC 3325 section 5 → crossing.asserted
 //	RFC 3325 section 6 → crossing.preferred
 //	RFC 3325 section 7 → crossing.asserted
@@ -109,7 +110,7 @@
 //	RFC 4028 section 8.3 → call.onClock
 //	RFC 4028 section 9 → call.negotiated, dialog.Negotiate, dialog.Timer.TooShort, dialog.Timer.refresher, inbound.tooShort
 //	RFC 4028 section 10 → call.onClock, call.onRenewal, dialog.SessionMargin
-//	RFC 4320 section 4.1 → Agent.outside, call.onRelayed, call.relay, passage.answered
+//	RFC 4320 section 4.1 → Agent.outside, call.relay, passage.answered
 //	RFC 4320 section 4.2 → passage.answered, passage.unanswered
 //	RFC 4475 section 3.1.2.8 → screen
 //	RFC 4475 section 3.3.8 → repeated
@@ -121,9 +122,13 @@
 //	RFC 5057 section 5.1 → call.onRelayed
 //	RFC 5057 section 5.5 → call.outlives
 //	RFC 5118 section 4.2 → goodRequestURI
+//	RFC 5393 section 4.2 → Agent.loops
 //	RFC 5393 section 4.2.1 → inbound.loopMark
 //	RFC 5393 section 4.2.2 → inbound.looped
-//	RFC 5407 section 3.1.2 → call.onRequest, call.tooLate
+//	RFC 5407 section 3.1.2 → call.tooLate
+//	RFC 5407 section 3.1.4 → call.onReinvite
+//	RFC 5407 section 3.2.1 → Agent.noCall
+//	RFC 5407 section 3.2.2 → call.onRequest
 //	RFC 5626 section 3.1 → dialog.Flow
 //	RFC 5626 section 3.5.1 → screen
 //	RFC 5626 section 4.3 → inbound.keepsWay
@@ -133,12 +138,16 @@
 //	RFC 5626 section 5.3.1 → badToken
 //	RFC 5626 section 5.4 → passage.addOwn
 //	RFC 5922 section 7.3 → locate.Hop
+//	RFC 6141 section 4.3 → call.refresh
+//	RFC 6141 section 4.6 → call.onProvisional
+//	RFC 6141 section 4.7 → call.onProvisional
 //	RFC 6223 section 4.4 → keepAlives
 //	RFC 6665 section 4.1.2 → call.accepted
 //	RFC 6665 section 4.2.2 → endsSubscription
 //	RFC 6665 section 4.3 → inbound.subscribes
 //	RFC 6665 section 8.2.1 → dialog.Event
 //	RFC 6761 section 6.3 → locate.hosts
+//	RFC 7332 section 4 → Agent.loops
 //	RFC 7332 section 5 → forwards
 //	RFC 7614 section 4 → withoutSubscription
 //	RFC 7614 section 5 → withoutSubscription

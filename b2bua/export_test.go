@@ -12,9 +12,9 @@ func (a *Agent) Left() string {
 	defer t.mu.Unlock()
 	t.arrivals.mu.Lock()
 	defer t.arrivals.mu.Unlock()
-	left := [...]int{len(a.calls), len(t.clients), len(t.servers), len(t.first), len(t.early), len(t.arrivals.waiting)}
+	left := [...]int{len(a.calls), len(t.clients), len(t.servers), len(t.first), len(t.early), len(t.arrivals.waiting), len(a.ended.calls)}
 	if left == [len(left)]int{} {
 		return ""
 	}
-	return fmt.Sprintf("calls, clients, servers, first, early, waiting: %v", left)
+	return fmt.Sprintf("calls, clients, servers, first, early, waiting, ended: %v", left)
 }

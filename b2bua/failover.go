@@ -82,6 +82,7 @@ func (c *call) unreachable(inv *invite, at zap.Field, err error) {
 // try sends the initial INVITE to one address: the same request on a new
 // transaction, RFC 3263 section 4.3.
 func (c *call) try(inv *invite, t target, h locate.Hop) error {
+	c.unfork(inv)
 	uri, routes, listener := inv.way(t)
 	s := c.agent.socketFor(h.Transport, listener)
 	if inv.outCSeq == 0 {
@@ -92,7 +93,6 @@ func (c *call) try(inv *invite, t target, h locate.Hop) error {
 		d := &rec.Legs[store.Callee].Dialog
 		d.Target, d.Transport, d.Peer, d.Listener = t.uri, h.Transport, h.Addr.String(), s.addr
 		d.Kept = t.flow != nil
-		d.RemoteTag, d.RouteSet = "", nil // of an early dialog with the address before
 	})
 	c.setSession(store.Callee, sessionUUID{}, false)
 	mf, _ := forwards(inv.in.req)

@@ -198,15 +198,32 @@ func unsupported(req *sip.Request, header string) string {
 func (a *Agent) inDialog(in *inbound) {
 	id, side, ok := dialog.ReadTag(in.tag)
 	c := a.callOf(id)
-	if !ok || c == nil || !c.owns(side, in) {
-		in.unknownDialog()
+	if !ok || c == nil {
+		a.noCall(id, in)
 		return
 	}
-	in.call = c
 	c.do(func() {
 		defer in.rescue()
-		c.onRequest(side, in)
+		in.call = c
+		switch {
+		case c.owns(side, in):
+			c.onRequest(side, in)
+		case c.overtook(side, in):
+			c.onOvertaker(in)
+		default:
+			in.unknownDialog()
+		}
 	})
+}
+
+// noCall serves a request whose call is not there, or no longer: a BYE
+// of a call that has ended lately crossed ours, RFC 5407 section 3.2.1.
+func (a *Agent) noCall(id string, in *inbound) {
+	if in.method == "BYE" && a.ended.owns(id, in) {
+		in.answer(200)
+		return
+	}
+	in.unknownDialog()
 }
 
 // unknownDialog answers 481, RFC 3261 section 12.2.2. While the calls of an

@@ -32,6 +32,12 @@ type invite struct {
 	attempt *attempt     // what out and its challenges belong to
 	instead *named       // the leg that it takes over, when it was sent to ourselves for that
 
+	forks  []*fork         // the dialogs that it has made, of an initial one
+	fork   *fork           // the one in the call's record
+	forked int             // how many there were at all targets
+	blank  [2]store.Dialog // both dialogs before any fork
+
+	settled   bool          // a reliable response came: a re-INVITE's offer is answered
 	ringing   bool          // a provisional response came: it may be cancelled
 	final     bool          // a final response came from where it was last sent
 	cancelled store.Reason  // why it is to be cancelled, "" if it is not
@@ -102,6 +108,9 @@ func (a *Agent) admit(in *inbound) (f *fault, why string) {
 	if _, ok := forwards(in.req); !ok {
 		return &fault{status: 483}, "max_forwards"
 	}
+	if a.loops(in.req) {
+		return &fault{status: 482}, "loop"
+	}
 	if f := in.tooShort(); f != nil {
 		return f, "session_interval"
 	}
@@ -144,11 +153,13 @@ func (a *Agent) newCallFrom(in *inbound, trunk string) (*call, error) {
 		RemoteURI: caller.LocalURI,
 	}
 	dialog.Start(&callee, 1)
-	return a.newCall(store.Call{
+	c := a.newCall(store.Call{
 		ID: id, State: store.Trying, Node: a.cfg.Node, Epoch: identity.epoch,
 		TrunkIn: trunk, Started: time.Now(),
 		Legs: [2]store.Leg{{Dialog: caller}, {Dialog: callee}},
-	}), nil
+	})
+	c.asked, c.after = req.Recipient.String(), a.cameFrom(req)
+	return c, nil
 }
 
 // listenCancel has CANCELs of the INVITE served; false when one came already.

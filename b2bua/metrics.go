@@ -13,6 +13,7 @@ type metrics struct {
 	challenges *prometheus.CounterVec
 	strangers  *prometheus.CounterVec
 	spoofed    prometheus.Counter
+	surplus    prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -53,6 +54,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "sipvigil_b2bua_spoofed_total",
 			Help: "Requests inside calls that came from elsewhere than the far end.",
 		}),
+		surplus: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sipvigil_b2bua_surplus_answers_total",
+			Help: "Calls answered by one more fork downstream, which were ended there.",
+		}),
 	}
 	for _, result := range []string{"rejected", "dropped"} {
 		m.strangers.WithLabelValues(result)
@@ -62,7 +67,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	} {
 		m.outside.WithLabelValues(result)
 	}
-	reg.MustRegister(m.requests, m.responses, m.malformed, m.rejected, m.outside, m.panics, m.challenges, m.strangers, m.spoofed)
+	reg.MustRegister(m.requests, m.responses, m.malformed, m.rejected, m.outside, m.panics, m.challenges, m.strangers, m.spoofed, m.surplus)
 	return m
 }
 

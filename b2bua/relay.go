@@ -3,6 +3,7 @@ package b2bua
 import (
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 
 	"github.com/emiago/sipgo/sip"
@@ -10,6 +11,13 @@ import (
 	"sipvigil/b2bua/dialog"
 	"sipvigil/store"
 )
+
+// transit is a request on its way from one leg to the other.
+type transit struct {
+	side store.Side // where it came from
+	in   *inbound
+	fork *fork // of the dialog that it came in, while there are several
+}
 
 // relay passes a request other than INVITE and BYE to the other leg, with that
 // leg's own number, and its answer back.
@@ -19,15 +27,27 @@ func (c *call) relay(side store.Side, in *inbound) {
 		in.answer(481) // there is no dialog yet on the other leg
 		return
 	}
+	if f := c.crossing(side, in); f != nil {
+		in.refuse(f)
+		return
+	}
 	out, f := c.across(side, in)
 	if f != nil {
 		in.refuse(f)
 		return
 	}
 	c.subscribing(side, in, out)
+	tr := &transit{side, in, c.fork()}
+	c.transits = append(c.transits, tr)
 	err := c.ask(c.attempt(other, out), func(res *sip.Response) {
-		c.onRelayed(side, in, res)
+		// RFC 4320 section 4.1: no provisional response but 100, and that late.
+		if res.StatusCode >= 200 && c.arrived(tr) {
+			c.onRelayed(side, in, res)
+		}
 	}, func(err error) {
+		if !c.arrived(tr) {
+			return
+		}
 		c.subscribed(side, in, nil)
 		// RFC 4320 section 4.1: a request that got no answer gets none from us,
 		// and never 408.
@@ -37,11 +57,35 @@ func (c *call) relay(side store.Side, in *inbound) {
 		}
 		in.answer(500)
 	})
-	if err != nil {
+	if err != nil && c.arrived(tr) {
 		c.moveOn(other, out.Destination())
 		c.subscribed(side, in, nil)
 		in.answer(500)
 	}
+}
+
+// arrived takes a request off the list of those on their way; false when it
+// has been answered, or its fork has lost the call.
+func (c *call) arrived(tr *transit) bool {
+	i := slices.Index(c.transits, tr)
+	if i < 0 {
+		return false
+	}
+	c.transits = slices.Delete(c.transits, i, i+1)
+	if !c.reenter(tr.fork) {
+		tr.in.answer(487)
+		return false
+	}
+	return true
+}
+
+// stopTransits answers the requests that are on their way when their dialog
+// ends, RFC 3261 section 15.1.2.
+func (c *call) stopTransits() {
+	for _, tr := range c.transits {
+		tr.in.answer(487)
+	}
+	c.transits = nil
 }
 
 // across builds the request of one leg for the other one.
@@ -86,9 +130,6 @@ func (c *call) translateRAck(side store.Side, in *inbound) (string, bool) {
 
 // onRelayed passes an answer back.
 func (c *call) onRelayed(side store.Side, in *inbound, res *sip.Response) {
-	if res.StatusCode < 200 {
-		return // RFC 4320 section 4.1: no provisional response but 100, and that late
-	}
 	other := side.Other()
 	if res.StatusCode != 481 && res.StatusCode != 408 {
 		c.evidence(other, strconv.Itoa(res.StatusCode)+" "+in.method)
@@ -110,23 +151,23 @@ func (c *call) onRelayed(side store.Side, in *inbound, res *sip.Response) {
 	}
 	c.subscribed(side, in, res)
 	in.send(out)
-	if res.StatusCode == 481 && (in.method == "UPDATE" || in.method == "INFO") {
-		// Of RFC 5057 section 5.1's usages these belong to the session; a 481 to
+	if res.StatusCode == 481 && !c.rec.Answered.IsZero() && (in.method == "UPDATE" || in.method == "INFO") {
+		// While it rings the INVITE has its own answer. Of the usages of RFC
+		// 5057 section 5.1 these belong to the session; a 481 to
 		// NOTIFY or REFER ends a subscription only.
 		c.lost(other)
 	}
 }
 
-// onReinvite passes a re-INVITE on, one at a time in both directions, RFC 3261
-// sections 14.1 and 14.2.
+// onReinvite passes a re-INVITE on, one at a time in both directions.
 func (c *call) onReinvite(side store.Side, in *inbound) {
-	switch {
-	case c.inv != nil && c.inv.from == side && c.inv.answer == nil:
-		retry := strconv.Itoa(rand.IntN(11))
-		in.refuse(&fault{500, "", []string{"Retry-After", retry}})
-		return
-	case c.inv != nil, c.renewing():
-		in.answer(491)
+	if c.ackIsLost(side) {
+		// Whoever asks again has our 2xx, so its ACK was lost or comes late,
+		// RFC 5407 section 3.1.4.
+		c.acked(c.inv, nil)
+	}
+	if f := c.crossing(side, in); f != nil {
+		in.refuse(f)
 		return
 	}
 	in.answer(100)
@@ -153,3 +194,47 @@ func (c *call) resend(inv *invite) {
 	c.inv = nil
 	inv.in.refuse(f)
 }
+
+// ackIsLost says whether a re-INVITE of this side stands for the ACK that we
+// wait for. An ACK that has the SDP answer cannot be done without.
+func (c *call) ackIsLost(side store.Side) bool {
+	inv := c.inv
+	return inv != nil && inv.from == side && inv.answer != nil && c.end == nil && offers(inv.in.req)
+}
+
+// crossing is why an INVITE or UPDATE cannot go on now, nil if it can. RFC 3261
+// section 14.2 has one INVITE at a time, in both directions; RFC 3311 section
+// 5.2 has one UPDATE of each side, and of those with an offer one at all. What
+// crosses gets 491: the later one.
+func (c *call) crossing(side store.Side, in *inbound) *fault {
+	var own bool
+	others := c.renewing() && (in.method == "INVITE" || offers(in.req))
+	switch inv := c.inv; {
+	case inv == nil:
+	case in.method == "INVITE":
+		own = inv.from == side && inv.answer == nil
+		others = !own
+	case !inv.initial && inv.answer == nil && !inv.settled && offers(inv.in.req) && offers(in.req):
+		own = inv.from == side
+		others = !own
+	}
+	for _, tr := range c.transits {
+		if tr.in.method == "UPDATE" && tr.fork == c.fork() {
+			offered := offers(tr.in.req) && offers(in.req)
+			own = own || tr.side == side && (in.method == "UPDATE" || offered)
+			others = others || tr.side != side && offered
+		}
+	}
+	switch {
+	case in.method != "INVITE" && in.method != "UPDATE":
+		return nil
+	case own:
+		return &fault{500, "", []string{"Retry-After", strconv.Itoa(rand.IntN(11))}}
+	case others:
+		return &fault{status: 491}
+	}
+	return nil
+}
+
+// offers says whether a request of a session carries a description of it.
+func offers(m message) bool { return len(m.Body()) > 0 }

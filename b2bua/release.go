@@ -75,8 +75,10 @@ func (c *call) begin(end store.End) {
 	guarded(func() { c.agent.observer.Ending(c.id, end) }, c.agent.panicked)
 }
 
-// settle brings an INVITE that is on its way to its end before the BYEs.
+// settle brings the requests that are on their way to their end before the
+// BYEs.
 func (c *call) settle() {
+	c.stopTransits()
 	inv := c.inv
 	switch {
 	case inv == nil:
@@ -107,7 +109,7 @@ func (c *call) onBye(side store.Side, in *inbound) {
 		return
 	}
 	if c.rec.Answered.IsZero() {
-		if c.inv != nil { // BYE on an early dialog
+		if c.inv != nil && !c.leave(side, in) { // BYE on an early dialog
 			c.cancel(c.inv, side.Bye(), nil)
 		}
 		return

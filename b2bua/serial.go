@@ -2,25 +2,29 @@ package b2bua
 
 import "sync"
 
-// serial runs functions one after the other, each to its end, in the goroutine
-// of whoever asks while nothing runs. It holds no lock while a function runs,
-// so a function may send, and may ask for more.
+// serial runs functions one after the other, each to its end, in a goroutine of
+// their own that ends with the last one. It holds no lock while a function runs,
+// so a function may send, and may ask for more. Nobody waits for a function, so
+// that what comes later is in line behind it at once.
 type serial struct {
 	mu      sync.Mutex // guards what is below
 	queue   []func()
 	running bool
 }
 
-// do runs f after what was asked for before. It returns at once when another
-// goroutine is running functions: that one will run f too.
-func (s *serial) do(f func(), panicked func(any)) {
+// do runs f after what was asked for before.
+func (s *serial) do(f func(), work *tasks, panicked func(any)) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.queue = append(s.queue, f)
-	if s.running {
-		s.mu.Unlock()
-		return
+	if !s.running {
+		s.running = true
+		work.Go(func() { s.run(panicked) })
 	}
-	s.running = true
+}
+
+func (s *serial) run(panicked func(any)) {
+	s.mu.Lock()
 	for len(s.queue) > 0 {
 		next := s.queue[0]
 		s.queue = s.queue[1:]

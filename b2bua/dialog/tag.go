@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base32"
+	"strconv"
 
 	"github.com/google/uuid"
 
@@ -46,6 +47,12 @@ func MintTag(key []byte, id string, side store.Side) string {
 	return string(tag[:])
 }
 
+// ForkTag makes our local tag of one more dialog on the same leg, from that of
+// the first; n is 1 to 9999. It names the same call and side.
+func ForkTag(tag string, n int) string {
+	return tag + "." + strconv.Itoa(n)
+}
+
 // ReadTag says which call and side a tag names, if it has the shape of our
 // tags. It does not look at the check: see [CheckTag]. Upper case is accepted,
 // because tokens are compared without regard to case: RFC 3261 section 7.3.1.
@@ -78,7 +85,7 @@ func check(key, id []byte, side store.Side) (sum [checkSize]byte) {
 }
 
 func decodeTag(tag string) (raw [idSize + checkSize]byte, side store.Side, ok bool) {
-	if len(tag) != tagSize {
+	if len(tag) < tagSize || !isFork(tag[tagSize:]) {
 		return raw, 0, false
 	}
 	switch tag[0] | 0x20 {
@@ -104,6 +111,22 @@ func decodeTag(tag string) (raw [idSize + checkSize]byte, side store.Side, ok bo
 	}
 	// One tag has one spelling: the bits that are left over are zero.
 	return raw, side, bits&(1<<n-1) == 0
+}
+
+// isFork says whether this is nothing, or what [ForkTag] adds.
+func isFork(s string) bool {
+	if s == "" {
+		return true
+	}
+	if len(s) < 2 || len(s) > 5 || s[0] != '.' || s[1] == '0' {
+		return false
+	}
+	for i := 1; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
 }
 
 func digit(c byte) (uint, bool) {

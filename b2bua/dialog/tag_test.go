@@ -31,6 +31,23 @@ func TestATagNamesItsCallAndSide(t *testing.T) {
 	}
 }
 
+func TestAForkNamesTheSameCallAndSide(t *testing.T) {
+	for _, side := range store.Sides {
+		for _, n := range []int{1, 15, 9999} {
+			tag := ForkTag(MintTag(key, callID, side), n)
+			if id, got, ok := ReadTag(tag); id != callID || got != side || !ok || !CheckTag(key, tag) || !isToken(tag) {
+				t.Errorf("ReadTag(%q) = %q, %v, %v", tag, id, got, ok)
+			}
+		}
+	}
+	first := MintTag(key, callID, store.Caller)
+	for _, suffix := range []string{".", ".0", ".01", ".10000", ".x", ".1x", ".1.1", ";1", "1", ".-1"} {
+		if _, _, ok := ReadTag(first + suffix); ok || CheckTag(key, first+suffix) {
+			t.Errorf("ReadTag(%q) = true", first+suffix)
+		}
+	}
+}
+
 // Nodes of different versions share the key and the calls, so a tag has one
 // form for ever.
 func TestTheFormOfATagIsFixed(t *testing.T) {
@@ -120,6 +137,7 @@ func FuzzReadTag(f *testing.F) {
 	f.Add("r" + strings.Repeat("0", tagSize-1))
 	f.Add("E" + strings.Repeat("V", tagSize-2) + "G")
 	f.Add(MintTag(key, callID, store.Callee))
+	f.Add(ForkTag(MintTag(key, callID, store.Callee), 12))
 	f.Fuzz(func(t *testing.T, tag string) {
 		id, side, ok := ReadTag(tag)
 		if !ok {
@@ -131,7 +149,7 @@ func FuzzReadTag(f *testing.F) {
 		if !strings.EqualFold(minted[:named], tag[:named]) {
 			t.Errorf("ReadTag(%q) = %q, which is minted as %q", tag, id, minted)
 		}
-		if CheckTag(key, tag) != strings.EqualFold(minted, tag) {
+		if CheckTag(key, tag) != strings.EqualFold(minted, tag[:tagSize]) {
 			t.Errorf("CheckTag(%q) = %v, minted is %q", tag, CheckTag(key, tag), minted)
 		}
 	})

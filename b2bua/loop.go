@@ -1,0 +1,45 @@
+package b2bua
+
+import (
+	"github.com/emiago/sipgo/sip"
+
+	"sipvigil/b2bua/dialog"
+)
+
+// loops says whether an INVITE is one of ours that came back to ask for what
+// was asked for before: RFC 3261 section 16.3 and RFC 5393 section 4.2. Nothing
+// of the Via that loop detection looks at passes a back-to-back user agent
+// (RFC 7332 section 4), but our From tag tells the call, and that one the call
+// that it came from. With another Request-URI it is a spiral, and goes on.
+//
+// Calls of other nodes are not known here: what goes round between nodes, or
+// through somebody who changes the From tag, ends with its Max-Forwards.
+func (a *Agent) loops(req *sip.Request) bool {
+	uri := req.Recipient.String()
+	id := a.cameFrom(req)
+	for range maxRound {
+		c := a.call(id)
+		if c == nil {
+			return false
+		}
+		if c.asked == uri {
+			return true
+		}
+		id = c.after
+	}
+	return true
+}
+
+// maxRound is how often an INVITE may come back.
+const maxRound = 70
+
+// cameFrom is the id of the call of ours whose INVITE this is, "" if it is not
+// ours.
+func (a *Agent) cameFrom(req *sip.Request) string {
+	tag := dialog.Tag(value(req, "from"))
+	if !dialog.CheckTag(a.identity.Load().tagKey, tag) {
+		return ""
+	}
+	id, _, _ := dialog.ReadTag(tag)
+	return id
+}
