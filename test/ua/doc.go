@@ -7,7 +7,8 @@
 // the same faults as what it measures shows none of them. Message, parser and
 // transactions are its own and as small as the job allows.
 //
-// A phone owns one socket (UDP, or a TCP listener and its connections), one
+// A phone owns one socket (UDP, or a listener and its connections for TCP and
+// TLS, or the WebSockets that it opens), one
 // goroutine that reads it, and any number of dialogs, which cost no goroutine
 // while they rest. Outgoing calls and handlers of incoming ones run in their
 // own goroutines; Close ends them and waits.

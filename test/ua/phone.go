@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -17,7 +18,8 @@ import (
 // the loopback address.
 type Config struct {
 	Addr      string        // host:port that peers can reach; 127.0.0.1:0 when empty
-	Transport string        // "udp" (also when empty) or "tcp"
+	Transport string        // "udp" (also when empty), "tcp", "tls", "ws" or "wss"
+	TLS       *tls.Config   // its certificate, if it has one, and whom it believes
 	User      string        // user part of its URI; "phone" when empty
 	Inner     string        // host:port in its Via and Contact, as of a phone behind a NAT; its address when empty
 	UserAgent string        // User-Agent and Server; none when empty
@@ -52,7 +54,7 @@ func (d Direction) String() string {
 type Phone struct {
 	cfg     Config
 	wire    wire
-	addr    netip.AddrPort
+	addr    string // host:port, or the name that a WebSocket has
 	tasks   tasks
 	gone    chan struct{} // closed when the phone is
 	close   sync.Once
@@ -92,10 +94,14 @@ func Listen(cfg Config) (*Phone, error) {
 		dialogs: make(map[dialogID]*Dialog),
 	}
 	var err error
-	if p.wire, err = openWire(cfg.Transport, cfg.Addr, &p.tasks, p.receive); err != nil {
+	if p.wire, err = openWire(cfg, &p.tasks, p.receive); err != nil {
 		return nil, fmt.Errorf("phone %s: %w", cfg.User, err)
 	}
-	p.addr = p.wire.local()
+	p.addr = p.wire.local().String()
+	if isWeb(cfg.Transport) {
+		// RFC 7118, appendix B.1: a name that can be found nowhere.
+		p.addr = strings.ToLower(rand.Text()[:12]) + ".invalid"
+	}
 	p.tasks.start(p.wire.run)
 	return p, nil
 }
@@ -120,14 +126,19 @@ func (p *Phone) Close() {
 	p.tasks.close()
 }
 
-// Addr is host:port of the socket.
-func (p *Phone) Addr() string { return p.addr.String() }
+// Addr is host:port of the socket, or an invalid name for a WebSocket, which
+// only those reach that it has connected to.
+func (p *Phone) Addr() string { return p.addr }
 
 // URI is the phone's address of record and contact.
 func (p *Phone) URI() string {
 	uri := "sip:" + p.cfg.User + "@" + p.here()
-	if p.cfg.Transport == "tcp" {
-		uri += ";transport=tcp"
+	switch t := p.cfg.Transport; t {
+	case "udp":
+	case "wss":
+		uri += ";transport=ws" // RFC 7118 section 5.2
+	default:
+		uri += ";transport=" + t
 	}
 	return uri
 }
@@ -238,4 +249,4 @@ func (p *Phone) t2() time.Duration { return 8 * p.cfg.T1 }
 func (p *Phone) timeout() time.Duration { return 64 * p.cfg.T1 }
 
 // reliable transports need no retransmission of requests.
-func (p *Phone) reliable() bool { return p.cfg.Transport == "tcp" }
+func (p *Phone) reliable() bool { return p.cfg.Transport != "udp" }

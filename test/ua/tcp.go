@@ -3,6 +3,8 @@ package ua
 import (
 	"bufio"
 	"bytes"
+	"cmp"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -11,9 +13,12 @@ import (
 	"time"
 )
 
-// tcpWire listens, dials where no connection is, and reads all connections.
+// tcpWire listens, dials where no connection is, and reads all connections. It
+// carries TCP, TLS and, as a client that nobody can connect to, WebSockets.
 type tcpWire struct {
-	listener *net.TCPListener
+	listener net.Listener // nil for WebSockets
+	tls      *tls.Config  // nil without TLS
+	web      bool         // WebSockets
 	tasks    *tasks
 	receive  receiver
 
@@ -22,9 +27,11 @@ type tcpWire struct {
 	streams map[netip.AddrPort]*stream // by the far end's address
 }
 
-// stream is one TCP connection.
+// stream is one connection.
 type stream struct {
-	conn *net.TCPConn
+	conn net.Conn
+	in   *bufio.Reader
+	web  bool
 	mu   sync.Mutex // held while a message is written, so that two never mix
 }
 
@@ -32,25 +39,42 @@ type stream struct {
 // cannot even dial in this time is not there.
 const writeTimeout = 5 * time.Second
 
-func openTCP(addr string, t *tasks, receive receiver) (*tcpWire, error) {
-	at, err := net.ResolveTCPAddr("tcp", addr)
-	if err != nil {
-		return nil, err
+// tlsOf is what TLS needs, nil for a transport without it.
+func tlsOf(transport string, cfg *tls.Config) *tls.Config {
+	if transport != "tls" && transport != "wss" {
+		return nil
 	}
-	listener, err := net.ListenTCP("tcp", at)
-	if err != nil {
-		return nil, err
+	if cfg == nil {
+		cfg = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
-	return &tcpWire{listener: listener, tasks: t, receive: receive, streams: make(map[netip.AddrPort]*stream)}, nil
+	return cfg
+}
+
+func openTCP(transport, addr string, secured *tls.Config, t *tasks, receive receiver) (*tcpWire, error) {
+	w := &tcpWire{
+		tls: tlsOf(transport, secured), web: isWeb(transport), tasks: t, receive: receive,
+		streams: make(map[netip.AddrPort]*stream),
+	}
+	if w.web {
+		return w, nil
+	}
+	var err error
+	if w.listener, err = net.Listen("tcp", addr); err == nil && w.tls != nil {
+		w.listener = tls.NewListener(w.listener, w.tls)
+	}
+	return w, err
 }
 
 func (w *tcpWire) local() netip.AddrPort {
+	if w.listener == nil {
+		return netip.AddrPort{}
+	}
 	return unmap(w.listener.Addr().(*net.TCPAddr).AddrPort())
 }
 
 func (w *tcpWire) run() {
-	for {
-		conn, err := w.listener.AcceptTCP()
+	for w.listener != nil {
+		conn, err := w.listener.Accept()
 		if err != nil {
 			return
 		}
@@ -60,7 +84,7 @@ func (w *tcpWire) run() {
 
 // adopt begins to read a connection. It returns the stream to write to, which
 // is an older one when two were dialled at the same time; nil after close.
-func (w *tcpWire) adopt(conn *net.TCPConn) *stream {
+func (w *tcpWire) adopt(conn net.Conn) *stream {
 	peer := unmap(conn.RemoteAddr().(*net.TCPAddr).AddrPort())
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -72,7 +96,7 @@ func (w *tcpWire) adopt(conn *net.TCPConn) *stream {
 		_ = conn.Close()
 		return older
 	}
-	s := &stream{conn: conn}
+	s := &stream{conn: conn, in: bufio.NewReader(conn), web: w.web}
 	w.streams[peer] = s
 	w.tasks.start(func() { w.read(s, peer) })
 	return s
@@ -87,9 +111,8 @@ func (w *tcpWire) read(s *stream, peer netip.AddrPort) {
 			delete(w.streams, peer)
 		}
 	}()
-	in := bufio.NewReader(s.conn)
 	for {
-		raw, err := readMessage(in)
+		raw, err := s.next()
 		if err != nil {
 			return
 		}
@@ -102,20 +125,61 @@ func (w *tcpWire) send(to netip.AddrPort, raw []byte) error {
 	s := w.streams[to]
 	w.mu.Unlock()
 	if s == nil {
-		// From the phone's own address, as UDP would.
-		dialer := net.Dialer{Timeout: writeTimeout, LocalAddr: &net.TCPAddr{IP: w.listener.Addr().(*net.TCPAddr).IP}}
-		conn, err := dialer.Dial("tcp", to.String())
+		conn, err := w.dial(to)
 		if err != nil {
 			return err
 		}
-		if s = w.adopt(conn.(*net.TCPConn)); s == nil {
+		if s = w.adopt(conn); s == nil {
 			return ErrClosed
 		}
 	}
 	return s.write(raw)
 }
 
+// dial opens a connection, and what is above TCP.
+func (w *tcpWire) dial(to netip.AddrPort) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: writeTimeout}
+	if w.listener != nil { // from the phone's own address, as UDP would
+		dialer.LocalAddr = &net.TCPAddr{IP: w.listener.Addr().(*net.TCPAddr).IP}
+	}
+	conn, err := dialer.Dial("tcp", to.String())
+	if err != nil {
+		return nil, err
+	}
+	if err = conn.SetDeadline(time.Now().Add(writeTimeout)); err == nil && w.tls != nil {
+		cfg := w.tls.Clone()
+		cfg.ServerName = cmp.Or(cfg.ServerName, to.Addr().String())
+		secured := tls.Client(conn, cfg)
+		conn, err = secured, secured.Handshake()
+	}
+	if err == nil && w.web {
+		err = shakeHands(conn, to.String())
+	}
+	if err == nil {
+		err = conn.SetDeadline(time.Time{})
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+func (s *stream) next() ([]byte, error) {
+	if s.web {
+		return s.nextFrame()
+	}
+	return readMessage(s.in)
+}
+
 func (s *stream) write(raw []byte) error {
+	if s.web {
+		raw = webFrame(textFrame, raw)
+	}
+	return s.put(raw)
+}
+
+func (s *stream) put(raw []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
@@ -129,7 +193,9 @@ func (s *stream) write(raw []byte) error {
 }
 
 func (w *tcpWire) close() {
-	_ = w.listener.Close()
+	if w.listener != nil {
+		_ = w.listener.Close()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.closed = true

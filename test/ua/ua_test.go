@@ -2,8 +2,16 @@ package ua_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"math/big"
+	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,9 +29,9 @@ const (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// onEach runs a test over both transports.
+// onEach runs a test over all transports that phones can call each other by.
 func onEach(t *testing.T, test func(t *testing.T, alice, bob *ua.Phone)) {
-	for _, transport := range []string{"udp", "tcp"} {
+	for _, transport := range []string{"udp", "tcp", "tls"} {
 		t.Run(transport, func(t *testing.T) {
 			t.Parallel()
 			alice, bob := listen(t, "alice", transport), listen(t, "bob", transport)
@@ -50,6 +58,9 @@ func listenHasty(t *testing.T, user, transport string) *ua.Phone {
 
 func listenWith(t *testing.T, cfg ua.Config) *ua.Phone {
 	t.Helper()
+	if cfg.Transport == "tls" {
+		cfg.TLS = ownTLS(t)
+	}
 	p, err := ua.Listen(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -128,8 +139,27 @@ func soon(t *testing.T) context.Context {
 }
 
 func transportOf(p *ua.Phone) string {
-	if strings.HasSuffix(p.URI(), ";transport=tcp") {
-		return "tcp"
+	if _, transport, ok := strings.Cut(p.URI(), ";transport="); ok {
+		return transport
 	}
 	return "udp"
 }
+
+// ownTLS is TLS with a certificate that its owner believes in, and who has it.
+var ownTLS = func() func(*testing.T) *tls.Config {
+	var once sync.Once
+	var cfg *tls.Config
+	return func(t *testing.T) *tls.Config {
+		once.Do(func() {
+			key := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+			template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour),
+				IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
+			der := must[[]byte](t)(x509.CreateCertificate(rand.Reader, template, template, key.Public(), key))
+			roots := x509.NewCertPool()
+			roots.AddCert(must[*x509.Certificate](t)(x509.ParseCertificate(der)))
+			cfg = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots,
+				Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+		})
+		return cfg
+	}
+}()

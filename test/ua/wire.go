@@ -26,15 +26,17 @@ type source struct {
 type receiver func(raw []byte, from source)
 
 // openWire binds the socket.
-func openWire(transport, addr string, t *tasks, receive receiver) (wire, error) {
-	switch transport {
+func openWire(cfg Config, t *tasks, receive receiver) (wire, error) {
+	switch cfg.Transport {
 	case "udp":
-		return openUDP(addr, receive)
-	case "tcp":
-		return openTCP(addr, t, receive)
+		return openUDP(cfg.Addr, receive)
+	case "tcp", "tls", "ws", "wss":
+		return openTCP(cfg.Transport, cfg.Addr, cfg.TLS, t, receive)
 	}
-	return nil, fmt.Errorf("transport %q is neither udp nor tcp", transport)
+	return nil, fmt.Errorf("transport %q is none of udp, tcp, tls, ws and wss", cfg.Transport)
 }
+
+func isWeb(transport string) bool { return transport == "ws" || transport == "wss" }
 
 // socketBuffer holds the bursts of a few thousand dialogs.
 const socketBuffer = 4 << 20
