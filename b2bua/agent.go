@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net"
 	"runtime/debug"
 	"sync"
@@ -59,9 +60,12 @@ type Agent struct {
 	strangers *strangers
 	spoofLog  *rate.Limiter // lines about requests that come from elsewhere
 
+	parser      *sip.Parser
 	transport   *sip.TransportLayer
 	transaction *transactions
 	sockets     []socket // set by Run before the first message is read
+	streams     *streams
+	seed        maphash.Seed // of what the guards make
 	identity    atomic.Pointer[identity]
 	late        sync.Map      // branch → *forgotten
 	early       []byte        // the key of this process, used until the store's is known
@@ -98,6 +102,8 @@ func New(cfg Config, st Store, obs Observer, log *zap.Logger, reg prometheus.Reg
 		metrics:  newMetrics(reg),
 		resolver: locate.New(cfg.DNS),
 		accounts: newAccounts(cfg.Trunks),
+		streams:  newStreams(),
+		seed:     maphash.MakeSeed(),
 		serving:  make(chan struct{}),
 		closed:   make(chan struct{}),
 		calls:    make(map[string]*call),
@@ -123,7 +129,7 @@ func (a *Agent) Identify(epoch int64, tagKey []byte) {
 
 // Run serves SIP on these sockets until ctx ends, then closes them and returns
 // after the last goroutine. Established calls stay as they are in the store.
-func (a *Agent) Run(ctx context.Context, packets []net.PacketConn, streams []net.Listener) error {
+func (a *Agent) Run(ctx context.Context, packets []net.PacketConn, streams []Listener) error {
 	if len(packets)+len(streams) == 0 {
 		return errors.New("b2bua: no socket to serve on")
 	}
@@ -133,10 +139,10 @@ func (a *Agent) Run(ctx context.Context, packets []net.PacketConn, streams []net
 		a.sockets = append(a.sockets, newSocket("udp", conn.LocalAddr()))
 	}
 	for _, l := range streams {
-		a.sockets = append(a.sockets, newSocket("tcp", l.Addr()))
+		a.sockets = append(a.sockets, newSocket(l.Transport, l.Addr()))
 	}
 	for _, conn := range packets {
-		w := newPacketConn(conn, a.metrics)
+		w := newPacketConn(conn, a.metrics, a.seed)
 		w.guard.agent = a
 		ready = append(ready, w.ready)
 		serving.Go(func() {
@@ -145,8 +151,9 @@ func (a *Agent) Run(ctx context.Context, packets []net.PacketConn, streams []net
 		})
 	}
 	for _, l := range streams {
-		serving.Go(func() { a.served("tcp", a.transport.ServeTCP(l)) })
+		serving.Go(func() { a.accept(ctx, l) })
 	}
+	serving.Go(func() { a.served("tcp", a.transport.ServeTCP(a.streams)) })
 	for _, r := range ready {
 		<-r
 	}
@@ -160,9 +167,11 @@ func (a *Agent) Run(ctx context.Context, packets []net.PacketConn, streams []net
 	for _, l := range streams {
 		_ = l.Close()
 	}
+	_ = a.streams.Close()
 	serving.Wait()
 	a.transaction.Close()
 	close(a.closed) // for transactions that began meanwhile
+	a.streams.closeAll()
 	err := a.transport.Close()
 	a.work.Wait()
 	if err != nil {

@@ -12,15 +12,32 @@ import (
 	"sipvigil/store"
 )
 
-// dialTimeout bounds the opening of a TCP connection.
+// dialTimeout bounds the opening of a connection.
 const dialTimeout = 3 * time.Second
 
 // send starts a client transaction. Over UDP it does not wait for the network;
-// over TCP it may open a connection.
+// else it may open a connection.
 func (a *Agent) send(req *sip.Request) (*sip.ClientTx, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 	defer cancel()
+	if req.Transport() == overStream {
+		if err := a.connect(ctx, req); err != nil {
+			return nil, err
+		}
+	}
 	return a.transaction.Request(ctx, req)
+}
+
+// sendAlone sends a request that has no transaction, an ACK.
+func (a *Agent) sendAlone(req *sip.Request) error {
+	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+	defer cancel()
+	if req.Transport() == overStream {
+		if err := a.connect(ctx, req); err != nil {
+			return err
+		}
+	}
+	return a.transport.WriteMsg(req)
 }
 
 // await has each called with every answer up to the final one, in the order in

@@ -1,6 +1,7 @@
 package b2bua
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -25,6 +26,12 @@ type Config struct {
 	DNS         locate.Config // who knows what names stand for
 	Unknown     string        // requests from sources that no trunk has: UnknownReject or UnknownDrop
 	SourceCheck string        // requests inside calls from elsewhere than the far end: SourceEnforce, SourceLog or SourceOff
+
+	// TLS returns what is in force: our certificate for both directions, the
+	// RootCAs that peers are verified by, those of the system if nil, and the
+	// ClientCAs of those who connect to us, nil if none are asked for. It is
+	// called for each handshake. Without it there is no TLS in either direction.
+	TLS func() *tls.Config
 }
 
 // Trunk is a group of peers.
@@ -36,6 +43,7 @@ type Trunk struct {
 	Credentials Credentials // answer its challenges
 	Trusted     bool        // its peers may assert who a user is, and are told so: RFC 3325
 	NATOff      bool        // its Contacts are believed: no flows, no guess that there is a NAT
+	ClientName  string      // in the certificate that it must connect with; empty: none is asked for
 }
 
 // Route sends calls to trunks.
@@ -115,10 +123,10 @@ func checkTarget(where, uri string) error {
 		return fmt.Errorf("%s: %q has no host", where, uri)
 	}
 	switch t := transportOf(u); t {
-	case "udp", "tcp":
+	case "udp", "tcp", "tls":
 		return nil
 	default:
-		return fmt.Errorf("%s: %q: transport %s is not supported, use udp or tcp", where, uri, t)
+		return fmt.Errorf("%s: %q: transport %s cannot be connected to, use udp, tcp or tls", where, uri, t)
 	}
 }
 

@@ -14,10 +14,11 @@
 //	RFC 3261 section 7.2 → goodStatusLine
 //	RFC 3261 section 7.3.1 → dialog.ReadTag, dialog.SplitList, fields, parseChallenge, repeated
 //	RFC 3261 section 7.3.3 → fieldOf, long
+//	RFC 3261 section 7.5 → lines.skip
 //	RFC 3261 section 8.1.1 → inbound.checkMandatory
 //	RFC 3261 section 8.1.1.5 → dialog.CSeq, dialog.Resume, dialog.Start, screen
 //	RFC 3261 section 8.1.1.7 → branch
-//	RFC 3261 section 8.1.2 → dialog.NextHop
+//	RFC 3261 section 8.1.2 → dialog.NextHop, nextHopHost
 //	RFC 3261 section 8.1.3.1 → call.onInviteFailed
 //	RFC 3261 section 8.2 → inbound
 //	RFC 3261 section 8.2.1 → inbound.check
@@ -60,14 +61,17 @@
 //	RFC 3261 section 17.2.3 → madeBranch, serverKey, transactions
 //	RFC 3261 section 18.1.1 → maxDatagram
 //	RFC 3261 section 18.2.1 → appendTopVia, passage.request
-//	RFC 3261 section 18.2.2 → appendTopVia, returnPath
-//	RFC 3261 section 18.3 → checkFields
+//	RFC 3261 section 18.2.2 → Agent.newLayers, appendTopVia, reply, returnPath
+//	RFC 3261 section 18.3 → bodyLength, checkFields, delimited, lines
 //	RFC 3261 section 19.1.1 → dialog.URI, dialog.URI.Header, dialog.forRequest, inbound.checkMandatory
+//	RFC 3261 section 19.1.2 → defaultPort
 //	RFC 3261 section 19.3 → dialog.MintTag
 //	RFC 3261 section 20.10 → dialog.ParseAddr
+//	RFC 3261 section 20.14 → bodyLength
 //	RFC 3261 section 20.16 → dialog.CSeq, goodCSeq
 //	RFC 3261 section 21.4.1 → bad
 //	RFC 3261 section 21.5.6 → screen
+//	RFC 3261 section 21.5.14 → lines.next
 //	RFC 3261 section 22.1 → attempt.refused, attempt.vouch, challenge.sameDomain
 //	RFC 3261 section 22.2 → call.challenged, challenges
 //	RFC 3261 section 22.3 → account, challenges
@@ -112,8 +116,10 @@
 //	RFC 4028 section 10 → call.onClock, call.onRenewal, dialog.SessionMargin
 //	RFC 4320 section 4.1 → Agent.outside, call.relay, passage.answered
 //	RFC 4320 section 4.2 → passage.answered, passage.unanswered
+//	RFC 4475 section 3.1.2.3 → stream.Read
 //	RFC 4475 section 3.1.2.8 → screen
 //	RFC 4475 section 3.3.8 → repeated
+//	RFC 4475 section 3.3.9 → stream.Read
 //	RFC 4475 section 3.3.10 → isUnicast
 //	RFC 4488 section 4 → call.accepted
 //	RFC 4538 section 3 → crossing.targetDialog
@@ -130,23 +136,33 @@
 //	RFC 5407 section 3.2.1 → Agent.noCall
 //	RFC 5407 section 3.2.2 → call.onRequest
 //	RFC 5626 section 3.1 → dialog.Flow
-//	RFC 5626 section 3.5.1 → screen
+//	RFC 5626 section 3.5.1 → frames.next, lines.skip, screen
 //	RFC 5626 section 4.3 → inbound.keepsWay
+//	RFC 5626 section 4.4.1 → stream.pinged
 //	RFC 5626 section 5.1 → inbound.firstHop, passage.addOwn
 //	RFC 5626 section 5.2 → dialog.MintFlow, dialog.flowCheckSize
 //	RFC 5626 section 5.3 → inbound.takeRoute
 //	RFC 5626 section 5.3.1 → badToken
 //	RFC 5626 section 5.4 → passage.addOwn
-//	RFC 5922 section 7.3 → locate.Hop
+//	RFC 5630 section 3.1.4 → transportParam
+//	RFC 5922 section 7.1 → identities
+//	RFC 5922 section 7.2 → names
+//	RFC 5922 section 7.3 → Agent.clientTLS, locate.Hop
 //	RFC 6141 section 4.3 → call.refresh
 //	RFC 6141 section 4.6 → call.onProvisional
 //	RFC 6141 section 4.7 → call.onProvisional
 //	RFC 6223 section 4.4 → keepAlives
+//	RFC 6455 section 5.5.1 → frames.control
+//	RFC 6455 section 5.5.2 → frames.control
 //	RFC 6665 section 4.1.2 → call.accepted
 //	RFC 6665 section 4.2.2 → endsSubscription
 //	RFC 6665 section 4.3 → inbound.subscribes
 //	RFC 6665 section 8.2.1 → dialog.Event
 //	RFC 6761 section 6.3 → locate.hosts
+//	RFC 7118 section 4.1 → subprotocol
+//	RFC 7118 section 4.2 → frame
+//	RFC 7118 section 5 → delimited, frames
+//	RFC 7118 section 5.2 → transportParam
 //	RFC 7332 section 4 → Agent.loops
 //	RFC 7332 section 5 → forwards
 //	RFC 7614 section 4 → withoutSubscription

@@ -84,7 +84,7 @@ func (c *call) unreachable(inv *invite, at zap.Field, err error) {
 func (c *call) try(inv *invite, t target, h locate.Hop) error {
 	c.unfork(inv)
 	uri, routes, listener := inv.way(t)
-	s := c.agent.socketFor(h.Transport, listener)
+	s := c.agent.socketFor(h.Transport, listener, h.Addr.String())
 	if inv.outCSeq == 0 {
 		inv.outCSeq, _ = c.spend(store.Callee)
 	}
@@ -220,7 +220,7 @@ func (a *Agent) endUnwanted(d store.Dialog, cseq uint32, res *sip.Response, firs
 
 // write sends an ACK, which has no transaction.
 func (a *Agent) write(req *sip.Request) {
-	if err := a.transport.WriteMsg(req); err != nil {
+	if err := a.sendAlone(req); err != nil {
 		a.log.Info("ACK not sent", zap.String("caller_call_id", value(req, "call-id")), zap.Error(err))
 	}
 }

@@ -2,7 +2,6 @@ package b2bua
 
 import (
 	"net/netip"
-	"strings"
 
 	"github.com/emiago/sipgo/sip"
 
@@ -41,7 +40,7 @@ func (in *inbound) takeRoute() *fault {
 			break // the second of two that we gave is ours still
 		}
 		if !ok {
-			if !in.agent.isOurs(transportOf(u), u.HostPort(5060)) {
+			if !in.agent.isOurURI(u) {
 				break
 			}
 			if u.User != "" {
@@ -73,7 +72,7 @@ func (a *Agent) readFlow(token string) (dialog.Flow, bool) {
 // to the far end of the flow. Who is believed may send from any port.
 func (in *inbound) cameBy(f dialog.Flow) bool {
 	peer, ok := addrPort(in.source)
-	return ok && f.Transport == strings.ToLower(in.req.Transport()) &&
+	return ok && f.Transport == in.transport() &&
 		(peer == f.Peer || f.Believed && in.tag != "" && peer.Addr() == f.Peer.Addr())
 }
 
@@ -81,20 +80,12 @@ func (in *inbound) cameBy(f dialog.Flow) bool {
 // sender later. The sender's Contact is believed in a trunk with nat: off, and
 // in a request other than REGISTER that no NAT has changed.
 func (in *inbound) wayBack(trunk string) dialog.Flow {
-	f := dialog.Flow{Transport: strings.ToLower(in.req.Transport())}
+	f := dialog.Flow{Transport: in.transport()}
 	f.Peer, _ = addrPort(in.source)
 	f.Local, _ = addrPort(in.listener())
 	contact, _ := contactURI(in.req)
 	f.Believed = in.agent.believes(trunk) || in.method != "REGISTER" && f.Transport == "udp" && !in.behindNAT(contact)
 	return f
-}
-
-// listener is the address of our socket that the request came to.
-func (in *inbound) listener() string {
-	if conn := in.tx.Connection(); conn != nil {
-		return conn.LocalAddr().String()
-	}
-	return ""
 }
 
 func addrPort(s string) (netip.AddrPort, bool) {
@@ -105,11 +96,8 @@ func addrPort(s string) (netip.AddrPort, bool) {
 // ownURI is the URI by which requests come back through us to a flow, for who
 // reaches this socket of ours from there.
 func (a *Agent) ownURI(f dialog.Flow, s *socket, from string) dialog.URI {
-	u := dialog.URI{Scheme: "sip", User: dialog.MintFlow(a.identity.Load().tagKey, f), Params: ";lr"}
+	u := dialog.URI{Scheme: "sip", User: dialog.MintFlow(a.identity.Load().tagKey, f), Params: transportParam(s.transport) + ";lr"}
 	u.Host, u.Port = a.sentBy(s, from)
-	if s.transport != "udp" {
-		u.Params = ";transport=" + s.transport + u.Params
-	}
 	return u
 }
 
@@ -129,12 +117,7 @@ func (a *Agent) alive(f *dialog.Flow) bool {
 	if f.Transport == "udp" {
 		return a.serves("udp")
 	}
-	conn, err := a.transport.GetConnection(f.Transport, f.Peer.String())
-	if err != nil {
-		return false
-	}
-	_, _ = conn.TryClose() // gives back what GetConnection took
-	return true
+	return a.streams.find(f.Transport, f.Peer.String()) != nil
 }
 
 func (a *Agent) serves(transport string) bool {
@@ -232,7 +215,7 @@ func (t *target) listener(usual string) string {
 // keepAlives answers what a phone says of keep-alives when it registers over a
 // connection, RFC 6223 section 4.4: it may send them.
 func keepAlives(via *sip.ViaHeader, transport string) {
-	if v, ok := via.Params.Get("keep"); ok && v == "" && sip.IsReliable(transport) {
+	if v, ok := via.Params.Get("keep"); ok && v == "" && transport != "udp" {
 		via.Params.Add("keep", "30")
 	}
 }

@@ -43,6 +43,10 @@ func (a *Agent) onRequest(req *sip.Request, tx *sip.ServerTx) {
 		in.refuse(f)
 		return
 	}
+	if !a.certified(in) {
+		in.refuse(&fault{status: 403, phrase: "Client Certificate Required"})
+		return
+	}
 	if in.method == "CANCEL" {
 		a.transaction.cancel(in)
 		return
@@ -70,6 +74,29 @@ func (a *Agent) onRequest(req *sip.Request, tx *sip.ServerTx) {
 	default:
 		a.outOfDialog(in)
 	}
+}
+
+// stream is the connection that the request came through, nil over UDP.
+func (in *inbound) stream() *stream { return streamOf(in.tx.Connection()) }
+
+// transport is the name of what the request came over, in lower case. The
+// library knows only whether that is UDP.
+func (in *inbound) transport() string {
+	if s := in.stream(); s != nil {
+		return s.transport
+	}
+	return "udp"
+}
+
+// listener is the address of our socket that the request came to.
+func (in *inbound) listener() string {
+	if s := in.stream(); s != nil {
+		return s.listener
+	}
+	if conn := in.tx.Connection(); conn != nil {
+		return conn.LocalAddr().String()
+	}
+	return ""
 }
 
 // rescue is deferred around handlers.

@@ -136,9 +136,9 @@ func (a *Agent) newCallFrom(in *inbound, trunk string) (*call, error) {
 		RemoteURI:  dialog.WithoutTag(value(req, "from")),
 		Target:     contact,
 		RouteSet:   dialog.RouteSet(values(req, "record-route"), false), // RFC 3261 section 12.1.1
-		Transport:  strings.ToLower(req.Transport()),
+		Transport:  in.transport(),
 		Peer:       in.source,
-		Listener:   in.tx.Connection().LocalAddr().String(),
+		Listener:   in.listener(),
 		UserAgent:  value(req, "user-agent"),
 		Allow:      value(req, "allow"),
 		RemoteCSeq: in.cseq,

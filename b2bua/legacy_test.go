@@ -3,6 +3,7 @@ package b2bua
 import (
 	"bytes"
 	"fmt"
+	"hash/maphash"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -57,7 +58,7 @@ func TestAnRFC2543PeerWithoutBranchAndTagsCanCall(t *testing.T) {
 }
 
 func TestViasAreMadeReadableAndGivenBackAsTheyWere(t *testing.T) {
-	g := newGuard(nil)
+	g := newGuard(nil, maphash.MakeSeed())
 	test := func(via, want string) {
 		t.Helper()
 		const line, rest = "OPTIONS sip:a@b SIP/2.0\r\n", "\r\nf: <sip:c@d>\r\nSubject:\r\n folded\r\n\r\nbody"

@@ -34,7 +34,7 @@ var (
 	calleeAddr = &net.UDPAddr{IP: net.IPv4(127, 0, 0, 3).To4(), Port: 5064}
 )
 
-func newNet(t *testing.T) *memoryNet {
+func newNet(t *testing.T, streams ...Listener) *memoryNet {
 	cfg := Default()
 	cfg.NextHop = "sip:" + calleeAddr.String()
 	reg := prometheus.NewRegistry()
@@ -47,7 +47,7 @@ func newNet(t *testing.T) *memoryNet {
 	n.conn.out = n.deliver
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- agent.Run(ctx, []net.PacketConn{n.conn}, nil) }()
+	go func() { done <- agent.Run(ctx, []net.PacketConn{n.conn}, streams) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {

@@ -168,7 +168,7 @@ type outline struct {
 // newRequest builds a request on a leg with all headers that are our own; the
 // caller adds the others and the body.
 func (a *Agent) newRequest(d *store.Dialog, o outline) *sip.Request {
-	s := a.socketFor(d.Transport, d.Listener)
+	s := a.socketFor(d.Transport, d.Listener, d.Peer)
 	host, port := a.sentBy(s, d.Peer)
 	req := sip.NewRequest(sip.RequestMethod(o.method), verbatim(o.uri))
 	via := &sip.ViaHeader{
@@ -194,7 +194,10 @@ func (a *Agent) newRequest(d *store.Dialog, o outline) *sip.Request {
 	if o.contact {
 		req.AppendHeader(sip.NewHeader("Contact", a.contact(d)))
 	}
-	req.SetTransport(strings.ToUpper(d.Transport))
+	req.SetTransport(overStream)
+	if d.Transport == "udp" {
+		req.SetTransport("UDP")
+	}
 	req.SetDestination(a.destination(d))
 	if s.transport == "udp" && d.Transport == "udp" {
 		req.Laddr = sip.Addr{IP: s.ip, Port: s.port}
@@ -217,7 +220,7 @@ func inDialog(d *store.Dialog, o outline) outline {
 
 // contact is where the far end of a leg reaches us.
 func (a *Agent) contact(d *store.Dialog) string {
-	s := a.socketFor(d.Transport, d.Listener)
+	s := a.socketFor(d.Transport, d.Listener, d.Peer)
 	host, port := a.sentBy(s, d.Peer)
 	u := dialog.URI{Scheme: "sip", Host: host, Port: port}
 	if addr, err := dialog.ParseAddr(d.LocalURI); err == nil {
@@ -225,10 +228,23 @@ func (a *Agent) contact(d *store.Dialog) string {
 			u.User, _, _ = strings.Cut(local.User, ":")
 		}
 	}
-	if d.Transport != "udp" {
-		u.Params = ";transport=" + d.Transport
-	}
+	u.Params = transportParam(d.Transport)
 	return "<" + u.String() + ">"
+}
+
+// transportParam is the parameter of a URI of ours that brings a peer back over
+// a transport.
+func transportParam(transport string) string {
+	switch transport {
+	case "udp":
+		return ""
+	case "wss":
+		return ";transport=ws" // RFC 7118 section 5.2 has no other
+	default:
+		// RFC 5630 section 3.1.4 would do without transport=tls, but has nothing
+		// else that brings a peer back over TLS.
+		return ";transport=" + transport
+	}
 }
 
 // reply builds a response to a request with all headers that are our own, RFC
@@ -266,6 +282,9 @@ func reply(req *sip.Request, status int, reason, tag string) *sip.Response {
 		}
 	}
 	res.SetBody(nil)
+	if req.Transport() == overStream {
+		dest = req.Source() // RFC 3261 section 18.2.2: the connection that it came through
+	}
 	res.SetTransport(req.Transport())
 	res.SetDestination(dest)
 	return res

@@ -10,10 +10,12 @@ type metrics struct {
 	outside   *prometheus.CounterVec
 	panics    prometheus.Counter
 
-	challenges *prometheus.CounterVec
-	strangers  *prometheus.CounterVec
-	spoofed    prometheus.Counter
-	surplus    prometheus.Counter
+	challenges  *prometheus.CounterVec
+	strangers   *prometheus.CounterVec
+	spoofed     prometheus.Counter
+	connections *prometheus.GaugeVec
+	closed      *prometheus.CounterVec
+	surplus     prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -58,6 +60,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "sipvigil_b2bua_surplus_answers_total",
 			Help: "Calls answered by one more fork downstream, which were ended there.",
 		}),
+		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "sipvigil_b2bua_connections",
+			Help: "Connections that are open.",
+		}, []string{"transport"}),
+		closed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sipvigil_b2bua_connections_closed_total",
+			Help: "Connections that were not accepted, or closed for what came or did not come.",
+		}, []string{"reason"}),
 	}
 	for _, result := range []string{"rejected", "dropped"} {
 		m.strangers.WithLabelValues(result)
@@ -67,7 +77,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	} {
 		m.outside.WithLabelValues(result)
 	}
-	reg.MustRegister(m.requests, m.responses, m.malformed, m.rejected, m.outside, m.panics, m.challenges, m.strangers, m.spoofed, m.surplus)
+	reg.MustRegister(m.requests, m.responses, m.malformed, m.rejected, m.outside, m.panics, m.challenges, m.strangers, m.spoofed,
+		m.surplus, m.connections, m.closed)
+	for _, transport := range []string{"tcp", "tls", "ws", "wss"} {
+		m.connections.WithLabelValues(transport)
+	}
+	for _, reason := range []string{"limit", "handshake", "framing", "slow"} {
+		m.closed.WithLabelValues(reason)
+	}
 	return m
 }
 

@@ -45,7 +45,7 @@ func (in *inbound) isOutside() bool {
 // one that may go no further.
 func (in *inbound) isForUs() bool {
 	uri, err := dialog.ParseURI(in.req.Recipient.String())
-	if err != nil || uri.User == "" || in.agent.isOurs(transportOf(uri), uri.HostPort(5060)) {
+	if err != nil || uri.User == "" || in.agent.isOurURI(uri) {
 		return true
 	}
 	_, more := forwards(in.req)
@@ -167,7 +167,7 @@ func (p *passage) registrars(domain dialog.URI) ([]target, *fault) {
 	if !ok || len(list) == 0 {
 		return nil, &fault{405, "", []string{"Allow", allow}}
 	}
-	ours := a.isOurs(transportOf(domain), domain.HostPort(5060))
+	ours := a.isOurURI(domain)
 	list = slices.Clone(list)
 	for i := range list {
 		t := &list[i]
@@ -198,17 +198,17 @@ func (in *inbound) subscribes() bool {
 // over UDP are not offered with "ob"; they are used all the same.
 func (p *passage) addOwn(out *sip.Request, s *socket, to locate.Hop) {
 	in, a := p.in, p.in.agent
-	transport := strings.ToLower(in.req.Transport())
+	transport := in.transport()
 	there := a.ownURI(p.back, s, to.Addr.String())
 	switch {
 	case in.method == "REGISTER":
-		if in.firstHop() && sip.IsReliable(transport) { // RFC 5626 section 5.1
+		if in.firstHop() && transport != "udp" { // RFC 5626 section 5.1
 			there.Params += ";ob"
 		}
 		out.AppendHeader(sip.NewHeader("Path", "<"+there.String()+">"))
 	case in.subscribes():
 		out.AppendHeader(sip.NewHeader("Record-Route", "<"+there.String()+">"))
-		if here := a.socketFor(transport, in.listener()); here.transport != s.transport {
+		if here := a.socketFor(transport, in.listener(), in.source); here.transport != s.transport {
 			uri := a.ownURI(p.back, here, in.source)
 			out.AppendHeader(sip.NewHeader("Record-Route", "<"+uri.String()+">"))
 		}
@@ -274,7 +274,7 @@ func (p *passage) unanswered(err error) {
 func (p *passage) request(t target, to locate.Hop) *sip.Request {
 	in, a := p.in, p.in.agent
 	uri, routes, _ := t.lines()
-	s := a.socketFor(to.Transport, t.listener(in.listener()))
+	s := a.socketFor(to.Transport, t.listener(in.listener()), to.Addr.String())
 	host, port := a.sentBy(s, to.Addr.String())
 	out := sip.NewRequest(in.req.Method, verbatim(uri))
 	out.AppendHeader(&sip.ViaHeader{
@@ -307,7 +307,10 @@ func (p *passage) request(t target, to locate.Hop) *sip.Request {
 		}
 	}
 	out.SetBody(in.req.Body())
-	out.SetTransport(strings.ToUpper(to.Transport))
+	out.SetTransport(overStream)
+	if to.Transport == "udp" {
+		out.SetTransport("UDP")
+	}
 	out.SetDestination(to.Addr.String())
 	if s.transport == "udp" && to.Transport == "udp" {
 		out.Laddr = sip.Addr{IP: s.ip, Port: s.port}
@@ -356,7 +359,7 @@ func (p *passage) returned(res *sip.Response) *sip.Response {
 		}
 	}
 	if via := out.Via(); via != nil && in.method == "REGISTER" && res.StatusCode < 300 {
-		keepAlives(via, in.req.Transport())
+		keepAlives(via, in.transport())
 	}
 	out.SetBody(res.Body())
 	return out

@@ -488,7 +488,7 @@ func TestACallToAPhoneOnATCPConnectionUsesItWhileItLives(t *testing.T) {
 		w := newWorld(t, edge)
 		l := &listener{addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 5060},
 			conns: make(chan net.Conn, 1), closed: make(chan struct{})}
-		w.streams = []net.Listener{l}
+		w.streams = []b2bua.Listener{{Listener: l, Transport: "tcp"}}
 		w.serve()
 		w.agent.Loaded()
 		p := w.dave()

@@ -21,11 +21,18 @@ func (a *Agent) Probe(id string, side store.Side, method string, timeout time.Du
 		return
 	}
 	ask := func() { c.probe(side, method, timeout) }
-	if c.snapshot().Legs[side].Transport == "udp" {
-		c.do(ask)
-		return
+	select {
+	case <-a.serving:
+		if c.snapshot().Legs[side].Transport == "udp" {
+			c.do(ask)
+			return
+		}
+	default: // a call that was read back, before there are sockets
 	}
-	a.work.Go(func() { c.do(ask) }) // may have to open a connection
+	a.work.Go(func() {
+		<-a.serving
+		c.do(ask) // may have to open a connection
+	})
 }
 
 func (c *call) probe(side store.Side, method string, timeout time.Duration) {

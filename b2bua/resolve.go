@@ -23,6 +23,14 @@ func transportOf(u dialog.URI) string {
 	return "udp"
 }
 
+// defaultPort is the port where a URI names none, RFC 3261 section 19.1.2.
+func defaultPort(transport string) int {
+	if transport == "tls" {
+		return 5061
+	}
+	return 5060
+}
+
 // find returns where a request to this URI may go, the best first. It may wait
 // for the DNS, for some seconds: not in a call's turn.
 func (a *Agent) find(uri string) (hops []locate.Hop, err error) {
@@ -44,12 +52,15 @@ func (a *Agent) known(uri string) ([]locate.Hop, bool) {
 	return a.resolver.Known(u, a.reach())
 }
 
-// reach is what our sockets let us reach.
+// reach is what our sockets let us reach. TLS needs none to be dialled from.
 func (a *Agent) reach() []locate.Socket {
 	list := make([]locate.Socket, 0, len(a.sockets))
 	for i := range a.sockets {
 		s := &a.sockets[i]
 		list = append(list, locate.Socket{Transport: s.transport, IPv6: s.ip.To4() == nil})
+		if a.cfg.TLS != nil {
+			list = append(list, locate.Socket{Transport: "tls", IPv6: s.ip.To4() == nil})
+		}
 	}
 	return list
 }
@@ -128,6 +139,8 @@ func aim(d *store.Dialog, hops []locate.Hop) {
 	said := hops[0]
 	ip := said.Addr.Addr()
 	switch {
+	case isWebSocket(d.Transport): // a browser: it is reached through its connection only
+		return
 	case !seen.IsValid():
 	case slices.ContainsFunc(hops, func(h locate.Hop) bool { return h.Transport == d.Transport && h.Addr == seen }),
 		d.Transport != "udp" && seen.Addr() == ip,
@@ -137,20 +150,15 @@ func aim(d *store.Dialog, hops []locate.Hop) {
 	d.Transport, d.Peer = said.Transport, said.Addr.String()
 }
 
-// destination is where a request on this leg goes now: to its peer, or over
-// TCP, when the peer's connection is gone, to where its target says that it
-// listens.
+// destination is where a request on this leg goes now: to its peer, or, when
+// the peer's connection is gone, to where its target says that it listens.
 func (a *Agent) destination(d *store.Dialog) string {
-	if d.Transport != "tcp" || d.Kept {
-		return d.Peer
-	}
-	if conn, err := a.transport.GetConnection("tcp", d.Peer); err == nil {
-		_, _ = conn.TryClose() // gives back what GetConnection took
+	if d.Transport == "udp" || d.Kept || isWebSocket(d.Transport) || a.streams.find(d.Transport, d.Peer) != nil {
 		return d.Peer
 	}
 	_, _, uri := dialog.NextHop(d)
 	hops, _ := a.known(uri)
-	hops = slices.DeleteFunc(hops, func(h locate.Hop) bool { return h.Transport != "tcp" })
+	hops = slices.DeleteFunc(hops, func(h locate.Hop) bool { return h.Transport != d.Transport })
 	if len(hops) == 0 || hopAt(hops, d.Peer) >= 0 {
 		return d.Peer
 	}
@@ -173,7 +181,7 @@ func (a *Agent) sendAround(req *sip.Request, uri string) (*sip.ClientTx, error) 
 	failed := req.Destination()
 	hops, _ := a.find(uri)
 	for _, h := range hops {
-		if h.Addr.String() == failed || !strings.EqualFold(h.Transport, req.Transport()) {
+		if h.Addr.String() == failed || !strings.EqualFold(h.Transport, req.Via().Transport) {
 			continue
 		}
 		req.Via().Params.Add("branch", branch())

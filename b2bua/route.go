@@ -39,7 +39,7 @@ func (a *Agent) route(from string, requestURI dialog.URI) []target {
 	if to, ok := a.configured(from, requestURI); ok {
 		return to
 	}
-	if a.isOurs(transportOf(requestURI), requestURI.HostPort(5060)) {
+	if a.isOurURI(requestURI) {
 		return nil
 	}
 	return []target{{trunk: OtherTrunk, uri: requestURI.String()}}

@@ -2,6 +2,7 @@ package b2bua
 
 import (
 	"bytes"
+	"hash/maphash"
 	"net"
 	"path/filepath"
 	"strings"
@@ -9,7 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/emiago/sipgo/sip"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -103,7 +103,7 @@ func TestAnswersToMalformedRequestsAreLimited(t *testing.T) {
 		sent := 0
 		conn := newMemoryConn()
 		conn.out = func([]byte, *net.UDPAddr) { sent++ }
-		g := newGuard(newMetrics(prometheus.NewRegistry()))
+		g := newGuard(newMetrics(prometheus.NewRegistry()), maphash.MakeSeed())
 		flood := func(from *net.UDPAddr, want int) {
 			t.Helper()
 			sent = 0
@@ -134,12 +134,8 @@ func FuzzScreen(f *testing.F) {
 	for _, tt := range torture {
 		f.Add(readTorture(f, filepath.FromSlash(tt.file)))
 	}
-	parsers := sip.DefaultHeadersParser()
-	parser := sip.NewParser(sip.WithHeadersParsers(map[string]sip.HeaderParser{
-		"via": parsers["via"], "v": parsers["v"],
-		"content-length": parsers["content-length"], "l": parsers["l"],
-	}))
-	g := newGuard(newMetrics(prometheus.NewRegistry()))
+	parser := newParser()
+	g := newGuard(newMetrics(prometheus.NewRegistry()), maphash.MakeSeed())
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		before := bytes.Clone(msg)
 		v := screen(msg)

@@ -14,7 +14,7 @@ const answersPerSecond = 50
 
 // guard answers what the screen refuses. It keeps no state about requests; a
 // repeated one gets the same answer, RFC 3261 section 8.2.7. It belongs to the
-// goroutine that reads the socket.
+// goroutine that reads the socket or the connection.
 type guard struct {
 	metrics *metrics
 	agent   *Agent // knows who is a stranger
@@ -23,8 +23,8 @@ type guard struct {
 	since   time.Time
 }
 
-func newGuard(m *metrics) *guard {
-	return &guard{metrics: m, seed: maphash.MakeSeed(), left: answersPerSecond, since: time.Now()}
+func newGuard(m *metrics, seed maphash.Seed) *guard {
+	return &guard{metrics: m, seed: seed, left: answersPerSecond, since: time.Now()}
 }
 
 // pass says whether the library may have the datagram in buf[:n], and its

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sipvigil/b2bua"
 	"sipvigil/store"
 )
 
@@ -95,7 +96,7 @@ func overTCP(t *testing.T, f func(w *world)) {
 		w := newWorld(t, nil)
 		l := &listener{addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 5060},
 			conns: make(chan net.Conn, 1), closed: make(chan struct{})}
-		w.streams = []net.Listener{l}
+		w.streams = []b2bua.Listener{{Listener: l, Transport: "tcp"}}
 		w.serve()
 		w.agent.Loaded()
 		w.alice.connectTo(l)

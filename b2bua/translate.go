@@ -218,7 +218,7 @@ func badReference(req *sip.Request) string {
 // section 4 has such an INVITE sent to the Contact of its target, which who
 // talks through us takes to be us.
 func (a *Agent) takeover(req *sip.Request, uri dialog.URI) *named {
-	if !a.isOurs(transportOf(uri), uri.HostPort(5060)) {
+	if !a.isOurURI(uri) {
 		return nil
 	}
 	for _, name := range []string{"replaces", "join"} {

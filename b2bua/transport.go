@@ -3,14 +3,18 @@ package b2bua
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 
 	"github.com/emiago/sipgo/sip"
 	"go.uber.org/zap"
 	"go.uber.org/zap/exp/zapslog"
 	"go.uber.org/zap/zapcore"
+
+	"sipvigil/b2bua/dialog"
 )
 
 // maxDatagram is the largest UDP message that we send or read. IP fragments
@@ -30,22 +34,34 @@ var tameLibrary = sync.OnceFunc(func() {
 	sip.SetDefaultLogger(slog.New(slog.DiscardHandler))
 })
 
+// overStream is the library's name for all transports but UDP: it serves what
+// [streams] gives it, and needs to know no more than that nothing gets lost.
+const overStream = "TCP"
+
 // newLayers sets up parser, transports and transactions of the SIP library.
 // Its dialogs, its client and its server are not used.
+//
+// Departs from RFC 3261 section 18.2.2: a response whose connection is gone is
+// not sent over a new one. The far end sends its request again, or gives up.
 func (a *Agent) newLayers() {
 	tameLibrary()
-	parsers := sip.DefaultHeadersParser()
-	parser := sip.NewParser(sip.WithHeadersParsers(map[string]sip.HeaderParser{
-		// What is not listed stays as it was written, byte for byte.
-		"via": parsers["via"], "v": parsers["v"],
-		"content-length": parsers["content-length"], "l": parsers["l"],
-	}))
+	a.parser = newParser()
 	logger := slog.New(&parseErrors{
 		Handler: zapslog.NewHandler(a.log.WithOptions(zap.IncreaseLevel(zapcore.WarnLevel)).Core()),
 		metrics: a.metrics,
 	})
-	a.transport = sip.NewTransportLayer(net.DefaultResolver, parser, nil, sip.WithTransportLayerLogger(logger))
+	a.transport = sip.NewTransportLayer(net.DefaultResolver, a.parser, nil, sip.WithTransportLayerLogger(logger),
+		sip.WithTransportLayerTransports(sip.TransportsConfig{TCP: &sip.TransportTCP{DialerCreate: noDialer}}))
 	a.transaction = newTransactions(a.transport, logger, a)
+}
+
+// newParser keeps what it does not need to know as it was written, byte for byte.
+func newParser() *sip.Parser {
+	parsers := sip.DefaultHeadersParser()
+	return sip.NewParser(sip.WithHeadersParsers(map[string]sip.HeaderParser{
+		"via": parsers["via"], "v": parsers["v"],
+		"content-length": parsers["content-length"], "l": parsers["l"],
+	}))
 }
 
 // parseErrors counts what could not be parsed instead of logging whole
@@ -93,29 +109,43 @@ func newSocket(transport string, addr net.Addr) socket {
 }
 
 // socketFor is the socket that a leg's requests leave from: the one that it
-// used before if it is still there, else the first of its transport, else any.
-func (a *Agent) socketFor(transport, addr string) *socket {
+// used before if it is still there, else the first of its transport and of its
+// peer's IP version, else one that has something of that.
+func (a *Agent) socketFor(transport, addr, peer string) *socket {
+	v6 := isIPv6(peer)
 	var found *socket
+	best := -1
 	for i := range a.sockets {
 		s := &a.sockets[i]
+		fit := 0
+		if (s.ip.To4() == nil) == v6 {
+			fit++
+		}
+		if s.transport == transport {
+			fit += 2
+		}
 		switch {
-		case s.transport == transport && s.addr == addr:
+		case fit == 3 && s.addr == addr:
 			return s
-		case s.transport == transport && (found == nil || found.transport != transport):
-			found = s
-		case found == nil:
-			found = s
+		case fit > best:
+			found, best = s, fit
 		}
 	}
 	return found
+}
+
+// isIPv6 says whether an address with its port is one of IPv6.
+func isIPv6(hostport string) bool {
+	ap, err := netip.ParseAddrPort(hostport)
+	return err == nil && ap.Addr().Unmap().Is6()
 }
 
 // sentBy is the host and port that a peer reaches us at.
 func (a *Agent) sentBy(s *socket, peer string) (host string, port int) {
 	if a.cfg.Advertise != "" {
 		host, port, _ = splitAdvertise(a.cfg.Advertise)
-		if port == 0 {
-			port = s.port
+		if port == 0 || s.transport != "udp" && s.transport != "tcp" {
+			port = s.port // UDP and TCP share a port, others have their own
 		}
 		return host, port
 	}
@@ -131,6 +161,12 @@ func (a *Agent) sentBy(s *socket, peer string) (host string, port int) {
 	return "127.0.0.1", s.port
 }
 
+// isOurURI says whether a URI names one of our own sockets.
+func (a *Agent) isOurURI(u dialog.URI) bool {
+	t := transportOf(u)
+	return a.isOurs(t, u.HostPort(defaultPort(t)))
+}
+
 // isOurs says whether this address is one of our own sockets.
 func (a *Agent) isOurs(transport, hostport string) bool {
 	host, port, err := sip.ParseAddr(hostport)
@@ -140,7 +176,7 @@ func (a *Agent) isOurs(transport, hostport string) bool {
 	ip := net.ParseIP(host)
 	for i := range a.sockets {
 		s := &a.sockets[i]
-		if s.transport != transport || s.port != port {
+		if transportParam(s.transport) != transportParam(transport) || s.port != port {
 			continue
 		}
 		if advertised, _, _ := splitAdvertise(a.cfg.Advertise); advertised != "" && advertised == host {
@@ -161,8 +197,8 @@ type packetConn struct {
 	guard *guard
 }
 
-func newPacketConn(conn net.PacketConn, m *metrics) *packetConn {
-	return &packetConn{PacketConn: conn, ready: make(chan struct{}), guard: newGuard(m)}
+func newPacketConn(conn net.PacketConn, m *metrics, seed maphash.Seed) *packetConn {
+	return &packetConn{PacketConn: conn, ready: make(chan struct{}), guard: newGuard(m, seed)}
 }
 
 // ReadFrom reads what the guard lets pass. Errors other than the end of the

@@ -161,7 +161,7 @@ type world struct {
 	alice, bob, carol *phone
 	invite            *ua.Message // as bob got it
 	id                string      // of the call
-	streams           []net.Listener
+	streams           []b2bua.Listener
 }
 
 // inWorld runs a test in a bubble with an agent that serves.

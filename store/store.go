@@ -131,7 +131,7 @@ type Dialog struct {
 	Target    string   // remote target URI (the far end's Contact)
 	RouteSet  []string // Route header values, first hop first
 
-	Transport string // udp, tcp
+	Transport string // udp, tcp, tls, ws, wss
 	Peer      string // address and port that requests of this leg go to
 	Listener  string // our socket's address that they leave from (UDP)
 	Seen      string // IP address that the far end spoke from when it made or moved the dialog

@@ -34,6 +34,7 @@ func phone(t testing.TB, user, transport string) *ua.Phone {
 type talk struct {
 	callerPhone, calleePhone *ua.Phone
 	caller, callee           *ua.Dialog
+	target                   string // where the caller sends its call; sipvigil's socket of UDP or TCP when empty
 	id                       string
 	leaps                    bool
 }
@@ -54,11 +55,15 @@ func dialOver(t testing.TB, d *sipvigil, callerTransport, calleeTransport string
 
 func (c *talk) connect(t testing.TB, d *sipvigil) {
 	t.Helper()
-	target := "sip:" + d.udp
-	if strings.HasSuffix(c.callerPhone.URI(), ";transport=tcp") {
+	target, uri := c.target, c.calleePhone.URI()
+	switch {
+	case target != "":
+	case strings.HasSuffix(c.callerPhone.URI(), ";transport=tcp"):
 		target = "sip:" + d.tcp + ";transport=tcp"
+	default:
+		target = "sip:" + d.udp
 	}
-	c.connectVia(t, d, target, c.calleePhone.URI())
+	c.connectVia(t, d, target, uri)
 }
 
 // connectVia is connect for a call that is sent to target, for uri.

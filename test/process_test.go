@@ -2,6 +2,7 @@ package test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -192,9 +193,9 @@ func serveAt(t testing.TB, at *sipvigil, redisURL string, flags ...string) *sipv
 		for _, e := range d.entries("listening") {
 			switch e.field("transport") {
 			case "udp":
-				d.udp = e.field("addr")
+				d.udp = cmp.Or(d.udp, e.field("addr"))
 			case "tcp":
-				d.tcp = e.field("addr")
+				d.tcp = cmp.Or(d.tcp, e.field("addr"))
 			}
 		}
 		for _, e := range d.entries("serving") {

@@ -167,7 +167,7 @@ func TestWrongCommandLinesExitWith2(t *testing.T) {
 		"sipvigil: --server: \"localhost\" is not a URL such as http://127.0.0.1:8080\n",
 		"calls", "-o", "xml", "--server", "localhost", "--limit", "-1")
 	test("sipvigil: --probe-misses: \"few\" is not a whole number\n"+
-		"sipvigil: --listen: \"5060\" is not udp://host:port or tcp://host:port\n"+
+		"sipvigil: --listen: \"5060\" is not udp://host:port, or the like with tcp, tls, ws or wss\n"+
 		"sipvigil: --log-level: \"loud\" is none of debug, info, warn, error\n",
 		"serve", "--node", "n", "--listen", "5060", "--probe-misses", "few", "--log-level", "loud")
 	test("sipvigil: --probe-timeout: \"1\" is not a length of time such as 500ms, 30s or 3m\n",

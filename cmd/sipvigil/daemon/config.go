@@ -24,13 +24,22 @@ type Config struct {
 
 // SIP is how peers reach sipvigil.
 type SIP struct {
-	Listen      []string      `yaml:"listen,flow"`         // udp://host:port or tcp://host:port, see ParseListen
+	Listen      []string      `yaml:"listen,flow"`         // udp, tcp, tls, ws or wss://host:port, see ParseListen
 	Advertise   string        `yaml:"advertise,omitempty"` // host or host:port that peers can reach
 	NextHop     string        `yaml:"next_hop,omitempty"`  // SIP URI that every call is sent to; empty: Routes, then the Request-URI
 	RingTimeout time.Duration `yaml:"ring_timeout"`        // the longest that a call may ring
 	DNS         string        `yaml:"dns,omitempty"`       // address and port of the DNS server that knows peers; empty: the system's
 	Unknown     string        `yaml:"unknown"`             // requests from sources that no trunk has: reject or drop
 	SourceCheck string        `yaml:"source_check"`        // requests inside calls from elsewhere than the far end: enforce, log or off
+	TLS         TLS           `yaml:"tls,omitempty"`
+}
+
+// TLS names files in PEM form. They are read again when they change.
+type TLS struct {
+	Cert     string `yaml:"cert,omitempty"`      // our certificate, and those between it and its root
+	Key      string `yaml:"key,omitempty"`       // its key
+	CA       string `yaml:"ca,omitempty"`        // roots of the peers that we connect to; those of the system if empty
+	ClientCA string `yaml:"client_ca,omitempty"` // roots of the peers that connect to us; no certificate is asked for if empty
 }
 
 // Store is where calls are remembered.
@@ -64,6 +73,7 @@ type Trunk struct {
 	NAT     string   `yaml:"nat,omitempty"`          // auto (also when empty): NATs are seen through; off: Contacts are believed
 	Trusted bool     `yaml:"trusted,omitempty"`      // it may say who a user is (RFC 3325), and is told
 
+	TLS         TrunkTLS    `yaml:"tls,omitempty"`
 	Credentials Credentials `yaml:"credentials,omitempty"` // for its challenges
 }
 
@@ -72,6 +82,11 @@ type Trunk struct {
 type Credentials struct {
 	Username     string `yaml:"username"`
 	PasswordFile string `yaml:"password_file"` // one line, read again for each challenge
+}
+
+// TrunkTLS is what a trunk has to prove.
+type TrunkTLS struct {
+	ClientName string `yaml:"client_name,omitempty"` // domain in the certificate that it must connect with
 }
 
 // Route sends calls to trunks.

@@ -47,8 +47,10 @@ type Daemon struct {
 
 	stopping atomic.Bool
 
+	certificates *certificates // nil without TLS
+
 	packets []net.PacketConn
-	streams []net.Listener
+	streams []b2bua.Listener
 	admin   net.Listener
 }
 
@@ -66,8 +68,13 @@ func New(cfg Config, log *zap.Logger) (*Daemon, error) {
 	if err := d.makeSupervisor(reg); err != nil {
 		return nil, err
 	}
+	agent := agentConfig(cfg)
+	if cfg.SIP.TLS != (TLS{}) {
+		d.certificates = &certificates{files: cfg.SIP.TLS, log: log.Named("tls")}
+		agent.TLS = d.certificates.current
+	}
 	var err error
-	if d.agent, err = b2bua.New(agentConfig(cfg), d.store, d.supervisor, log.Named("b2bua"), reg); err != nil {
+	if d.agent, err = b2bua.New(agent, d.store, d.supervisor, log.Named("b2bua"), reg); err != nil {
 		return nil, err
 	}
 	d.supervisor.Bind(d.agent)
@@ -144,7 +151,7 @@ func agentConfig(cfg Config) b2bua.Config {
 	for _, t := range cfg.Trunks {
 		trunk := b2bua.Trunk{
 			Name: t.Name, Targets: t.Targets, Trusted: t.Trusted, NATOff: t.NAT == "off",
-			Credentials: b2bua.Credentials(t.Credentials),
+			Credentials: b2bua.Credentials(t.Credentials), ClientName: t.TLS.ClientName,
 		}
 		for _, s := range t.Sources {
 			prefix, err := ParseSource(s)
@@ -165,9 +172,14 @@ func agentConfig(cfg Config) b2bua.Config {
 	return c
 }
 
-// Listen binds all sockets, so that their addresses are known before Run. On
-// an error nothing stays bound.
+// Listen reads the certificates and binds all sockets, so that their addresses
+// are known before Run. On an error nothing stays bound.
 func (d *Daemon) Listen() error {
+	if d.certificates != nil {
+		if err := d.certificates.load(); err != nil {
+			return err
+		}
+	}
 	for _, uri := range d.cfg.SIP.Listen {
 		if err := d.listen(uri); err != nil {
 			d.close()
@@ -211,7 +223,7 @@ func (d *Daemon) listen(uri string) error {
 	if err != nil {
 		return fmt.Errorf("sip.listen %s: %w (%s)", uri, err, hint)
 	}
-	d.streams = append(d.streams, ln)
+	d.streams = append(d.streams, b2bua.Listener{Listener: ln, Transport: network})
 	return nil
 }
 
@@ -269,8 +281,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 		d.log.Log(level, "calls are served before those of an earlier run are read back",
 			zap.String("store", withoutPassword(d.cfg.Store.URL)), zap.String("error", st.LastError))
 	}
-	for _, a := range d.SIPAddrs() {
-		d.log.Info("listening", zap.String("transport", a.Network()), zap.Stringer("addr", a))
+	for _, conn := range d.packets {
+		d.log.Info("listening", zap.String("transport", "udp"), zap.Stringer("addr", conn.LocalAddr()))
+	}
+	for _, ln := range d.streams {
+		d.log.Info("listening", zap.String("transport", ln.Transport), zap.Stringer("addr", ln.Addr()))
 	}
 	d.log.Info("serving", zap.String("node", d.cfg.Node), zap.String("page", "http://"+d.AdminAddr().String()+"/"),
 		zap.String("store", withoutPassword(d.cfg.Store.URL)))

@@ -51,8 +51,8 @@ func TestEveryFaultIsNamedWithItsPlace(t *testing.T) {
 	)
 	wantFaults(t, err,
 		`sipvigil.yaml:1: node: "edge 1" `+name,
-		`sipvigil.yaml:3: sip: unknown key "lisen", there are listen, advertise, next_hop, ring_timeout, dns, unknown, source_check`,
-		`sipvigil.yaml:4: sip.listen[1]: "sctp://127.0.0.1:5060" is not udp://host:port or tcp://host:port`,
+		`sipvigil.yaml:3: sip: unknown key "lisen", there are listen, advertise, next_hop, ring_timeout, dns, unknown, source_check, tls`,
+		`sipvigil.yaml:4: sip.listen[1]: "sctp://127.0.0.1:5060" is not udp://host:port, or the like with tcp, tls, ws or wss`,
 		`sipvigil.yaml:4: sip.listen[2]: "tcp://127.0.0.1" is not tcp://host:port; 0.0.0.0 and [::] stand for every address`,
 		`sipvigil.yaml:4: sip.listen[3]: "udp://127.0.0.1:5060" is there already`,
 		`sipvigil.yaml:5: sip.advertise: "0.0.0.0" is not a host or host:port that peers can reach`,
@@ -67,13 +67,13 @@ func TestEveryFaultIsNamedWithItsPlace(t *testing.T) {
 		`sipvigil.yaml:16: supervise.brake.floor: 0 is below 1`,
 		`sipvigil.yaml:16: supervise.brake.per_minute: 2 is not a share from 0 to 1`,
 		`sipvigil.yaml:19: trunks[0].targets[0]: "sips:192.0.2.10" `+target,
-		`sipvigil.yaml:19: trunks[0].targets[1]: "sip:192.0.2.10;transport=ws" has transport ws, where only udp and tcp are understood`,
+		`sipvigil.yaml:19: trunks[0].targets[1]: "sip:192.0.2.10;transport=ws" has transport ws, where only udp, tcp and tls can be connected to`,
 		`sipvigil.yaml:19: trunks[0].targets[2]: "sip:ann@pbx?a=b" `+target,
 		`sipvigil.yaml:19: trunks[0].targets[3]: "sip:pbx:0" `+target,
 		`sipvigil.yaml:20: trunks[0].sources[0]: "192.0.2.0/33" is not a network such as 192.0.2.0/24 or an address`,
 		`sipvigil.yaml:20: trunks[0].sources[1]: "192.0.2.1/24" has bits set beyond its mask: `+
 			`192.0.2.0/24 is meant, or an address without a mask`,
-		`sipvigil.yaml:21: trunks[0]: unknown key "capacity", there are name, targets, sources, nat, trusted, credentials`,
+		`sipvigil.yaml:21: trunks[0]: unknown key "capacity", there are name, targets, sources, nat, trusted, tls, credentials`,
 		`sipvigil.yaml:22: trunks[1].name: there is a trunk "pbx" already`,
 		`sipvigil.yaml:23: trunks[1].sources[0]: 198.51.100.7/32 belongs to trunk "pbx" already`,
 		`sipvigil.yaml:24: trunks[2].name: "_other" `+name+` that begins with a letter or digit`,
@@ -113,7 +113,7 @@ func TestFileThatIsNoConfigurationIsAFault(t *testing.T) {
 	test("sip: {listen: {a: b}}\nnode: [x]\ntrunks: [3]\n",
 		"sipvigil.yaml:1: sip.listen: is not a list",
 		"sipvigil.yaml:2: node: is not a single value",
-		"sipvigil.yaml:3: trunks[0]: is not a mapping with the keys name, targets, sources, nat, trusted, credentials")
+		"sipvigil.yaml:3: trunks[0]: is not a mapping with the keys name, targets, sources, nat, trusted, tls, credentials")
 	const ten = "{name: a, targets: [sip:a]}, {name: b}, {name: c, targets: [sip:c]}, {name: d, targets: [sip:d]}, " +
 		"{name: e, targets: [sip:e]}, {name: f, targets: [sip:f]}, {name: g, targets: [sip:g]}, {name: h, targets: [sip:h]}, " +
 		"{name: i, targets: [sip:i]}, {name: j, targets: [sip:j]}, "
@@ -138,7 +138,7 @@ func TestFaultsOfFlagsAreNamedWithoutAFile(t *testing.T) {
 		`configuration file: open /nowhere/sipvigil.yaml: no such file or directory`,
 		`--probe-interval: "1" is not a length of time such as 500ms, 30s or 3m`,
 		`--node: "" is not a name of at most 63 letters, digits, '.', '_' and '-'`,
-		`--listen: "5060" is not udp://host:port or tcp://host:port`,
+		`--listen: "5060" is not udp://host:port, or the like with tcp, tls, ws or wss`,
 		`--next-hop: "pbx.example" is not a SIP URI such as sip:192.0.2.10:5060;transport=udp`,
 		`--store: "tape" is no store: it is embedded, or redis://host:6379/0, rediss://…, `+
 			`redis-sentinel://h1,h2,h3/MASTER/0, redis-cluster://h1,h2,h3`,
@@ -252,4 +252,26 @@ func TestNATIsAutoOrOff(t *testing.T) {
 		c.Trunks[1].NATOff || c.Trunks[2].NATOff {
 		t.Errorf("trunks are %+v", c.Trunks)
 	}
+}
+
+func TestFaultsOfTLSSayWhatToDo(t *testing.T) {
+	test := func(text string, want ...string) {
+		t.Helper()
+		_, err := load(t, text, nil, nil)
+		wantFaults(t, err, want...)
+	}
+	const needs = " needs a certificate: set sip.tls.cert and sip.tls.key to its files"
+	test("sip: {listen: [tls://127.0.0.1:5061, ws://127.0.0.1:80, wss://127.0.0.1:443]}",
+		`sipvigil.yaml:1: sip.listen[0]: "tls://127.0.0.1:5061"`+needs,
+		`sipvigil.yaml:1: sip.listen[2]: "wss://127.0.0.1:443"`+needs)
+	test("sip: {tls: {cert: c.pem}}", "sipvigil.yaml:1: sip.tls.cert: is without sip.tls.key, the key that it is for")
+	test("sip: {tls: {key: k.pem}}", "sipvigil.yaml:1: sip.tls.key: is without sip.tls.cert, the certificate that it is for")
+	test("sip: {listen: [tcp://127.0.0.1:5061, tls://127.0.0.1:5061], tls: {cert: c, key: k}}",
+		`sipvigil.yaml:1: sip.listen[1]: "tls://127.0.0.1:5061" is on the port of another`)
+	test("trunks: [{name: a, targets: [sip:a.example], tls: {client_name: a.example}}]",
+		"sipvigil.yaml:1: trunks[0].tls.client_name: has no effect without sources, by which requests of the trunk are known")
+	test("trunks: [{name: a, sources: [192.0.2.1], tls: {client_name: a.example}}]",
+		"sipvigil.yaml:1: trunks[0].tls.client_name: needs sip.tls.client_ca, the roots of the certificates that are demanded")
+	test("trunks: [{name: a, sources: [192.0.2.1], tls: {client_name: '*.example'}}]",
+		`sipvigil.yaml:1: trunks[0].tls.client_name: "*.example" is not a domain name`)
 }

@@ -49,6 +49,7 @@ func validate(c *Config, fault report) {
 	validateStore(&c.Store, fault)
 	validateSupervise(&c.Supervise, fault)
 	trunks := validateTrunks(c.Trunks, fault)
+	validateTLS(c, fault)
 	validateRoutes(c.Routes, trunks, fault)
 	validateAdmin(&c.Admin, fault)
 }
@@ -57,17 +58,20 @@ func validateSIP(s *SIP, fault report) {
 	if len(s.Listen) == 0 {
 		fault("sip.listen", "is empty: without a socket there are no calls")
 	}
-	seen := make(map[string]bool)
+	seen := make(map[string]string)
 	for i, l := range s.Listen {
 		path := item("sip.listen", i)
 		network, address, err := ParseListen(l)
 		switch {
 		case err != nil:
 			fault(path, "%v", err)
-		case seen[network+address] && !strings.HasSuffix(address, ":0"):
+		case strings.HasSuffix(address, ":0"): // any free port
+		case seen[socketKind(network)+address] == network:
 			fault(path, "%q is there already", l)
+		case seen[socketKind(network)+address] != "":
+			fault(path, "%q is on the port of another", l)
 		}
-		seen[network+address] = true
+		seen[socketKind(network)+address] = network
 	}
 	if s.Advertise != "" && !isAdvertised(s.Advertise) {
 		fault("sip.advertise", "%q is not a host or host:port that peers can reach", s.Advertise)
@@ -92,6 +96,45 @@ func validateSIP(s *SIP, fault report) {
 		}
 	}
 }
+
+// validateTLS looks at what is said, not into the files: these are read when
+// the sockets are bound.
+func validateTLS(c *Config, fault report) {
+	t := &c.SIP.TLS
+	switch {
+	case t.Cert == "" && t.Key != "":
+		fault("sip.tls.key", "is without sip.tls.cert, the certificate that it is for")
+	case t.Cert != "" && t.Key == "":
+		fault("sip.tls.cert", "is without sip.tls.key, the key that it is for")
+	}
+	for i, l := range c.SIP.Listen {
+		if network, _, err := ParseListen(l); err == nil && secure(network) && t.Cert == "" {
+			fault(item("sip.listen", i), "%q needs a certificate: set sip.tls.cert and sip.tls.key to its files", l)
+		}
+	}
+	for i := range c.Trunks {
+		t, path := &c.Trunks[i], item("trunks", i)+".tls.client_name"
+		switch {
+		case t.TLS.ClientName == "":
+		case !hostPattern.MatchString(t.TLS.ClientName):
+			fault(path, "%q is not a domain name", t.TLS.ClientName)
+		case len(t.Sources) == 0:
+			fault(path, "has no effect without sources, by which requests of the trunk are known")
+		case c.SIP.TLS.ClientCA == "":
+			fault(path, "needs sip.tls.client_ca, the roots of the certificates that are demanded")
+		}
+	}
+}
+
+// socketKind is what a transport's socket is for the kernel.
+func socketKind(network string) string {
+	if network == "udp" {
+		return "udp"
+	}
+	return "tcp"
+}
+
+func secure(network string) bool { return network == "tls" || network == "wss" }
 
 func validateStore(s *Store, fault report) {
 	if err := checkStoreURL(s.URL); err != nil {
@@ -212,11 +255,11 @@ func validateAdmin(a *Admin, fault report) {
 	}
 }
 
-// ParseListen takes apart where to listen: udp://host:port or tcp://host:port.
+// ParseListen takes apart where to listen, such as udp://host:port.
 func ParseListen(s string) (network, address string, err error) {
 	network, address, ok := strings.Cut(s, "://")
-	if !ok || network != "udp" && network != "tcp" {
-		return "", "", fmt.Errorf("%q is not udp://host:port or tcp://host:port", s)
+	if !ok || !slices.Contains([]string{"udp", "tcp", "tls", "ws", "wss"}, network) {
+		return "", "", fmt.Errorf("%q is not udp://host:port, or the like with tcp, tls, ws or wss", s)
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil || !isHost(host) || !isPort(port, 0) {
@@ -248,8 +291,8 @@ func checkTarget(s string) error {
 		return errors.New("is not a SIP URI such as sip:192.0.2.10:5060;transport=udp")
 	}
 	t, ok := u.Param("transport")
-	if ok && !strings.EqualFold(t, "udp") && !strings.EqualFold(t, "tcp") {
-		return fmt.Errorf("has transport %s, where only udp and tcp are understood", t)
+	if ok && !slices.Contains([]string{"udp", "tcp", "tls"}, strings.ToLower(t)) {
+		return fmt.Errorf("has transport %s, where only udp, tcp and tls can be connected to", t)
 	}
 	return nil
 }

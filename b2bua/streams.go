@@ -1,0 +1,343 @@
+package b2bua
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+	"go.uber.org/zap"
+	"golang.org/x/sync/singleflight"
+
+	"sipvigil/b2bua/dialog"
+)
+
+// How many connections are held that others opened, in total and from one
+// address that is neither a trunk's nor this machine's.
+const (
+	maxStreams   = 10000
+	maxPerSource = 200
+)
+
+// handshakeTimeout bounds TLS and the opening of a WebSocket.
+const handshakeTimeout = 5 * time.Second
+
+// keepAlive finds out within about a minute that a peer's machine is gone.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}
+
+// Listener accepts connections of one transport: tcp, tls, ws or wss.
+type Listener struct {
+	net.Listener
+	Transport string
+}
+
+// streams are the connections that are open. The library neither accepts nor
+// dials any: it gets them from here.
+type streams struct {
+	funnel  chan *stream
+	closed  chan struct{} // ends the funnel
+	dialing singleflight.Group
+
+	mu       sync.Mutex // guards the rest
+	open     map[string]*stream
+	taken    int // slots of [maxStreams]
+	bySource map[netip.Addr]int
+	verified map[string]string // name in the certificate that an address had last
+}
+
+func newStreams() *streams {
+	return &streams{
+		funnel: make(chan *stream), closed: make(chan struct{}), open: make(map[string]*stream),
+		bySource: make(map[netip.Addr]int), verified: make(map[string]string),
+	}
+}
+
+// Accept implements net.Listener for the library.
+func (p *streams) Accept() (net.Conn, error) {
+	select {
+	case s := <-p.funnel:
+		return s, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Addr implements net.Listener; nothing looks at it.
+func (p *streams) Addr() net.Addr { return &net.TCPAddr{} }
+
+// Close implements net.Listener.
+func (p *streams) Close() error { close(p.closed); return nil }
+
+// add files a connection and hands it to the library. One from the same address
+// that is there already has been given up by its far end.
+func (p *streams) add(ctx context.Context, s *stream) error {
+	p.mu.Lock()
+	older := p.open[s.remote]
+	p.open[s.remote] = s
+	p.mu.Unlock()
+	s.agent.metrics.connections.WithLabelValues(s.transport).Inc()
+	if older != nil {
+		_ = older.Close()
+	}
+	select {
+	case p.funnel <- s:
+		return s.ready(ctx)
+	case <-p.closed:
+		_ = s.Close()
+		return net.ErrClosed
+	case <-ctx.Done():
+		_ = s.Close()
+		return ctx.Err()
+	}
+}
+
+// ready waits until the library knows the connection.
+func (s *stream) ready(ctx context.Context) error {
+	select {
+	case <-s.started:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (p *streams) remove(s *stream) {
+	s.agent.metrics.connections.WithLabelValues(s.transport).Dec()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open[s.remote] == s {
+		delete(p.open, s.remote)
+	}
+	if s.listener != "" {
+		p.giveBack(s.source)
+	}
+}
+
+// find is the connection to an address, nil without one.
+func (p *streams) find(transport, addr string) *stream {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.open[addr]; s != nil && s.transport == transport {
+		return s
+	}
+	return nil
+}
+
+func (p *streams) closeAll() {
+	p.mu.Lock()
+	all := make([]*stream, 0, len(p.open))
+	for _, s := range p.open {
+		all = append(all, s)
+	}
+	p.mu.Unlock()
+	for _, s := range all {
+		_ = s.Close()
+	}
+}
+
+func ipOf(addr net.Addr) netip.Addr {
+	ap, _ := netip.ParseAddrPort(addr.String())
+	return ap.Addr().Unmap()
+}
+
+// take says whether one more connection from there may be had.
+func (p *streams) take(source net.Addr, known bool) bool {
+	ip := ipOf(source)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.taken >= maxStreams || p.bySource[ip] >= maxPerSource && !known {
+		return false
+	}
+	p.taken++
+	p.bySource[ip]++
+	return true
+}
+
+// giveBack is the end of what take took. Called locked.
+func (p *streams) giveBack(source net.Addr) {
+	ip := ipOf(source)
+	p.taken--
+	if p.bySource[ip]--; p.bySource[ip] == 0 {
+		delete(p.bySource, ip)
+	}
+}
+
+// accept serves one listener until it is closed. Nothing that a far end does or
+// leaves undone keeps it from the next connection.
+func (a *Agent) accept(ctx context.Context, l Listener) {
+	var opening sync.WaitGroup
+	defer opening.Wait()
+	for {
+		conn, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil { // out of file descriptors, for one
+			a.log.Warn("connection not accepted", zap.String("transport", l.Transport), zap.Error(err))
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(time.Second):
+				continue
+			}
+		}
+		source := conn.RemoteAddr()
+		known := a.trunkOf(ipOf(source)) != OtherTrunk || ipOf(source).IsLoopback()
+		if !a.streams.take(source, known) {
+			a.metrics.closed.WithLabelValues("limit").Inc()
+			_ = conn.Close()
+			continue
+		}
+		opening.Go(func() {
+			if err := a.welcome(ctx, conn, l); err != nil {
+				a.metrics.closed.WithLabelValues("handshake").Inc()
+				a.log.Debug("connection not opened", zap.String("transport", l.Transport), zap.Stringer("peer", source), zap.Error(err))
+			}
+		})
+	}
+}
+
+// welcome opens what is above TCP and hands the connection on.
+func (a *Agent) welcome(ctx context.Context, raw net.Conn, l Listener) error {
+	setKeepAlive(raw)
+	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
+	defer stop()
+	_ = raw.SetDeadline(time.Now().Add(handshakeTimeout))
+	conn := raw
+	var err error
+	var secured *tls.Conn
+	if l.Transport == "tls" || l.Transport == "wss" {
+		secured = tls.Server(raw, a.serverTLS())
+		conn, err = secured, secured.HandshakeContext(ctx)
+	}
+	if err == nil && isWebSocket(l.Transport) {
+		err = upgrade(conn)
+	}
+	if err != nil {
+		_ = raw.Close()
+		a.streams.mu.Lock()
+		defer a.streams.mu.Unlock()
+		a.streams.giveBack(raw.RemoteAddr())
+		return err
+	}
+	_ = raw.SetDeadline(time.Time{})
+	s := a.newStream(conn, l.Transport, l.Addr().String())
+	if secured != nil {
+		s.peer = leaf(secured.ConnectionState())
+	}
+	return a.streams.add(ctx, s)
+}
+
+func setKeepAlive(conn net.Conn) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetKeepAliveConfig(keepAlive)
+	}
+}
+
+// connect makes sure that there is a connection for a request: the one that its
+// destination has with us, else a new one. Several requests share one dialling.
+func (a *Agent) connect(ctx context.Context, req *sip.Request) error {
+	transport, addr := strings.ToLower(req.Via().Transport), req.Destination()
+	name := nextHopHost(req)
+	if s := a.streams.find(transport, addr); s != nil && s.serves(name) {
+		return s.ready(ctx)
+	}
+	if isWebSocket(transport) {
+		return errors.New("its WebSocket is closed, and only the far end can open it")
+	}
+	_, err, _ := a.streams.dialing.Do(transport+" "+addr+" "+name, func() (any, error) {
+		if s := a.streams.find(transport, addr); s != nil && s.serves(name) {
+			return nil, s.ready(ctx) // just opened
+		}
+		return nil, a.dial(ctx, transport, addr, name)
+	})
+	return err
+}
+
+// dial opens a connection and hands it to the library.
+func (a *Agent) dial(ctx context.Context, transport, addr, name string) error {
+	var dialer net.Dialer
+	raw, err := dialer.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	setKeepAlive(raw)
+	if transport != "tls" {
+		return a.streams.add(ctx, a.newStream(raw, transport, ""))
+	}
+	if before := a.streams.nameAt(addr); before != "" && net.ParseIP(name) != nil {
+		name = before
+	}
+	conn := tls.Client(raw, a.clientTLS(name))
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		return fmt.Errorf("TLS with %s as %q: %w", addr, name, err)
+	}
+	a.streams.remember(addr, name)
+	s := a.newStream(conn, transport, "")
+	s.peer = leaf(conn.ConnectionState())
+	return a.streams.add(ctx, s)
+}
+
+// maxVerified bounds what is remembered about addresses.
+const maxVerified = 1000
+
+// remember keeps under which name an address has shown its certificate. A
+// Contact often holds the bare address of a peer that was reached by its name,
+// which no certificate has.
+func (p *streams) remember(addr, name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.verified) >= maxVerified {
+		for old := range p.verified {
+			delete(p.verified, old)
+			break
+		}
+	}
+	p.verified[addr] = name
+}
+
+func (p *streams) nameAt(addr string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.verified[addr]
+}
+
+// nextHopHost is the host that a request goes to, by which its certificate is
+// judged: that of the first Route if it is a loose router, else that of the
+// Request-URI, RFC 3261 section 8.1.2.
+func nextHopHost(req *sip.Request) string {
+	text := req.Recipient.String()
+	if route, ok := first(req, "route"); ok {
+		if list := dialog.SplitList(route); len(list) > 0 {
+			route = list[0]
+		}
+		if addr, err := dialog.ParseAddr(route); err == nil {
+			if u, err := dialog.ParseURI(addr.URI); err == nil {
+				if _, loose := u.Param("lr"); loose {
+					text = addr.URI
+				}
+			}
+		}
+	}
+	u, err := dialog.ParseURI(text)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(u.Host)
+}
+
+// noDialer is what the library gets to dial with: every connection is opened
+// here, with what belongs to it.
+func noDialer(net.Addr) net.Dialer {
+	return net.Dialer{ControlContext: func(context.Context, string, string, syscall.RawConn) error {
+		return errors.New("the connection is gone")
+	}}
+}
