@@ -32,6 +32,8 @@ type Observer interface {
 	Evidence(id string, side store.Side, e store.Evidence)
 	// Answered: what became of a Probe.
 	Answered(id string, side store.Side, a store.Answer)
+	// Calibrated: what became of a Calibrate.
+	Calibrated(id string, side store.Side, a store.Answer)
 	// Ending: the release of the call began.
 	Ending(id string, end store.End)
 	// Ended: both legs are released, or the call never came to be.

@@ -40,7 +40,7 @@
 //	RFC 3261 section 12.2 → call.refresh
 //	RFC 3261 section 12.2.1.1 → dialog.NextHop, dialog.Resume, dialog.Spend
 //	RFC 3261 section 12.2.1.2 → call.lost
-//	RFC 3261 section 12.2.2 → call.onRequest, call.owns, dialog.Arrive, dialog.Next, dialog.Resume, inbound.unknownDialog
+//	RFC 3261 section 12.2.2 → Agent.Calibrate, call.onRequest, call.owns, dialog.Arrive, dialog.Next, dialog.Resume, inbound.unknownDialog
 //	RFC 3261 section 13.2.2.4 → Agent.endUnwanted, Agent.onLate, call.learn, call.onInviteResponse, call.onRepeated2xx, call.sendAck, fork
 //	RFC 3261 section 13.3.1.4 → call.noAck, call.repeat
 //	RFC 3261 section 14.1 → glare
@@ -110,7 +110,7 @@
 //	RFC 4028 section 7.1 → call.keepTimer
 //	RFC 4028 section 7.2 → call.renewed, dialog.Negotiate, dialog.SessionDue
 //	RFC 4028 section 7.3 → call.raised
-//	RFC 4028 section 7.4 → call.keepTimer, call.raise, call.renew, dialog.SessionAsked
+//	RFC 4028 section 7.4 → call.keepTimer, call.probe, call.probeRefreshed, call.raise, call.renew, dialog.SessionAsked
 //	RFC 4028 section 8.3 → call.onClock
 //	RFC 4028 section 9 → call.negotiated, dialog.Negotiate, dialog.Timer.TooShort, dialog.Timer.refresher, inbound.tooShort
 //	RFC 4028 section 10 → call.onClock, call.onRenewal, dialog.SessionMargin

@@ -2,7 +2,6 @@ package b2bua
 
 import (
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -147,7 +146,7 @@ func (a *Agent) newCallFrom(in *inbound, trunk string) (*call, error) {
 	saw(&caller, in.source)
 	caller.Kept = in.keepsWay(contact, trunk)
 	callee := store.Dialog{
-		CallID:    strings.ReplaceAll(uuid.NewString(), "-", ""),
+		CallID:    invented(),
 		LocalTag:  dialog.MintTag(identity.tagKey, id, store.Callee),
 		LocalURI:  caller.RemoteURI,
 		RemoteURI: caller.LocalURI,

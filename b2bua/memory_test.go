@@ -219,6 +219,7 @@ func (noObserver) Started(store.Call)                          {}
 func (noObserver) Confirmed(store.Call)                        {}
 func (noObserver) Evidence(string, store.Side, store.Evidence) {}
 func (noObserver) Answered(string, store.Side, store.Answer)   {}
+func (noObserver) Calibrated(string, store.Side, store.Answer) {}
 func (noObserver) Ending(string, store.End)                    {}
 func (noObserver) Ended(store.Call)                            {}
 

@@ -53,14 +53,34 @@ func (c *call) probe(side store.Side, method string, timeout time.Duration) {
 		c.agent.observer.Answered(c.id, side, ans)
 		return
 	}
-	d := c.dialog(side)
-	out := c.agent.newRequest(d, inDialog(d, outline{method: method, cseq: cseq, contact: true}))
-	for _, h := range probeHeaders {
-		out.AppendHeader(h)
+	out := c.agent.question(c.dialog(side), method, cseq)
+	if s := c.dialog(side).Session; method == "UPDATE" && s.Refresher != "" {
+		withTimer(out, s) // RFC 4028 section 7.4: without it the timer would be off
 	}
 	c.ownSession(out, side)
 	out.SetBody(nil)
 	c.askProbe(c.attempt(side, out), timeout, ans)
+}
+
+// probeRefreshed takes note that a probe refreshed the session of a leg that has
+// a session timer: every UPDATE does, RFC 4028 section 7.4.
+func (c *call) probeRefreshed(side store.Side, method string, res *sip.Response) {
+	if method == "UPDATE" && res != nil && res.StatusCode < 300 && c.dialog(side).Session.Refresher != "" {
+		s := c.dialog(side).Session
+		s.Refreshed = time.Now()
+		c.set(func(rec *store.Call) { rec.Legs[side].Session = s })
+		c.save()
+		c.wind()
+	}
+}
+
+// question is a request that asks for a sign of life; it gets no body.
+func (a *Agent) question(d *store.Dialog, method string, cseq uint32) *sip.Request {
+	out := a.newRequest(d, inDialog(d, outline{method: method, cseq: cseq, contact: true}))
+	for _, h := range probeHeaders {
+		out.AppendHeader(h)
+	}
+	return out
 }
 
 // probeHeaders are those that RFC 3261 section 11.1 asks for in OPTIONS.
@@ -105,6 +125,7 @@ func (c *call) askProbe(at *attempt, timeout time.Duration, ans store.Answer) {
 		}
 		limit.Stop()
 		ans.Status, ans.RTT = res.StatusCode, time.Since(at.sent)
+		c.probeRefreshed(at.side, ans.Method, res)
 		report(store.Answered)
 	}, failed)
 	if err != nil {

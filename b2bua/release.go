@@ -227,6 +227,8 @@ func reasonHeader(end store.End) string {
 		return fmt.Sprintf(both, 408, strconv.Quote("ACK did not come"), 102)
 	case store.SessionExpired:
 		return fmt.Sprintf(both, 408, strconv.Quote("Session expired"), 102)
+	case store.MaxDuration:
+		return `Q.850;cause=102;text="Maximum duration of a call"`
 	case store.Operator:
 		return `Q.850;cause=31;text="Released by operator"`
 	case store.CallerCancel, store.NoAnswer:

@@ -206,6 +206,22 @@ func TestARefreshOfEitherKindStartsTheIntervalAgain(t *testing.T) {
 	}
 }
 
+func TestAProbeByUpdateCarriesTheTimerAndIsARefresh(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.timed([]string{timer, "Session-Expires: 90"}, []string{"Session-Expires: 90;refresher=uac", "Require: timer"})
+		pass(45 * time.Second)
+		w.agent.Probe(w.id, store.Caller, "UPDATE", 32*time.Second)
+		m := w.alice.next("UPDATE")
+		same(w.T, timerOf(m), "90;refresher=uas||")
+		w.alice.respond(m, 200, "", "Session-Expires: 90;refresher=uas", "Require: timer")
+		w.heard("probe caller UPDATE: answered 200 after 0s")
+		pass(60*time.Second - time.Millisecond)
+		w.alice.nothing()
+		pass(time.Millisecond)
+		w.over(oldExpiry)
+	})
+}
+
 func TestA2xxWithoutATimerTurnsItOff(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		w.timed([]string{timer, "Session-Expires: 90"}, []string{"Session-Expires: 90;refresher=uac"})

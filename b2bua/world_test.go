@@ -57,12 +57,20 @@ func (r *recorder) Evidence(_ string, s store.Side, e store.Evidence) {
 }
 
 func (r *recorder) Answered(_ string, s store.Side, a store.Answer) {
+	r.note("Answered", fmt.Sprintf("probe %v %s: %s", s, a.Method, became(a)))
+}
+
+func became(a store.Answer) string {
 	kind := map[store.AnswerKind]string{store.Answered: "answered", store.Timeout: "timeout",
 		store.Unsent: "unsent", store.Deferred: "deferred", store.NoCall: "no call"}[a.Kind]
 	if a.Status != 0 {
 		kind += fmt.Sprintf(" %d after %v", a.Status, a.RTT)
 	}
-	r.note("Answered", fmt.Sprintf("probe %v %s: %s", s, a.Method, kind))
+	return kind
+}
+
+func (r *recorder) Calibrated(_ string, s store.Side, a store.Answer) {
+	r.note("Calibrated", fmt.Sprintf("calibrated %v: %s", s, became(a)))
 }
 
 func (r *recorder) Ending(_ string, e store.End) {

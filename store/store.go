@@ -64,6 +64,7 @@ type Liveness string
 const (
 	Unproven    Liveness = "unproven"    // not asked yet
 	Alive       Liveness = "alive"       // answered, or showed itself, when last heard of
+	Reachable   Liveness = "reachable"   // somebody answers there, who would to a call that is lost, too
 	Suspect     Liveness = "suspect"     // missed at least one probe since
 	Gone        Liveness = "gone"        // said that it does not know the dialog
 	Silent      Liveness = "silent"      // missed as many probes as are allowed
@@ -104,7 +105,7 @@ func badness(l Liveness) int {
 		return 4
 	case Suspect:
 		return 3
-	case Unsupported:
+	case Unsupported, Reachable:
 		return 2
 	case Alive:
 		return 0
@@ -193,6 +194,7 @@ const (
 	NoRoute        Reason = "no-route"        // nowhere to send it
 	Unreachable    Reason = "unreachable"     // nothing answered there
 	SessionExpired Reason = "session-expired" // the session timer of a leg ran out, which no far end refreshed
+	MaxDuration    Reason = "max-duration"    // it had lasted as long as any call may
 	NodeLost       Reason = "node-lost"       // the node went down while the call was being set up
 )
 

@@ -143,8 +143,8 @@ func (s *Supervisor) join(id string) (watcher, error) {
 			continue
 		}
 		if l.Method == "" { // all were refused; to refuse again is an answer, too
-			l.method--
-			l.Method = s.cfg.Methods[l.method]
+			l.refused = 0
+			s.pick(l)
 		}
 		s.ask(l, now.Sub(s.made))
 		w.tasks = append(w.tasks, task{id, l.side(), l.Method})

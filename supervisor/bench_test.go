@@ -20,6 +20,7 @@ const benchLegs = 100_000
 type nobody struct{ fakeStore }
 
 func (*nobody) Probe(string, store.Side, string, time.Duration) {}
+func (*nobody) Calibrate(string, store.Side, time.Duration)     {}
 func (*nobody) Release(string, store.End) bool                  { return false }
 func (*nobody) Call(string) (store.Call, bool)                  { return store.Call{}, false }
 func (*nobody) Calls(func(store.Call) bool)                     {}
@@ -96,7 +97,7 @@ func BenchmarkStep(b *testing.B) {
 func (s *Supervisor) settleAt(t task, a store.Answer, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.metrics.probe(a.Method, result(a))
+	s.metrics.probe(a.Method, s.cfg.Policy.result(a))
 	s.settle(&s.calls[t.id].legs[t.side], a, at)
 }
 

@@ -36,6 +36,16 @@ const (
 	pace                 // one after the other
 )
 
+// inShort names causes for the history of a call.
+var inShort = [...]string{
+	stall:   "this process was stalled, or cannot send",
+	crowd:   "too many behind the same peer are silent",
+	quota:   "silence has ended as many calls as it may in a minute",
+	round:   "others behind the same peer are asked first",
+	recheck: "it is asked once more",
+	pace:    "one after the other",
+}
+
 // Labels of the causes that engage the brake.
 var brakeReasons = map[cause]string{stall: "stall", crowd: "peer", quota: "rate"}
 
@@ -52,7 +62,7 @@ func classify(h *store.Health) class {
 	switch {
 	case !h.Answers:
 		return apart
-	case h.Liveness == store.Alive:
+	case h.Liveness == store.Alive, h.Liveness == store.Reachable:
 		return well
 	case h.Liveness != store.Suspect && h.Liveness != store.Silent:
 		return apart

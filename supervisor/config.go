@@ -9,16 +9,21 @@ import (
 
 // Config says how calls are supervised.
 type Config struct {
-	Node      string        // this process, as in the records of its calls
-	Interval  time.Duration // from the last evidence of a leg to its next probe; 0 = no probes
-	Jitter    float64       // Interval varies by this share of it, 0 to 1
-	Timeout   time.Duration // how long a probe waits for its answer
-	Misses    int           // probes missed in a row that make a leg silent
-	Methods   []string      // what to ask with, the next one once a leg refuses one
-	Brake     Brake         // when silence ends no calls
-	Rate      int           // probes a second at most
-	Keep      time.Duration // how long ended calls are remembered
-	KeepCalls int           // and how many of them at most
+	Node        string            // this process, as in the records of its calls
+	Interval    time.Duration     // from the last evidence of a leg to its next probe; 0 = no probes
+	Jitter      float64           // Interval varies by this share of it, 0 to 1
+	Timeout     time.Duration     // how long a probe waits for its answer
+	Misses      int               // probes missed in a row that make a leg silent
+	Method      Method            // what to ask with
+	Policy      Policy            // what answers mean
+	Action      Action            // what follows when a leg is found dead
+	Trunks      map[string]Action // the same for single trunks, "" for Action; all trunks that there are
+	MaxDuration time.Duration     // from the answer on, 0 = a call may last for ever
+	Record      func(cdr []byte)  // takes a CDR for each call that ends, one line of JSON; returns at once; may be nil
+	Brake       Brake             // when silence ends no calls
+	Rate        int               // probes a second at most
+	Keep        time.Duration     // how long ended calls are remembered
+	KeepCalls   int               // and how many of them at most
 }
 
 // Default is the Config of a supervisor about which nothing else was said. Its
@@ -29,7 +34,9 @@ func Default() Config {
 		Jitter:    0.1,
 		Timeout:   32 * time.Second,
 		Misses:    2,
-		Methods:   []string{"OPTIONS"},
+		Method:    Auto,
+		Policy:    RFC3261,
+		Action:    Hangup,
 		Brake:     Brake{Share: 0.2, Floor: 10, PerMinute: 0.01},
 		Rate:      5000,
 		Keep:      10 * time.Minute,
@@ -50,8 +57,13 @@ func (c Config) Validate() error {
 	check(c.Jitter >= 0 && c.Jitter <= 1, "jitter must be between 0 and 1, is %v", c.Jitter)
 	check(c.Timeout > 0, "timeout must be positive, is %v", c.Timeout)
 	check(c.Misses >= 1, "misses must be at least 1, is %d", c.Misses)
-	check(len(c.Methods) > 0 && len(c.Methods) < 256, "methods must be 1 to 255, are %d", len(c.Methods))
-	check(!slices.Contains(c.Methods, ""), "methods must not contain an empty name")
+	check(slices.Contains([]Method{Auto, Options, Update, Reinvite}, c.Method), "method must be auto, options, update or reinvite, is %q", c.Method)
+	check(c.Policy == RFC3261 || c.Policy == RFC5057, "policy must be rfc3261 or rfc5057, is %q", c.Policy)
+	check(c.Action == Hangup || c.Action == Observe, "action must be hangup or observe, is %q", c.Action)
+	for trunk, a := range c.Trunks {
+		check(a == "" || a == Hangup || a == Observe, "action of trunk %s must be hangup or observe, is %q", trunk, a)
+	}
+	check(c.MaxDuration >= 0, "max duration must not be negative, is %v", c.MaxDuration)
 	check(c.Brake.Share > 0 && c.Brake.Share <= 1, "share of the brake must be above 0 and at most 1, is %v", c.Brake.Share)
 	check(c.Brake.Floor >= 1, "floor of the brake must be at least 1, is %d", c.Brake.Floor)
 	check(c.Brake.PerMinute >= 0 && c.Brake.PerMinute <= 1, "share per minute of the brake must be between 0 and 1, is %v", c.Brake.PerMinute)

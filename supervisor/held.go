@@ -143,7 +143,7 @@ func (s *Supervisor) heed(l *leg, a store.Answer, at time.Time) step {
 			s.stall(now, "probes cannot be sent: "+a.Reason)
 		}
 	}
-	if judge(a) == missed && s.brake.deaf(l.asked, now) {
+	if s.cfg.Policy.judge(a) == missed && s.brake.deaf(l.asked, now) {
 		return anew
 	}
 	return l.weigh(a, store.Evidence{What: s.name(a), At: a.At}, &s.cfg)
@@ -166,6 +166,7 @@ func (s *Supervisor) quiet(l *leg, end store.End, at time.Time) bool {
 	if !known {
 		s.brake.held[l] = h
 		s.brake.order = append(s.brake.order, h)
+		s.happened(l.call, l.side(), EventHeld, inShort[h.cause], 0, at)
 	}
 	s.limited(h.cause == quota || s.brake.limit)
 	return false
@@ -231,6 +232,5 @@ func (s *Supervisor) reconsider(at time.Time) {
 func (s *Supervisor) letGo(h *hold, at time.Time) {
 	l := h.leg
 	h.end.At = at
-	s.note(change{id: l.call.id, side: l.side(), was: l.Liveness, health: l.Health, why: h.end.Text, end: h.end})
-	s.leave(l.call)
+	s.conclude(l, change{id: l.call.id, side: l.side(), was: l.Liveness, health: l.Health, why: h.end.Text}, h.end, at)
 }

@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"math"
-	"slices"
 	"time"
 
 	"sipvigil/store"
@@ -12,24 +11,28 @@ import (
 type call struct {
 	id        string
 	legs      [2]leg
-	group     [2]uint32 // of the legs, see brake
-	class     [2]class  // of the legs in these
-	confirmed bool      // its legs may be asked
-	ending    bool      // its release was asked for or has begun: ask no more
+	group     [2]uint32     // of the legs, see brake
+	class     [2]class      // of the legs in these
+	answered  time.Duration // when, on the clock of leg
+	history   history
+	found     *finding // what was found and only observed, or nil
+	confirmed bool     // its legs may be asked
+	ending    bool     // its release was asked for or has begun: ask no more
 }
 
 // leg is what is known of one far end, and where it stands in the schedule.
 // Times are on the monotonic clock, since the supervisor was made.
 type leg struct {
 	store.Health
-	call   *call
-	asked  time.Duration // when the last probe went out, 0 before the first
-	missed time.Duration // when the last probe that counts as missed went out
-	place  int32         // in the schedule, from 1; 0 = not there
-	method uint8         // index of the method in use; len(Methods) = none is left
-	doubts uint8         // how close it is to gone, see doubt
-	asking bool          // a probe is under way
-	fresh  bool          // evidence came since it was put into the schedule
+	call             *call
+	asked            time.Duration // when the last probe went out, 0 before the first
+	missed           time.Duration // when the last probe that counts as missed went out
+	kind             *calibration  // what is known of far ends like this one, nil before the call is confirmed
+	place            int32         // in the schedule, from 1; 0 = not there
+	doubts           uint8         // how close it is to gone, see doubt
+	allowed, refused methods       // by the far end
+	asking           bool          // a probe is under way
+	fresh            bool          // evidence came since it was put into the schedule
 }
 
 func newCall(id string) *call {
@@ -50,16 +53,11 @@ func (l *leg) side() store.Side {
 // restore takes over the health that an earlier owner stored. What counts
 // against the leg is forgotten: to be adopted is no sign of death. A method
 // that it refused is tried again.
-func (l *leg) restore(h store.Health, methods []string) {
+func (l *leg) restore(h store.Health) {
 	l.Health = h
 	l.Misses = 0
-	if i := slices.Index(methods, h.Method); i > 0 {
-		l.method = uint8(i)
-	}
-	l.Method = methods[l.method]
-	l.Answers = h.Answers && l.Method == h.Method
 	switch h.Liveness {
-	case store.Alive, store.Unsupported:
+	case store.Alive, store.Reachable, store.Unsupported:
 	default:
 		l.Liveness = store.Unproven
 	}
@@ -93,22 +91,28 @@ const (
 // weigh lets an answer change the leg and says what comes next. The evidence is
 // what the answer is worth if it is a sign of life.
 func (l *leg) weigh(a store.Answer, e store.Evidence, cfg *Config) step {
-	switch v := judge(a); v {
+	switch v := cfg.Policy.judge(a); v {
 	case gone:
 		l.Liveness = store.Gone
 		return isGone
 	case doubtful, looped:
 		return l.doubt(v)
 	case refused:
-		return l.refuse(a, e, cfg.Methods)
+		return l.refuse(a, e, cfg.Method)
 	case missed:
 		return l.miss(cfg)
+	case moot:
+		return l.nothing(a)
 	case deferred:
 		return soon
 	case noCall:
 		return drop
 	default:
 		l.Answers, l.RTT = true, a.RTT
+		if !l.proves() {
+			l.Misses, l.doubts, l.Liveness = 0, 0, store.Reachable
+			return rest
+		}
 		l.Liveness = store.Alive
 		l.hear(e.What, e.At)
 		return rest
@@ -132,19 +136,31 @@ func (l *leg) doubt(v verdict) step {
 
 // refuse gives up the method in use and takes the next. Whether the leg answers
 // that one is not known.
-func (l *leg) refuse(a store.Answer, e store.Evidence, methods []string) step {
+func (l *leg) refuse(a store.Answer, e store.Evidence, method Method) step {
 	l.RTT, l.Answers = a.RTT, false
-	if int(l.method) < len(methods) {
-		l.method++
-	}
-	if int(l.method) == len(methods) {
-		l.Method, l.Liveness = "", store.Unsupported
+	l.refused |= methodOf(a.Method)
+	l.Method = method.choose(l.kind.is == blind, l.allowed, l.refused)
+	if l.Method == "" {
+		l.Liveness = store.Unsupported
 		l.hear(e.What, e.At)
 		return rest
 	}
-	l.Method, l.Liveness = methods[l.method], store.Alive
+	l.Liveness = store.Alive
 	l.hear(e.What, e.At)
 	return again
+}
+
+// nothing takes an answer, or the lack of one, from which nothing follows: it
+// is seen, and that is all.
+func (l *leg) nothing(a store.Answer) step {
+	if a.Kind != store.Answered && !l.fresh && l.Misses < math.MaxInt32 {
+		l.missed = l.asked
+		l.Misses++
+	}
+	if l.Answers && !l.fresh {
+		l.Liveness = store.Suspect
+	}
+	return rest
 }
 
 // miss counts towards silent, unless the leg showed itself since it was asked.

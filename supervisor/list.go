@@ -72,6 +72,8 @@ func (s *Supervisor) overlay(c *store.Call) {
 			c.Legs[i].Health = k.legs[i].Health
 			if h := s.brake.held[&k.legs[i]]; h != nil {
 				c.Legs[i].Held = s.brake.text(h, len(s.calls))
+			} else if s.found(&k.legs[i]) {
+				c.Legs[i].Held = k.found.text()
 			}
 		}
 	}

@@ -1,8 +1,6 @@
 package supervisor
 
 import (
-	"strings"
-
 	"go.uber.org/zap"
 
 	"sipvigil/store"
@@ -28,10 +26,8 @@ func endFields(c *store.Call) []zap.Field {
 		zap.String("caller_release", string(c.End.Released[store.Caller])),
 		zap.String("callee_release", string(c.End.Released[store.Callee])),
 		zap.Duration("took", c.End.At.Sub(c.Started)))
-	for _, side := range store.Sides {
-		if strings.HasPrefix(string(c.End.Reason), side.String()+"-") {
-			fields = append(fields, zap.Stringer("side", side))
-		}
+	if side := blamed(c.End.Reason); side != "" {
+		fields = append(fields, zap.String("side", side))
 	}
 	if !c.Answered.IsZero() {
 		fields = append(fields, zap.Duration("answered_for", c.End.At.Sub(c.Answered)))
@@ -39,11 +35,24 @@ func endFields(c *store.Call) []zap.Field {
 	return fields
 }
 
+// logFound tells of a call that goes on only because the action is Observe.
+func (s *Supervisor) logFound(c *change) {
+	known, ok := s.legs.Call(c.id)
+	if !ok {
+		known.ID = c.id
+	}
+	s.log.Info("call would be ended", append(callFields(&known), zap.Stringer("leg", c.side),
+		zap.String("peer", known.Leg(c.side).Peer), zap.String("reason", c.why))...)
+}
+
+// quiet are the states between which a change is no news.
+var quiet = map[store.Liveness]bool{store.Unproven: true, store.Alive: true, store.Reachable: true}
+
 // logLiveness tells of a leg that is in doubt, or no longer. That a new leg
 // proves alive is no news.
 func (s *Supervisor) logLiveness(c *change) {
 	level := zap.InfoLevel
-	if c.health.Liveness == store.Alive && (c.was == store.Unproven || c.was == store.Alive) {
+	if quiet[c.health.Liveness] && quiet[c.was] {
 		level = zap.DebugLevel
 	}
 	ce := s.log.Check(level, "leg changed")

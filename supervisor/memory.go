@@ -18,11 +18,12 @@ type memory struct {
 }
 
 type remembered struct {
-	call store.Call
-	at   time.Time
+	call   store.Call
+	events []Event
+	at     time.Time
 }
 
-func (m *memory) add(c store.Call, now time.Time) {
+func (m *memory) add(c store.Call, events []Event, now time.Time) {
 	if m.most == 0 || m.keep == 0 {
 		return
 	}
@@ -32,7 +33,19 @@ func (m *memory) add(c store.Call, now time.Time) {
 	if len(m.calls) == m.most {
 		m.calls = slices.Delete(m.calls, 0, max(1, m.most/10)) // not one by one: each moves the rest
 	}
-	m.calls = append(m.calls, remembered{c, now})
+	m.calls = append(m.calls, remembered{c, events, now})
+}
+
+// events returns those of a call that is still remembered.
+func (m *memory) events(id string) ([]Event, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.calls {
+		if m.calls[i].call.ID == id {
+			return m.calls[i].events, true
+		}
+	}
+	return nil, false
 }
 
 // each visits the calls that are still remembered.

@@ -2,6 +2,8 @@ package supervisor
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,12 +22,18 @@ type metrics struct {
 	rtt      prometheus.Histogram
 	releases *prometheus.CounterVec
 	brake    *prometheus.CounterVec
+	observed *prometheus.CounterVec
 
+	reclaimed *prometheus.CounterVec
+	unproven  *prometheus.CounterVec
+	detection *prometheus.HistogramVec
+
+	trunks  map[string]Action
 	reasons map[store.Reason]bool
 	methods map[string]bool
 }
 
-func newMetrics(methods []string) *metrics {
+func newMetrics(trunks map[string]Action) *metrics {
 	m := &metrics{
 		started: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sipvigil_calls_started_total",
@@ -52,22 +60,47 @@ func newMetrics(methods []string) *metrics {
 			Name: "sipvigil_supervisor_brake_total",
 			Help: "Times that the brake began to hold teardown by silence, by reason.",
 		}, []string{"reason"}),
+		observed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sipvigil_supervisor_observed_total",
+			Help: "Calls found dead that action observe let go on, by the trunk of the dead leg, and whether that was right.",
+		}, []string{"trunk", "verdict"}),
+		reclaimed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sipvigil_trunk_channels_reclaimed_total",
+			Help: "Channels of a trunk given back because a far end of their call was found dead.",
+		}, []string{"trunk"}),
+		unproven: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sipvigil_trunk_unproven_seconds_total",
+			Help: "Time that channels of a trunk were held after the last sign of life of a far end of their call.",
+		}, []string{"trunk"}),
+		detection: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "sipvigil_trunk_detection_seconds",
+			Help:    "Time from the last sign of life of the far end that was found dead to the release of its call.",
+			Buckets: []float64{1, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 3600},
+		}, []string{"trunk"}),
+		trunks:  trunks,
 		reasons: make(map[store.Reason]bool),
 		methods: make(map[string]bool),
 	}
-	m.fill(methods)
+	m.fill()
 	return m
 }
 
 // fill makes all series, so that each begins with 0.
-func (m *metrics) fill(methods []string) {
+func (m *metrics) fill() {
 	reasons := []store.Reason{store.Operator, store.NoAck, store.SessionExpired, store.CallerCancel, store.CalleeRejected,
-		store.NoAnswer, store.NoRoute, store.Unreachable, store.NodeLost}
+		store.NoAnswer, store.NoRoute, store.Unreachable, store.NodeLost, store.MaxDuration}
 	for _, side := range store.Sides {
 		reasons = append(reasons, side.Bye(), side.Gone(), side.Silent())
 		for _, o := range []store.Outcome{store.ReleaseConfirmed, store.ReleaseAlreadyGone, store.ReleaseUnconfirmed} {
 			m.releases.WithLabelValues(side.String(), string(o))
 		}
+	}
+	for _, trunk := range append(slices.Collect(maps.Keys(m.trunks)), otherTrunk) {
+		m.finding(trunk, true)
+		m.finding(trunk, false)
+		m.reclaimed.WithLabelValues(trunk)
+		m.unproven.WithLabelValues(trunk)
+		m.detection.WithLabelValues(trunk)
 	}
 	for _, reason := range brakeReasons {
 		m.brake.WithLabelValues(reason)
@@ -76,7 +109,7 @@ func (m *metrics) fill(methods []string) {
 		m.reasons[r] = true
 		m.ended.WithLabelValues(string(r))
 	}
-	for _, method := range methods {
+	for _, method := range methodNames {
 		m.methods[method] = true
 		for _, r := range results() {
 			m.probes.WithLabelValues(method, r)
@@ -93,7 +126,7 @@ func (m *metrics) register(reg prometheus.Registerer, s *Supervisor) error {
 			return value()
 		})
 	}
-	all := []prometheus.Collector{m.started, m.ended, m.probes, m.rtt, m.releases, m.brake,
+	all := []prometheus.Collector{m.started, m.ended, m.probes, m.rtt, m.releases, m.brake, m.observed, m.reclaimed, m.unproven, m.detection,
 		gauge("sipvigil_calls_active", "Calls of this node that go on.", nil, func() float64 {
 			return float64(len(s.calls))
 		}),
@@ -109,7 +142,7 @@ func (m *metrics) register(reg prometheus.Registerer, s *Supervisor) error {
 		}),
 	}
 	for _, side := range store.Sides {
-		for _, l := range []store.Liveness{store.Unproven, store.Alive, store.Suspect, store.Gone, store.Silent, store.Unsupported} {
+		for _, l := range []store.Liveness{store.Unproven, store.Alive, store.Reachable, store.Suspect, store.Gone, store.Silent, store.Unsupported} {
 			labels := prometheus.Labels{"leg": side.String(), "liveness": string(l)}
 			all = append(all, gauge("sipvigil_supervisor_legs", "Legs of confirmed calls by liveness.", labels, func() float64 {
 				return float64(s.counts[side][l])
@@ -121,6 +154,19 @@ func (m *metrics) register(reg prometheus.Registerer, s *Supervisor) error {
 		faults = append(faults, reg.Register(c))
 	}
 	return errors.Join(faults...)
+}
+
+// found counts a call that was found dead, rightly or not.
+func (m *metrics) found(trunk string, right bool) {
+	m.finding(trunk, right).Inc()
+}
+
+func (m *metrics) finding(trunk string, right bool) prometheus.Counter {
+	verdict := "wrong"
+	if right {
+		verdict = "right"
+	}
+	return m.observed.WithLabelValues(m.trunk(trunk), verdict)
 }
 
 // probe counts what became of a probe.
@@ -144,4 +190,30 @@ func (m *metrics) end(c *store.Call) {
 			m.releases.WithLabelValues(side.String(), string(o)).Inc()
 		}
 	}
+	m.reclaim(c)
+}
+
+// reclaim counts what a call was to its trunks. One that goes in and out by the
+// same trunk has two channels of it.
+func (m *metrics) reclaim(c *store.Call) {
+	billed, proven := lifetimes(c)
+	for side, trunk := range [2]string{store.Caller: m.trunk(c.TrunkIn), store.Callee: m.trunk(c.TrunkOut)} {
+		m.unproven.WithLabelValues(trunk).Add((billed - proven).Seconds())
+		s := store.Side(side)
+		dead := c.End.Reason == s.Gone() || c.End.Reason == s.Silent()
+		if dead || c.End.Reason == s.Other().Gone() || c.End.Reason == s.Other().Silent() {
+			m.reclaimed.WithLabelValues(trunk).Inc()
+		}
+		if last := c.Legs[s].LastAlive; dead && !last.IsZero() {
+			m.detection.WithLabelValues(trunk).Observe(c.End.At.Sub(last).Seconds())
+		}
+	}
+}
+
+// trunk is the label of a trunk.
+func (m *metrics) trunk(name string) string {
+	if _, known := m.trunks[name]; !known {
+		return otherTrunk
+	}
+	return name
 }

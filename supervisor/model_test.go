@@ -196,7 +196,7 @@ func (j *judgement) see(e event) error {
 }
 
 func (j *judgement) hear(e event) {
-	switch judge(e.Answer) {
+	switch RFC3261.judge(e.Answer) {
 	case alive:
 		j.answered, j.refused = true, false
 		j.lives(e.at)

@@ -43,18 +43,21 @@ func (s *Supervisor) confirm(c *store.Call, at time.Time) (restored, ok bool) {
 	if k.confirmed || k.ending {
 		return restored, false
 	}
-	k.confirmed = true
+	k.confirmed, k.answered = true, c.Answered.Sub(s.made)
+	s.happened(k, 0, EventConfirmed, "", 0, at)
 	for i := range k.legs {
 		l := &k.legs[i]
 		if restored {
-			l.restore(c.Legs[i].Health, s.cfg.Methods)
+			l.restore(c.Legs[i].Health)
 		} else {
-			l.Liveness, l.Method = store.Unproven, s.cfg.Methods[0]
+			l.Liveness = store.Unproven
 		}
+		l.kind, l.allowed = s.kinds.join(&c.Legs[i]), allowedBy(c.Legs[i].Allow)
+		s.pick(l)
 		s.counts[i][l.Liveness]++
 		k.group[i] = s.brake.join(peerOf(c, store.Side(i)))
 		s.brake.tally(l)
-		s.begin(l, at.Sub(s.made), c.Answered.Sub(s.made), restored)
+		s.begin(l, at.Sub(s.made), restored)
 	}
 	return restored, true
 }
@@ -70,6 +73,7 @@ func (s *Supervisor) Evidence(id string, side store.Side, e store.Evidence) {
 		return
 	}
 	l := &k.legs[side]
+	s.happened(k, side, EventEvidence, e.What, 0, e.At)
 	if !k.confirmed || k.ending {
 		l.LastAlive, l.LastEvidence = e.At, e.What
 		return
@@ -95,7 +99,7 @@ func (s *Supervisor) Answered(id string, side store.Side, a store.Answer) {
 	if ce := s.log.Check(zap.DebugLevel, "probe answered"); ce != nil {
 		c, _ := s.legs.Call(id)
 		ce.Write(append(callFields(&c), zap.Stringer("leg", side), zap.String("peer", c.Leg(side).Peer), zap.String("method", a.Method),
-			zap.String("result", result(a)), zap.Int("status", a.Status), zap.String("reason", a.Reason), zap.Duration("took", a.RTT))...)
+			zap.String("result", s.cfg.Policy.result(a)), zap.Int("status", a.Status), zap.String("reason", a.Reason), zap.Duration("took", a.RTT))...)
 	}
 }
 
@@ -108,7 +112,7 @@ func (s *Supervisor) take(id string, side store.Side, a store.Answer) bool {
 		return false
 	}
 	l := &k.legs[side]
-	s.metrics.probe(a.Method, result(a))
+	s.metrics.probe(a.Method, s.cfg.Policy.result(a))
 	if k.ending {
 		l.asking = false
 		s.deliver(l, a)
@@ -144,18 +148,28 @@ func (s *Supervisor) Resave(id string) {
 
 // Ended forgets a call, but for a while.
 func (s *Supervisor) Ended(c store.Call) {
+	var events []Event
+	var found *finding
 	s.mu.Lock()
 	if k := s.calls[c.ID]; k != nil {
 		s.leave(k)
+		if found = k.found; found != nil && !found.wrong {
+			s.metrics.found(found.trunk, found.close(c.End))
+		}
 		for i := range k.legs {
 			c.Legs[i].Health = k.legs[i].Health
 			s.deliver(&k.legs[i], store.Answer{Kind: store.NoCall, At: time.Now()})
 		}
+		s.happened(k, 0, EventEnd, string(c.End.Reason), 0, time.Now())
+		events = s.events(k)
 		delete(s.calls, c.ID)
 	}
 	s.mu.Unlock()
-	s.ended.add(c, time.Now())
+	s.ended.add(c, events, time.Now())
 	s.metrics.end(&c)
+	if s.cfg.Record != nil {
+		s.cfg.Record(record(&c, found).line())
+	}
 	s.log.Info("call ended", endFields(&c)...)
 }
 

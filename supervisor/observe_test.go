@@ -337,13 +337,15 @@ func TestTwoSupervisorsDoNotShareARegistry(t *testing.T) {
 }
 
 func TestConfigReportsAllFaults(t *testing.T) {
-	cfg := Config{Interval: -1, Jitter: 2, Rate: -1, Keep: -1, KeepCalls: -1, Methods: []string{""}}
+	cfg := Config{Interval: -1, Jitter: 2, Rate: -1, Keep: -1, KeepCalls: -1, Method: "x"}
 	want := `node must not be empty
 interval must not be negative, is -1ns
 jitter must be between 0 and 1, is 2
 timeout must be positive, is 0s
 misses must be at least 1, is 0
-methods must not contain an empty name
+method must be auto, options, update or reinvite, is "x"
+policy must be rfc3261 or rfc5057, is ""
+action must be hangup or observe, is ""
 share of the brake must be above 0 and at most 1, is 0
 floor of the brake must be at least 1, is 0
 rate must be at least 1, is -1

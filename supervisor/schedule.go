@@ -18,11 +18,11 @@ const (
 	idle = time.Hour
 )
 
-// task is a probe to be sent, none when it has no method.
+// task is a probe to be sent, none when it has no id.
 type task struct {
 	id     string
 	side   store.Side
-	method string
+	method string // "" to calibrate
 }
 
 // turn deals with the leg whose turn is first, if it has come: what is to be
@@ -47,6 +47,10 @@ func (s *Supervisor) first(at time.Time) (task, time.Duration) {
 		return task{}, due - now
 	}
 
+	if s.outlived(l, now) {
+		s.end(l, store.End{Reason: store.MaxDuration, At: at})
+		return task{}, 0
+	}
 	if l.asking {
 		s.metrics.probe(l.Method, "lost")
 		s.settle(l, store.Answer{Kind: store.Deferred, Method: l.Method, Reason: "probe was lost", At: at}, at)
@@ -66,8 +70,24 @@ func (s *Supervisor) first(at time.Time) (task, time.Duration) {
 	if !s.pace.AllowN(at, 1) {
 		return task{}, time.Second/time.Duration(s.cfg.Rate) + 1
 	}
+	s.pick(l) // its kind may have become known
+	if s.calibrates(l, now) {
+		return task{id: l.call.id, side: l.side()}, 0
+	}
 	s.ask(l, now)
 	return task{l.call.id, l.side(), l.Method}, 0
+}
+
+// outlived says whether a call has gone on for longer than any may.
+func (s *Supervisor) outlived(l *leg, now time.Duration) bool {
+	return s.cfg.MaxDuration > 0 && now-l.call.answered >= s.cfg.MaxDuration
+}
+
+// end has the call of a leg end. Called locked.
+func (s *Supervisor) end(l *leg, end store.End) {
+	s.happened(l.call, l.side(), EventVerdict, string(end.Reason), 0, end.At)
+	s.note(change{id: l.call.id, side: l.side(), was: l.Liveness, health: l.Health, end: end})
+	s.leave(l.call)
 }
 
 // postpone gives a leg its next turn, and has evidence that came by itself
@@ -82,6 +102,9 @@ func (s *Supervisor) postpone(l *leg, due time.Duration) {
 // schedule gives a leg its next turn. Called locked.
 func (s *Supervisor) schedule(l *leg, due time.Duration) {
 	l.fresh = false
+	if s.cfg.MaxDuration > 0 {
+		due = min(due, l.call.answered+s.cfg.MaxDuration)
+	}
 	s.queue.set(l, due)
 	if l.place == 1 {
 		s.nudge()
@@ -98,13 +121,23 @@ func (s *Supervisor) ask(l *leg, now time.Duration) {
 // at all: early for a new call, spread over an interval for one that was read
 // back, since many are at the same time. That one may still lack its ACK.
 // Called locked.
-func (s *Supervisor) begin(l *leg, now, answered time.Duration, restored bool) {
+func (s *Supervisor) begin(l *leg, now time.Duration, restored bool) {
 	wait := s.cfg.period()
 	due := now + wait/10 + s.share(wait/10)
 	if restored {
-		due = max(now, answered+ackTime) + s.share(wait)
+		due = max(now, l.call.answered+ackTime) + s.share(wait)
 	}
 	s.schedule(l, due)
+}
+
+// answered writes down what became of a probe, if it is worth it. Called locked.
+func (s *Supervisor) answered(l *leg, a store.Answer, at time.Time) {
+	switch a.Kind {
+	case store.Answered:
+		s.happened(l.call, l.side(), EventAnswer, s.name(a), a.RTT, at)
+	case store.Timeout, store.Unsent:
+		s.happened(l.call, l.side(), EventMiss, why(a), 0, at)
+	}
 }
 
 // settle weighs what became of a probe and lets follow what must. Called locked.
@@ -112,6 +145,7 @@ func (s *Supervisor) settle(l *leg, a store.Answer, at time.Time) {
 	s.watch(at)
 	was, heard := l.Liveness, l.fresh
 	l.asking = false
+	s.answered(l, a, at)
 	next := s.heed(l, a, at)
 	s.recount(l, was)
 	s.deliver(l, a)
@@ -127,7 +161,7 @@ func (s *Supervisor) settle(l *leg, a store.Answer, at time.Time) {
 		s.schedule(l, from+s.spacing())
 	case again:
 		from := now
-		if judge(a) == missed {
+		if s.cfg.Policy.judge(a) == missed {
 			from = max(now, l.missed+s.cfg.Timeout)
 		}
 		s.schedule(l, from+s.share(s.cfg.Timeout/100))
@@ -143,17 +177,16 @@ func (s *Supervisor) settle(l *leg, a store.Answer, at time.Time) {
 		s.lose(l)
 		return
 	case isGone:
-		c.end = store.End{Reason: l.side().Gone(), Status: a.Status, Text: c.why, At: at}
-		s.leave(l.call)
+		s.conclude(l, c, store.End{Reason: l.side().Gone(), Status: a.Status, Text: c.why, At: at}, at)
+		return
 	case isQuiet:
 		text := strconv.Itoa(l.Misses) + " probes missed, the last: " + c.why
 		end := store.End{Reason: l.side().Silent(), Status: 408, Text: text, At: at}
-		if !s.quiet(l, end, at) {
-			s.schedule(l, now+s.spacing())
-			break
+		if s.found(l) || s.quiet(l, end, at) {
+			s.conclude(l, c, end, at)
+			return
 		}
-		c.end = end
-		s.leave(l.call)
+		s.schedule(l, now+s.spacing())
 	}
 	s.note(c)
 }
@@ -170,6 +203,7 @@ func (s *Supervisor) leave(k *call) {
 		s.brake.part(l)
 		if k.confirmed {
 			s.counts[i][l.Liveness]--
+			l.kind.legs--
 		}
 	}
 }
@@ -187,6 +221,7 @@ func (s *Supervisor) lose(l *leg) {
 // recount moves a leg of a call that goes on to its liveness. Called locked.
 func (s *Supervisor) recount(l *leg, was store.Liveness) {
 	s.brake.tally(l)
+	s.refute(l)
 	if l.call.confirmed && !l.call.ending && l.Liveness != was {
 		s.counts[l.side()][was]--
 		s.counts[l.side()][l.Liveness]++
@@ -230,7 +265,7 @@ type response struct {
 // why names what an answer lacks, for people.
 func why(a store.Answer) string {
 	switch {
-	case judge(a) == alive:
+	case RFC3261.judge(a) == alive:
 		return ""
 	case a.Kind == store.Answered:
 		return what(a)

@@ -192,7 +192,7 @@ func TestALegThatNeverAnsweredIsNotJudgedBySilence(t *testing.T) {
 }
 
 func TestTheNextMethodIsTakenWhenOneIsRefused(t *testing.T) {
-	inWorld(t, func(c *Config) { c.Methods = []string{"OPTIONS", "UPDATE"} }, func(t *testing.T, w *world) {
+	inWorld(t, func(c *Config) { c.Method = Auto }, func(t *testing.T, w *world) {
 		w.legs.says(store.Callee, inTurn(status(405), status(200), status(501)))
 		w.call("c")
 		sleep(5 * time.Minute)
@@ -258,7 +258,7 @@ func TestToBeRestoredIsNoSignOfDeath(t *testing.T) {
 }
 
 func TestARestoredLegKeepsItsMethod(t *testing.T) {
-	inWorld(t, func(c *Config) { c.Methods = []string{"OPTIONS", "UPDATE"} }, func(t *testing.T, w *world) {
+	inWorld(t, func(c *Config) { c.Method = Auto }, func(t *testing.T, w *world) {
 		test := func(had store.Health, method string, answers bool) {
 			t.Helper()
 			w.restored(had.Method, time.Hour, store.Health{}, had)
@@ -267,9 +267,9 @@ func TestARestoredLegKeepsItsMethod(t *testing.T) {
 			}
 		}
 		test(store.Health{Method: "OPTIONS", Answers: true}, "OPTIONS", true)
-		test(store.Health{Method: "UPDATE", Answers: true}, "UPDATE", true)
 		test(store.Health{Method: "INFO", Answers: true}, "OPTIONS", false)
 		test(store.Health{Liveness: store.Unsupported}, "OPTIONS", false)
+		test(store.Health{Method: "UPDATE", Answers: true, Calibration: "blind"}, "UPDATE", true)
 	})
 }
 

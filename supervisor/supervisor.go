@@ -21,6 +21,10 @@ type Legs interface {
 	// became of it comes back through Answered, exactly once. It returns at
 	// once.
 	Probe(id string, side store.Side, method string, timeout time.Duration)
+	// Calibrate sends OPTIONS in a dialog that does not exist to where the
+	// requests of a leg go. What comes back goes to Calibrated. It returns at
+	// once.
+	Calibrate(id string, side store.Side, timeout time.Duration)
 	// Release begins to end a call with BYE on both legs, and returns at once.
 	// It is false when there is no such call, or when it is ending already.
 	Release(id string, end store.End) bool
@@ -63,6 +67,8 @@ type Supervisor struct {
 	calls   map[string]*call
 	queue   queue
 	brake   brake
+	kinds   kinds
+	texts   texts
 	counts  [2]map[store.Liveness]int      // legs that are watched
 	changes []change                       // what Run has to pass on
 	names   map[response]string            // what answers are called as evidence
@@ -86,13 +92,15 @@ func New(cfg Config, st Store, log *zap.Logger, reg prometheus.Registerer) (*Sup
 		ended:   &memory{keep: cfg.Keep, most: cfg.KeepCalls},
 		calls:   make(map[string]*call),
 		brake:   newBrake(&cfg),
+		kinds:   make(kinds),
+		texts:   newTexts(),
 		names:   make(map[response]string),
 		waiting: make(map[*leg][]chan<- store.Answer),
 	}
 	for i := range s.counts {
 		s.counts[i] = make(map[store.Liveness]int)
 	}
-	s.metrics = newMetrics(cfg.Methods)
+	s.metrics = newMetrics(cfg.Trunks)
 	if err := s.metrics.register(reg, s); err != nil {
 		return nil, fmt.Errorf("supervisor: register metrics: %w", err)
 	}
@@ -115,8 +123,11 @@ func (s *Supervisor) Run(ctx context.Context) {
 			s.pass(&changes[i])
 		}
 		t, wait := s.turn(time.Now())
-		if t.method != "" {
+		switch {
+		case t.method != "":
 			s.legs.Probe(t.id, t.side, t.method, s.cfg.Timeout)
+		case t.id != "":
+			s.legs.Calibrate(t.id, t.side, s.cfg.Timeout)
 		}
 		if wait <= 0 {
 			continue
@@ -141,13 +152,14 @@ func (s *Supervisor) Run(ctx context.Context) {
 
 // change is what was learned of a leg, to be passed on outside the lock.
 type change struct {
-	id     string
-	side   store.Side
-	was    store.Liveness
-	health store.Health
-	why    string    // what was wrong with the last answer
-	end    store.End // with a Reason: the call is to be ended
-	brake  *news     // not of a leg: nothing else is there
+	id       string
+	side     store.Side
+	was      store.Liveness
+	health   store.Health
+	why      string    // what was wrong with the last answer
+	end      store.End // with a Reason: the call is to be ended
+	observed bool      // it would be, if it were not for the action
+	brake    *news     // not of a leg: nothing else is there
 }
 
 // takeChanges returns what there is to pass on, and takes the room of what was
@@ -171,8 +183,11 @@ func (s *Supervisor) pass(c *change) {
 	if c.health.Liveness != c.was {
 		s.logLiveness(c)
 	}
-	if c.end.Reason != "" {
+	switch {
+	case c.end.Reason != "":
 		s.legs.Release(c.id, c.end)
+	case c.observed:
+		s.logFound(c)
 	}
 }
 

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -9,27 +10,92 @@ import (
 	"sipvigil/store"
 )
 
-func TestEachStatusHasItsVerdict(t *testing.T) {
-	want := map[verdict][]int{
-		gone:     {481},
-		missed:   {408},
-		refused:  {405, 501},
-		looped:   {483},
-		doubtful: {404, 410, 416, 482, 484, 485, 502, 604},
-	}
-	odd := make(map[int]bool)
-	for v, codes := range want {
+// rfc5057 is table 2 of RFC 5057 section 5.1: what a response does to the
+// dialog. What is not listed concerns the transaction only.
+var rfc5057 = map[impact][]int{
+	onTransaction: {400, 401, 402, 403, 406, 407, 412, 413, 414, 415, 417, 420, 421, 422, 423, 428, 429, 436, 437, 438,
+		486, 487, 488, 491, 493, 494, 500, 503, 504, 505, 513, 580, 600, 603, 606},
+	onUsage:  {405, 408, 480, 481, 489, 501}, // 408 as the time-out that it stands for, section 5.2
+	onDialog: {404, 410, 416, 482, 483, 484, 485, 502, 604},
+}
+
+func TestEachStatusHasTheImpactOfRFC5057(t *testing.T) {
+	for want, codes := range rfc5057 {
 		for _, code := range codes {
-			odd[code] = true
-			if got := judge(store.Answer{Status: code}); got != v {
-				t.Errorf("%d: verdict %d, want %d", code, got, v)
+			if got := byStatus[code].impact; got != want {
+				t.Errorf("%d: impact %d, want %d", code, got, want)
 			}
 		}
 	}
-	for code := 200; code < 700; code++ {
-		if got := judge(store.Answer{Status: code}); !odd[code] && got != alive {
-			t.Errorf("%d: verdict %d, want alive", code, got)
+	for code, row := range byStatus {
+		if !slices.Contains(rfc5057[row.impact], code) {
+			t.Errorf("%d: impact %d is not that of the table", code, row.impact)
 		}
+	}
+}
+
+func TestEachStatusHasItsVerdict(t *testing.T) {
+	type verdicts map[verdict][]int
+	dialog := []int{404, 410, 416, 482, 484, 485, 502, 604}
+	tests := []struct {
+		policy Policy
+		method string
+		want   verdicts
+	}{
+		{RFC3261, "OPTIONS", verdicts{gone: {481}, missed: {408}, refused: {405, 501}, looped: {483}, doubtful: dialog}},
+		{RFC3261, "UPDATE", verdicts{gone: {481}, missed: {408}, refused: {405, 501}, looped: {483}, doubtful: dialog}},
+		{RFC5057, "OPTIONS", verdicts{moot: {481, 408}, refused: {405, 501}, looped: {483}, doubtful: dialog}},
+		{RFC5057, "UPDATE", verdicts{gone: {481}, missed: {408}, refused: {405, 501}, looped: {483},
+			doubtful: append([]int{480}, dialog...)}},
+	}
+	for _, test := range tests {
+		odd := make(map[int]verdict)
+		for v, codes := range test.want {
+			for _, code := range codes {
+				odd[code] = v
+			}
+		}
+		for code := 200; code < 700; code++ { // what is not listed is alive
+			if got := test.policy.judge(store.Answer{Method: test.method, Status: code}); got != odd[code] {
+				t.Errorf("%s, %d to %s: verdict %d, want %d", test.policy, code, test.method, got, odd[code])
+			}
+		}
+	}
+}
+
+func TestSilenceIsJudgedByThePolicy(t *testing.T) {
+	test := func(p Policy, method string, kind store.AnswerKind, want verdict) {
+		t.Helper()
+		if got := p.judge(store.Answer{Method: method, Kind: kind}); got != want {
+			t.Errorf("%s, %s, kind %d: verdict %d, want %d", p, method, kind, got, want)
+		}
+	}
+	for _, kind := range []store.AnswerKind{store.Timeout, store.Unsent} {
+		test(RFC3261, "OPTIONS", kind, missed)
+		test(RFC3261, "UPDATE", kind, missed)
+		test(RFC5057, "OPTIONS", kind, moot)
+		test(RFC5057, "UPDATE", kind, missed)
+		test(RFC5057, "INVITE", kind, missed)
+	}
+	for _, p := range []Policy{RFC3261, RFC5057} {
+		test(p, "OPTIONS", store.Deferred, deferred)
+		test(p, "OPTIONS", store.NoCall, noCall)
+	}
+}
+
+func TestByRFC5057OptionsNeverEndsACall(t *testing.T) {
+	for _, r := range []reply{nothing(), unsent(), status(481), status(408)} {
+		inWorld(t, func(c *Config) { c.Policy = RFC5057 }, func(t *testing.T, w *world) {
+			w.legs.says(store.Callee, inTurn(status(200), r))
+			w.call("c")
+			sleep(10 * time.Minute)
+			if len(w.legs.ends()) > 0 {
+				t.Errorf("%+v: released: %v", r, w.legs.ends())
+			}
+			if got := w.health("c", store.Callee); got.Liveness != store.Suspect {
+				t.Errorf("%+v: liveness %s, want suspect", r, got.Liveness)
+			}
+		})
 	}
 }
 
@@ -163,8 +229,8 @@ func TestEachAnswerHasItsConsequence(t *testing.T) {
 					t.Error("asked at:", diff)
 				}
 				var end store.End
-				if len(w.legs.released) > 0 {
-					end = w.legs.released[0]
+				if len(w.legs.ends()) > 0 {
+					end = w.legs.ends()[0]
 				}
 				end.At = time.Time{}
 				if diff := cmp.Diff(test.end, end); diff != "" {

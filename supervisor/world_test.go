@@ -35,7 +35,7 @@ func inWorld(t *testing.T, change func(*Config), test func(*testing.T, *world)) 
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		cfg := Default()
-		cfg.Node = "here"
+		cfg.Node, cfg.Method = "here", Options
 		if change != nil {
 			change(&cfg)
 		}
@@ -150,6 +150,9 @@ type fakeLegs struct {
 	released []store.End
 	keep     bool // a released call does not end
 
+	stranger   func(store.Side) reply // to OPTIONS in a dialog that does not exist; nil = 481
+	calibrated []target
+
 	onRelease func(store.End)                                // may be nil
 	reply     func(id string, side store.Side) (reply, bool) // goes before answer, if true; may be nil
 	onProbe   func()                                         // runs before a probe goes out; may be nil
@@ -159,6 +162,8 @@ func (f *fakeLegs) add(id string) store.Call {
 	c := store.Call{ID: id, State: store.Trying, Node: "here", TrunkIn: "in", TrunkOut: "out", Started: time.Now()}
 	for _, side := range store.Sides {
 		c.Legs[side].CallID = id + "@" + side.String()
+		c.Legs[side].Peer, c.Legs[side].UserAgent = "192.0.2.1:5060", side.String()
+		c.Legs[side].Allow = "INVITE, ACK, BYE, CANCEL, UPDATE"
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -179,6 +184,19 @@ func (f *fakeLegs) change(id string, change func(*store.Call)) {
 	c := f.calls[id]
 	change(&c)
 	f.calls[id] = c
+}
+
+// Calibrate gives the answer of kinds at once, none of the bubble's peers being
+// calibrated unless a test says so.
+func (f *fakeLegs) Calibrate(id string, side store.Side, timeout time.Duration) {
+	f.mu.Lock()
+	f.calibrated = append(f.calibrated, target{id, side})
+	r := status(481)
+	if f.stranger != nil {
+		r = f.stranger(side)
+	}
+	f.mu.Unlock()
+	time.AfterFunc(r.after, func() { f.sup.Calibrated(id, side, r.Answer) })
 }
 
 func (f *fakeLegs) Probe(id string, side store.Side, method string, timeout time.Duration) {
@@ -245,6 +263,13 @@ func (f *fakeLegs) times(id string, side store.Side) []time.Duration {
 		times = append(times, s.at)
 	}
 	return times
+}
+
+// ends lists how calls were released.
+func (f *fakeLegs) ends() []store.End {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.released)
 }
 
 func (f *fakeLegs) Release(id string, end store.End) bool {

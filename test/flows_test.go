@@ -26,7 +26,7 @@ type flow struct {
 func TestCallFlowsBetweenTwoUserAgents(t *testing.T) {
 	t.Parallel()
 	redisURL, _ := storetest.Redis(t)
-	d := serve(t, redisURL, "--probe-timeout", "10s")
+	d := serve(t, redisURL, "--config", optionsOnly(t), "--probe-timeout", "10s")
 	for i, f := range flows {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
@@ -42,7 +42,7 @@ func (f flow) run(t *testing.T, d *sipvigil, callID string) {
 	}
 	at := func(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 	if f.config != "" {
-		d = serve(t, "embedded", "--config", file(t, "sipvigil.yaml", strings.ReplaceAll(f.config, "CALLEE", at(l.port))))
+		d = serve(t, "embedded", "--config", optionsOnly(t, strings.ReplaceAll(f.config, "CALLEE", at(l.port))))
 	}
 	// They stand in the ladders as names.
 	hosts := strings.NewReplacer("CALLER", at(l.peer), "CALLEE", at(l.port), "SIPVIGIL", d.target(l))

@@ -98,8 +98,8 @@ func (p *process) finish() {
 	}
 	text := p.log.String()
 	for _, word := range []string{"panic", "DATA RACE"} {
-		if strings.Contains(text, word) {
-			p.t.Errorf("the log of sipvigil holds %q", word)
+		if i := strings.Index(text, word); i >= 0 {
+			p.t.Errorf("the log of sipvigil holds %q:\n%.8000s", word, text[i:])
 		}
 	}
 	for _, e := range p.entries("") {

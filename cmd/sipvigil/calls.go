@@ -44,14 +44,14 @@ func listFlags(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	fs.SortFlags = false
 	fs.String("state", "", "only `STATE`: trying, early, confirmed, ending or terminated (default: all but terminated)")
-	fs.String("liveness", "", "only `LIVENESS`: unproven, alive, suspect, gone, silent or unsupported")
+	fs.String("liveness", "", "only `LIVENESS`: unproven, alive, reachable, suspect, gone, silent or unsupported")
 	fs.String("trunk", "", "only from or to trunk `NAME`")
 	fs.String("number", "", "only with this `TEXT` in a URI, or this Call-ID")
 	fs.String("node", "", "only of node `NAME`")
 	fs.String("older", "", "only begun at least `D` ago, such as 2h")
 	fs.Int("limit", 0, "at most `N` calls in all (default: all)")
 	complete(cmd, "state", "trying", "early", "confirmed", "ending", "terminated")
-	complete(cmd, "liveness", "unproven", "alive", "suspect", "gone", "silent", "unsupported")
+	complete(cmd, "liveness", "unproven", "alive", "reachable", "suspect", "gone", "silent", "unsupported")
 }
 
 func (t *tool) listCommand(name string) *cobra.Command {
@@ -96,7 +96,11 @@ func (t *tool) showCommand() *cobra.Command {
 				if err != nil {
 					return report{}, err
 				}
-				return reportCall(body)
+				events, err := c.events(ctx, args[0])
+				if err != nil {
+					return report{}, err
+				}
+				return reportCall(body, events)
 			})
 		},
 	}

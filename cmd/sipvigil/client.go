@@ -84,6 +84,17 @@ func (c *client) show(ctx context.Context, id string) (body json.RawMessage, err
 	return body, c.do(ctx, shortTime, http.MethodGet, callPath(id), &body)
 }
 
+// events are those of a call, none when its server does not have them: another
+// node does.
+func (c *client) events(ctx context.Context, id string) ([]web.Event, error) {
+	var e web.Events
+	err := c.do(ctx, shortTime, http.MethodGet, callPath(id)+"/events", &e)
+	if exit := (exitError{}); errors.As(err, &exit) && exit.code == exitFailed {
+		return nil, nil
+	}
+	return e.Events, err
+}
+
 func (c *client) probe(ctx context.Context, id string) (body json.RawMessage, err error) {
 	return body, c.do(ctx, probeTime, http.MethodPost, callPath(id)+"/probe", &body)
 }

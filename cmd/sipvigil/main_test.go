@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"sipvigil/store"
+	"sipvigil/supervisor"
 	"sipvigil/supervisor/web"
 )
 
@@ -24,6 +27,7 @@ type fakeCalls struct {
 	calls   []store.Call
 	down    bool
 	answers [2]store.Answer
+	events  []supervisor.Event // nil = another node has them
 	hungUp  []string
 	queries []store.Query
 }
@@ -57,6 +61,13 @@ func (f *fakeCalls) Call(_ context.Context, id string) (store.Call, error) {
 }
 
 func (f *fakeCalls) Probe(context.Context, string) ([2]store.Answer, error) { return f.answers, nil }
+
+func (f *fakeCalls) Events(_ context.Context, id string) ([]supervisor.Event, error) {
+	if f.events == nil {
+		return nil, fmt.Errorf("%w: edge-2", supervisor.ErrElsewhere)
+	}
+	return f.events, nil
+}
 
 func (f *fakeCalls) ReleaseHeld() int { return 0 }
 
@@ -172,6 +183,29 @@ func TestWrongCommandLinesExitWith2(t *testing.T) {
 		"serve", "--node", "n", "--listen", "5060", "--probe-misses", "few", "--log-level", "loud")
 	test("sipvigil: --probe-timeout: \"1\" is not a length of time such as 500ms, 30s or 3m\n",
 		"config", "check", "--node", "n", "--probe-timeout", "1")
+}
+
+func TestShowTellsWhatHappenedToACall(t *testing.T) {
+	f := &fakeCalls{calls: sample()[:1]}
+	server := serve(t, f)
+	without := run(t, server, "calls", "show", f.calls[0].ID)
+	f.events = []supervisor.Event{
+		{At: at("2026-03-01T11:00:07Z"), Kind: supervisor.EventConfirmed},
+		{At: at("2026-03-01T11:00:12Z"), Kind: supervisor.EventAnswer, Side: store.Caller, Text: "200 OPTIONS", RTT: 12 * time.Millisecond},
+		{At: at("2026-03-01T11:01:12Z"), Kind: supervisor.EventMiss, Side: store.Callee, Text: "no answer to OPTIONS"},
+	}
+	want := without
+	want.Out += `
+AT                        LEG     EVENT    WHAT                  RTT
+2026-03-01T11:00:07.000Z          confirm
+2026-03-01T11:00:12.000Z  caller  answer   200 OPTIONS           12.0 ms
+2026-03-01T11:01:12.000Z  callee  miss     no answer to OPTIONS
+`
+	// How long ago something was changes from run to run.
+	ago := regexp.MustCompile(`\(.* ago\) *`)
+	got := run(t, server, "calls", "show", f.calls[0].ID)
+	want.Out, got.Out = ago.ReplaceAllString(want.Out, ""), ago.ReplaceAllString(got.Out, "")
+	wantRun(t, got, want)
 }
 
 func TestHelpIsNoFault(t *testing.T) {

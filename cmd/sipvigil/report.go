@@ -78,14 +78,20 @@ func reportCalls(l listing) (report, error) {
 	}}, nil
 }
 
-func reportCall(body json.RawMessage) (report, error) {
+func reportCall(body json.RawMessage, events []web.Event) (report, error) {
 	var c web.Call
 	if err := json.Unmarshal(body, &c); err != nil {
 		return report{}, unreadable(err)
 	}
 	header, row := flatten("", reflect.ValueOf(c))
 	return report{body, []json.RawMessage{body}, [][]string{header, row}, func(w io.Writer, width int, now time.Time) error {
-		return printCall(w, &c, width, now)
+		if err := printCall(w, &c, width, now); err != nil || len(events) == 0 {
+			return err
+		}
+		if _, err := io.WriteString(w, "\n"); err != nil {
+			return err
+		}
+		return eventsTable(events).print(w, width)
 	}}, nil
 }
 

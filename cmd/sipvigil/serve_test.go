@@ -121,10 +121,17 @@ supervise:
     jitter: 0.1
     timeout: 32s
     misses: 2
+    method: auto
+    policy: rfc3261
+    action: hangup
+    max_duration: 0s
     brake:
         share: 0.2
         floor: 10
         per_minute: 0.01
+cdr:
+    max_mb: 100
+    keep: 10
 admin:
     listen: localhost:1
 `})

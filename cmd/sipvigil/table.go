@@ -233,6 +233,19 @@ func probeTable(p *web.Probed) table {
 	return t
 }
 
+// eventsTable lists what happened to a call, the oldest first.
+func eventsTable(events []web.Event) table {
+	t := table{columns: []column{{name: "AT"}, {name: "LEG"}, {name: "EVENT"}, {name: "WHAT", least: 12}, {name: "RTT", drop: 1}}}
+	for _, e := range events {
+		took := ""
+		if e.RTT > 0 {
+			took = rtt(e.RTT)
+		}
+		t.rows = append(t.rows, []string{stamp(e.At), e.Leg, clean(e.Kind), clean(e.Text), took})
+	}
+	return t
+}
+
 func rtt(ms float64) string {
 	if ms == 0 {
 		return "-"

@@ -107,7 +107,7 @@ func TestSpreadsheetTakesNothingForAFormula(t *testing.T) {
 
 func TestShowStandsSideBySideWhereItFits(t *testing.T) {
 	l := fetched(t, sample()[2:])
-	r, err := reportCall(l.calls[0])
+	r, err := reportCall(l.calls[0], nil)
 	if err != nil {
 		t.Fatal(err)
 	}

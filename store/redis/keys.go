@@ -12,6 +12,7 @@ const shards = 256
 type keys struct{ prefix string }
 
 func (k keys) tagKey() string { return k.prefix + ":tagkey" }
+func (k keys) cdr() string    { return k.prefix + ":cdr" }
 func (k keys) epoch() string  { return k.prefix + ":epoch" }
 
 // call is the hash of one call.

@@ -34,6 +34,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	queue   queue
+	records records
 	writing int   // changes taken from the queue and not written yet
 	epoch   int64 // the highest this process has seen
 	tagKey  []byte

@@ -40,7 +40,7 @@ func (s *Store) Run(ctx context.Context) error {
 		failures++
 		pause(ctx, backoff(failures))
 	}
-	for failures := 1; s.Status().Pending > 0 && work.Err() == nil; failures++ {
+	for failures := 1; s.unwritten() && work.Err() == nil; failures++ {
 		if !s.round(work) {
 			pause(work, backoff(failures))
 		}
@@ -99,7 +99,9 @@ func (s *Store) exchange(ctx context.Context, due int) error {
 		failed = s.restore(ctx)
 	}
 	if due == 0 && failed == nil {
-		return s.client.Ping(ctx).Err()
+		if err := s.client.Ping(ctx).Err(); err != nil {
+			return err
+		}
 	}
 	for due > 0 {
 		batch := s.take()
@@ -112,7 +114,10 @@ func (s *Store) exchange(ctx context.Context, due int) error {
 			break // otherwise part of a cluster is well, and served
 		}
 	}
-	return failed
+	if failed != nil {
+		return failed
+	}
+	return s.writeRecords(ctx)
 }
 
 // note keeps the status, and logs when the store goes and comes back.

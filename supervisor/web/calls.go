@@ -41,6 +41,21 @@ func (s *Server) showCall(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+func (s *Server) listEvents(w http.ResponseWriter, r *http.Request) {
+	c, ok := s.find(w, r)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), lookTime)
+	defer cancel()
+	list, err := s.calls.Events(ctx, c.ID)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	reply(w, http.StatusOK, events(list))
+}
+
 func (s *Server) probeCall(w http.ResponseWriter, r *http.Request) {
 	c, ok := s.findOngoing(w, r)
 	if !ok {

@@ -63,6 +63,25 @@ func TestListShowsCallsWholeAndInOrder(t *testing.T) {
 	}
 }
 
+func TestEventsOfACallAreShown(t *testing.T) {
+	c := confirmed()
+	f := &fakeCalls{calls: map[string]store.Call{c.ID: c}, events: []supervisor.Event{
+		{At: at("2026-03-01T11:00:07.25Z"), Kind: supervisor.EventConfirmed},
+		{At: at("2026-03-01T11:00:12Z"), Kind: supervisor.EventAnswer, Side: store.Caller, Text: "200 OPTIONS", RTT: 12 * time.Millisecond},
+		{At: at("2026-03-01T11:01:12Z"), Kind: supervisor.EventMiss, Side: store.Callee, Text: "no answer to OPTIONS"},
+	}}
+	s := newServer(t, f, healthy)
+	wantJSON(t, do(s, "GET", "/api/v1/calls/"+c.ID+"/events"), 200, `{"events": [
+		{"at": "2026-03-01T11:00:07.250Z", "kind": "confirm", "leg": "", "text": "", "rtt_ms": 0},
+		{"at": "2026-03-01T11:00:12.000Z", "kind": "answer", "leg": "caller", "text": "200 OPTIONS", "rtt_ms": 12},
+		{"at": "2026-03-01T11:01:12.000Z", "kind": "miss", "leg": "callee", "text": "no answer to OPTIONS", "rtt_ms": 0}]}`)
+	wantJSON(t, do(s, "GET", "/api/v1/calls/unknown/events"), 404,
+		problemJSON(404, "no call has this id or Call-ID, or it ended a while ago"))
+	f.err = fmt.Errorf("events of call x: %w: edge-2", supervisor.ErrElsewhere)
+	wantJSON(t, do(s, "GET", "/api/v1/calls/"+c.ID+"/events"), 409,
+		problemJSON(409, "events of call x: call belongs to another node: edge-2"))
+}
+
 func TestListWithoutCallsIsAnEmptyArray(t *testing.T) {
 	w := do(newServer(t, &fakeCalls{}, healthy), "GET", "/api/v1/calls")
 	if got, want := w.Body.String(), `{"calls":[]}`+"\n"; got != want {
@@ -98,7 +117,7 @@ func TestListNamesEveryFaultOfTheQuery(t *testing.T) {
 	}
 	test("state=up&liveness=dead&older=old&limit=0&colour=red&size=1",
 		`state: "up" is none of trying, early, confirmed, ending, terminated; `+
-			`liveness: "dead" is none of unproven, alive, suspect, gone, silent, unsupported; `+
+			`liveness: "dead" is none of unproven, alive, reachable, suspect, gone, silent, unsupported; `+
 			`older: "old" is not a length of time such as 90s, 15m or 2h; `+
 			`limit: "0" is not a number from 1 to 1000; `+
 			`"colour": no such parameter, there are state, liveness, trunk, number, node, older, limit, cursor; `+

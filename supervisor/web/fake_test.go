@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"sipvigil/store"
+	"sipvigil/supervisor"
 )
 
 // fakeCalls answers what a test has put into it, and remembers what was asked.
@@ -18,6 +19,7 @@ type fakeCalls struct {
 	page    store.Page
 	calls   map[string]store.Call
 	answers [2]store.Answer
+	events  []supervisor.Event
 	err     error // of Calls and of what is done to a call
 	lookErr error // of Call
 
@@ -55,6 +57,10 @@ func (f *fakeCalls) Probe(ctx context.Context, id string) ([2]store.Answer, erro
 		return [2]store.Answer{}, ctx.Err()
 	}
 	return f.answers, f.err
+}
+
+func (f *fakeCalls) Events(context.Context, string) ([]supervisor.Event, error) {
+	return f.events, f.err
 }
 
 func (f *fakeCalls) ReleaseHeld() int { return 7 }

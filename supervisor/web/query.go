@@ -22,7 +22,7 @@ const (
 
 var (
 	states = []store.State{store.Trying, store.Early, store.Confirmed, store.Ending, store.Terminated}
-	lives  = []store.Liveness{store.Unproven, store.Alive, store.Suspect, store.Gone, store.Silent, store.Unsupported}
+	lives  = []store.Liveness{store.Unproven, store.Alive, store.Reachable, store.Suspect, store.Gone, store.Silent, store.Unsupported}
 )
 
 // params collects the values of a query string, and every fault in them.

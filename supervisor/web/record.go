@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"sipvigil/store"
+	"sipvigil/supervisor"
 )
 
 // Time is written as RFC 3339 in UTC with milliseconds.
@@ -65,6 +66,22 @@ type Leg struct {
 
 	Held     string `json:"held"`     // why the call goes on though this leg is silent
 	Released string `json:"released"` // how its release went, empty until that is known
+}
+
+// Events is the answer to a query for what happened to a call, the oldest
+// first.
+type Events struct {
+	Events []Event `json:"events"`
+}
+
+// Event is one thing that happened to a call. Leg is caller or callee, empty
+// where it concerns both.
+type Event struct {
+	At   Time    `json:"at"`
+	Kind string  `json:"kind"` // confirm, evidence, answer, miss, calibration, held, observed, verdict or end
+	Leg  string  `json:"leg"`
+	Text string  `json:"text"`
+	RTT  float64 `json:"rtt_ms"`
 }
 
 // Probed is the answer to a probe asked for by hand.
@@ -140,6 +157,17 @@ func leg(c *store.Call, side store.Side) Leg {
 		Held:     l.Held,
 		Released: string(c.End.Released[side]),
 	}
+}
+
+func events(list []supervisor.Event) Events {
+	all := Events{Events: make([]Event, len(list))}
+	for i, e := range list {
+		all.Events[i] = Event{At: Time{e.At}, Kind: string(e.Kind), Leg: e.Side.String(), Text: e.Text, RTT: millis(e.RTT)}
+		if e.Kind == supervisor.EventConfirmed || e.Kind == supervisor.EventEnd {
+			all.Events[i].Leg = ""
+		}
+	}
+	return all
 }
 
 func answer(a store.Answer) Answer {

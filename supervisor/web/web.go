@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"sipvigil/store"
+	"sipvigil/supervisor"
 )
 
 // Calls is what this package asks about calls, and does to them. An id is that
@@ -27,6 +28,8 @@ type Calls interface {
 	Calls(ctx context.Context, q store.Query) (store.Page, error)
 	// Call returns one call, or store.ErrNotFound.
 	Call(ctx context.Context, id string) (store.Call, error)
+	// Events returns the last things that happened to a call, the oldest first.
+	Events(ctx context.Context, id string) ([]supervisor.Event, error)
 	// Probe asks both legs at once and returns what came back, by side.
 	Probe(ctx context.Context, id string) ([2]store.Answer, error)
 	// Hangup begins to end a call for the operator; text says why.
@@ -156,6 +159,7 @@ func (s *Server) routes(gatherer prometheus.Gatherer) http.Handler {
 		http.MethodGet:    s.showCall,
 		http.MethodDelete: s.hangupCall,
 	})
+	get("/api/v1/calls/{id}/events", s.listEvents)
 	route("/api/v1/calls/{id}/probe", map[string]http.HandlerFunc{http.MethodPost: s.probeCall})
 	route("/api/v1/brake/release", map[string]http.HandlerFunc{http.MethodPost: s.releaseHeld})
 	get("/metrics", metrics(gatherer, s.warnings))

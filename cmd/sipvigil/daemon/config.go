@@ -19,6 +19,7 @@ type Config struct {
 	Supervise Supervise `yaml:"supervise"`
 	Trunks    []Trunk   `yaml:"trunks,omitempty"`
 	Routes    []Route   `yaml:"routes,omitempty"` // the first that matches decides
+	CDR       CDR       `yaml:"cdr"`
 	Admin     Admin     `yaml:"admin"`
 }
 
@@ -54,7 +55,12 @@ type Supervise struct {
 	Jitter   float64       `yaml:"jitter"`   // share of the interval by which probes are spread
 	Timeout  time.Duration `yaml:"timeout"`  // of one probe
 	Misses   int           `yaml:"misses"`   // probes missed in a row that make a leg silent
-	Brake    Brake         `yaml:"brake"`
+	Method   string        `yaml:"method"`   // what to ask with: auto, options, update or reinvite
+	Policy   string        `yaml:"policy"`   // what answers mean: rfc3261 or rfc5057
+	Action   string        `yaml:"action"`   // what follows when a leg is dead: hangup, or observe to end no call
+	// MaxDuration is how long an answered call may last, 0 for ever.
+	MaxDuration time.Duration `yaml:"max_duration"`
+	Brake       Brake         `yaml:"brake"`
 }
 
 // Brake says how much silence at once is taken for a fault of the network, and
@@ -70,6 +76,7 @@ type Trunk struct {
 	Name    string   `yaml:"name"`
 	Targets []string `yaml:"targets,omitempty,flow"` // SIP URIs that calls to it are sent to
 	Sources []string `yaml:"sources,omitempty,flow"` // networks that calls from it come from, see ParseSource
+	Action  string   `yaml:"action,omitempty"`       // as supervise.action, for legs of this trunk
 	NAT     string   `yaml:"nat,omitempty"`          // auto (also when empty): NATs are seen through; off: Contacts are believed
 	Trusted bool     `yaml:"trusted,omitempty"`      // it may say who a user is (RFC 3325), and is told
 
@@ -96,6 +103,13 @@ type Route struct {
 	To   []string `yaml:"to,flow"`        // trunks, tried in order
 }
 
+// CDR is where a record of each call is written when it ends: one line of JSON.
+type CDR struct {
+	File  string `yaml:"file,omitempty"` // none when empty
+	MaxMB int    `yaml:"max_mb"`         // megabytes after which a new file is begun
+	Keep  int    `yaml:"keep"`           // old files that are kept, 0 for all
+}
+
 // Admin is the HTTP API and page.
 type Admin struct {
 	Listen string `yaml:"listen"` // host:port, loopback only
@@ -117,8 +131,9 @@ func Default() Config {
 		SIP: SIP{Listen: []string{"udp://127.0.0.1:5060", "tcp://127.0.0.1:5060"}, RingTimeout: 3 * time.Minute,
 			Unknown: "reject", SourceCheck: "enforce"},
 		Store: Store{URL: "embedded", OnOutage: "accept"},
-		Supervise: Supervise{Interval: 30 * time.Second, Jitter: 0.1, Timeout: 32 * time.Second, Misses: 2,
+		Supervise: Supervise{Interval: 30 * time.Second, Jitter: 0.1, Timeout: 32 * time.Second, Misses: 2, Method: "auto", Policy: "rfc3261", Action: "hangup",
 			Brake: Brake{Share: 0.2, Floor: 10, PerMinute: 0.01}},
+		CDR:   CDR{MaxMB: 100, Keep: 10},
 		Admin: Admin{Listen: "127.0.0.1:8080"},
 	}
 }

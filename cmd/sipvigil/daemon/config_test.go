@@ -51,7 +51,9 @@ func TestWithoutAFileTheDefaultsServeThisHostOnly(t *testing.T) {
 			Unknown: "reject", SourceCheck: "enforce"},
 		Store: Store{URL: "embedded", OnOutage: "accept"},
 		Supervise: Supervise{Interval: 30 * time.Second, Jitter: 0.1, Timeout: 32 * time.Second, Misses: 2,
+			Method: "auto", Policy: "rfc3261", Action: "hangup",
 			Brake: Brake{Share: 0.2, Floor: 10, PerMinute: 0.01}},
+		CDR:   CDR{MaxMB: 100, Keep: 10},
 		Admin: Admin{Listen: "127.0.0.1:8080"},
 	}
 	if d := cmp.Diff(want, got); d != "" {
@@ -72,7 +74,7 @@ sip:
 store:
   url: redis://user:secret@redis.example:6379/0
   on_outage: reject
-supervise: {interval: 0, jitter: 0, timeout: 5s, misses: 1, brake: {share: 0.5, floor: 20, per_minute: 0}}
+supervise: {interval: 0, jitter: 0, timeout: 5s, misses: 1, method: update, policy: rfc5057, action: observe, max_duration: 4h, brake: {share: 0.5, floor: 20, per_minute: 0}}
 trunks:
   - name: pbx
     targets: ["sip:192.0.2.10:5060;transport=udp"]
@@ -83,6 +85,7 @@ trunks:
     name: carrier-a
     targets: [sip:carrier.example]
     credentials: {username: us, password_file: testdata/password}
+    action: hangup
   - name: carrier-b
     targets:
       - sip:[2001:db8::7]:5080;transport=tcp
@@ -90,6 +93,7 @@ routes:
   - {from: pbx, user: "^\\+?1", to: [carrier-a, carrier-b]}
   - {from: _other, to: [pbx]}
   - to: [carrier-b]
+cdr: {file: /var/log/sipvigil/cdr.jsonl, max_mb: 5, keep: 0}
 admin:
   listen: "[::1]:9000"
 `
@@ -104,10 +108,10 @@ func TestFileSetsEveryOption(t *testing.T) {
 		SIP: SIP{Listen: []string{"udp://0.0.0.0:5060", "tcp://[::]:5060"}, Advertise: "203.0.113.7", RingTimeout: 90 * time.Second,
 			Unknown: "drop", SourceCheck: "log", DNS: "192.0.2.53:53"},
 		Store:     Store{URL: "redis://user:secret@redis.example:6379/0", OnOutage: "reject"},
-		Supervise: Supervise{Timeout: 5 * time.Second, Misses: 1, Brake: Brake{Share: 0.5, Floor: 20}},
+		Supervise: Supervise{Timeout: 5 * time.Second, Misses: 1, Method: "update", Policy: "rfc5057", Action: "observe", MaxDuration: 4 * time.Hour, Brake: Brake{Share: 0.5, Floor: 20}},
 		Trunks: []Trunk{
 			{Name: "pbx", Targets: []string{"sip:192.0.2.10:5060;transport=udp"}, Sources: []string{"192.0.2.0/24", "2001:db8::1"}, Trusted: true, NAT: "off"},
-			{Name: "carrier-a", Targets: []string{"sip:carrier.example"},
+			{Name: "carrier-a", Targets: []string{"sip:carrier.example"}, Action: "hangup",
 				Credentials: Credentials{Username: "us", PasswordFile: "testdata/password"}},
 			{Name: "carrier-b", Targets: []string{"sip:[2001:db8::7]:5080;transport=tcp"}},
 		},
@@ -116,6 +120,7 @@ func TestFileSetsEveryOption(t *testing.T) {
 			{From: "_other", To: []string{"pbx"}},
 			{To: []string{"carrier-b"}},
 		},
+		CDR:   CDR{File: "/var/log/sipvigil/cdr.jsonl", MaxMB: 5},
 		Admin: Admin{Listen: "[::1]:9000"},
 	}
 	if d := cmp.Diff(want, got); d != "" {
@@ -157,9 +162,16 @@ func TestEverySettingHasItsVariable(t *testing.T) {
 			"SIPVIGIL_SUPERVISE_JITTER":           "0.5",
 			"SIPVIGIL_SUPERVISE_TIMEOUT":          "1s",
 			"SIPVIGIL_SUPERVISE_MISSES":           "9",
+			"SIPVIGIL_SUPERVISE_METHOD":           "options",
+			"SIPVIGIL_SUPERVISE_POLICY":           "rfc5057",
+			"SIPVIGIL_SUPERVISE_ACTION":           "observe",
+			"SIPVIGIL_SUPERVISE_MAX_DURATION":     "2h",
 			"SIPVIGIL_SUPERVISE_BRAKE_SHARE":      "1",
 			"SIPVIGIL_SUPERVISE_BRAKE_FLOOR":      "2",
 			"SIPVIGIL_SUPERVISE_BRAKE_PER_MINUTE": "0.3",
+			"SIPVIGIL_CDR_FILE":                   "cdr.jsonl",
+			"SIPVIGIL_CDR_MAX_MB":                 "7",
+			"SIPVIGIL_CDR_KEEP":                   "3",
 			"SIPVIGIL_ADMIN_LISTEN":               "localhost:0",
 			"SIPVIGIL_SIP_NEXT_HOP":               "sip:pbx.example",
 		}[name]
@@ -172,7 +184,8 @@ func TestEverySettingHasItsVariable(t *testing.T) {
 		SIP: SIP{Listen: []string{"udp://127.0.0.1:5070", "tcp://127.0.0.1:5071"}, Advertise: "sip.example:5099", NextHop: "sip:pbx.example", RingTimeout: time.Minute,
 			Unknown: "drop", SourceCheck: "off", DNS: "[2001:db8::53]:53"},
 		Store:     Store{URL: "redis-sentinel://a:1,b:2,c:3/main/0", OnOutage: "reject"},
-		Supervise: Supervise{Jitter: 0.5, Timeout: time.Second, Misses: 9, Brake: Brake{Share: 1, Floor: 2, PerMinute: 0.3}},
+		Supervise: Supervise{Jitter: 0.5, Timeout: time.Second, Misses: 9, Method: "options", Policy: "rfc5057", Action: "observe", MaxDuration: 2 * time.Hour, Brake: Brake{Share: 1, Floor: 2, PerMinute: 0.3}},
+		CDR:       CDR{File: "cdr.jsonl", MaxMB: 7, Keep: 3},
 		Admin:     Admin{Listen: "localhost:0"},
 	}
 	if d := cmp.Diff(want, got); d != "" {
@@ -235,6 +248,10 @@ supervise:
     jitter: 0
     timeout: 5s
     misses: 1
+    method: update
+    policy: rfc5057
+    action: observe
+    max_duration: 4h0m0s
     brake:
         share: 0.5
         floor: 20
@@ -247,6 +264,7 @@ trunks:
       trusted: true
     - name: carrier-a
       targets: ['sip:carrier.example']
+      action: hangup
       credentials:
         username: us
         password_file: testdata/password
@@ -259,6 +277,10 @@ routes:
     - from: _other
       to: [pbx]
     - to: [carrier-b]
+cdr:
+    file: /var/log/sipvigil/cdr.jsonl
+    max_mb: 5
+    keep: 0
 admin:
     listen: '[::1]:9000'
 `

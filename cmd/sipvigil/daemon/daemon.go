@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"regexp"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -44,6 +45,8 @@ type Daemon struct {
 	supervisor *supervisor.Supervisor
 	agent      *b2bua.Agent
 	web        *web.Server
+	cdrs       *cdrFile // nil without one
+	records    []func(cdr []byte)
 
 	stopping atomic.Bool
 
@@ -105,6 +108,7 @@ func (d *Daemon) makeStore(reg prometheus.Registerer) error {
 			return err
 		}
 		d.store = st
+		d.records = append(d.records, st.Record)
 	}
 	reg.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -134,6 +138,21 @@ func (d *Daemon) makeSupervisor(reg prometheus.Registerer) (err error) {
 	c.Node = d.cfg.Node
 	c.Interval, c.Jitter = d.cfg.Supervise.Interval, d.cfg.Supervise.Jitter
 	c.Timeout, c.Misses = d.cfg.Supervise.Timeout, d.cfg.Supervise.Misses
+	c.Method, c.Policy = supervisor.Method(d.cfg.Supervise.Method), supervisor.Policy(d.cfg.Supervise.Policy)
+	c.Action, c.MaxDuration = supervisor.Action(d.cfg.Supervise.Action), d.cfg.Supervise.MaxDuration
+	c.Trunks = make(map[string]supervisor.Action)
+	for _, t := range d.cfg.Trunks {
+		c.Trunks[t.Name] = supervisor.Action(t.Action)
+	}
+	if d.cfg.CDR.File != "" {
+		d.cdrs = newCDRFile(d.cfg.CDR, d.log.Named("cdr"))
+		d.records = append(d.records, d.cdrs.record)
+	}
+	c.Record = func(cdr []byte) {
+		for _, record := range d.records {
+			record(cdr)
+		}
+	}
 	c.Brake = supervisor.Brake(d.cfg.Supervise.Brake)
 	d.supervisor, err = supervisor.New(c, d.store, d.log.Named("supervisor"), reg)
 	return err
@@ -265,6 +284,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 	defer stopStore()
 	stored := make(chan error, 1)
 	go func() { stored <- d.store.Run(storing) }()
+	var recording sync.WaitGroup
+	if d.cdrs != nil {
+		recording.Go(func() { d.cdrs.run(storing) })
+	}
 
 	g, ctx := errgroup.WithContext(ctx)
 	context.AfterFunc(ctx, func() { d.stopping.Store(true) })
@@ -294,6 +317,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	g.Go(func() error { return d.web.Run(ctx, d.admin) })
 	err := g.Wait()
 	stopStore()
+	recording.Wait()
 	if storeErr := <-stored; storeErr != nil && !errors.Is(storeErr, context.Canceled) {
 		err = errors.Join(err, storeErr)
 	}

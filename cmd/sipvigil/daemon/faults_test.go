@@ -42,6 +42,17 @@ admin:
 colour: red
 `
 
+func TestFaultsOfHowDeathIsFound(t *testing.T) {
+	_, err := load(t, "supervise: {method: ask, policy: rfc1, action: kill, max_duration: 1s}\n"+
+		"trunks: [{name: pbx, sources: [192.0.2.1], action: wait}]\n", nil, nil)
+	wantFaults(t, err,
+		`sipvigil.yaml:1: supervise.method: "ask" is none of auto, options, update, reinvite`,
+		`sipvigil.yaml:1: supervise.policy: "rfc1" is neither rfc3261 nor rfc5057`,
+		`sipvigil.yaml:1: supervise.action: "kill" is neither hangup nor observe`,
+		`sipvigil.yaml:1: supervise.max_duration: 1s is below 1m0s; 0 means no limit`,
+		`sipvigil.yaml:2: trunks[0].action: "wait" is neither hangup nor observe`)
+}
+
 func TestEveryFaultIsNamedWithItsPlace(t *testing.T) {
 	_, err := load(t, faulty, []string{"SIPVIGIL_SUPERVISE_JITTER=lots", "SIPVIGIL_SIP_RING_TIMEOUT=1ms", "SIPVIGIL_SIP_DNS=192.0.2.53"},
 		map[string][]string{"probe-timeout": {"soon"}})
@@ -73,7 +84,7 @@ func TestEveryFaultIsNamedWithItsPlace(t *testing.T) {
 		`sipvigil.yaml:20: trunks[0].sources[0]: "192.0.2.0/33" is not a network such as 192.0.2.0/24 or an address`,
 		`sipvigil.yaml:20: trunks[0].sources[1]: "192.0.2.1/24" has bits set beyond its mask: `+
 			`192.0.2.0/24 is meant, or an address without a mask`,
-		`sipvigil.yaml:21: trunks[0]: unknown key "capacity", there are name, targets, sources, nat, trusted, tls, credentials`,
+		`sipvigil.yaml:21: trunks[0]: unknown key "capacity", there are name, targets, sources, action, nat, trusted, tls, credentials`,
 		`sipvigil.yaml:22: trunks[1].name: there is a trunk "pbx" already`,
 		`sipvigil.yaml:23: trunks[1].sources[0]: 198.51.100.7/32 belongs to trunk "pbx" already`,
 		`sipvigil.yaml:24: trunks[2].name: "_other" `+name+` that begins with a letter or digit`,
@@ -86,7 +97,7 @@ func TestEveryFaultIsNamedWithItsPlace(t *testing.T) {
 		`sipvigil.yaml:30: routes[1].to: is empty: a route leads to at least one trunk`,
 		`sipvigil.yaml:32: admin.listen: "0.0.0.0:8080" is not a loopback address: the API knows no users yet, `+
 			`so whoever reaches it can end calls. Use 127.0.0.1:8080, and an SSH tunnel or a proxy that asks for a password`,
-		`sipvigil.yaml:33: unknown key "colour", there are node, sip, store, supervise, trunks, routes, admin`,
+		`sipvigil.yaml:33: unknown key "colour", there are node, sip, store, supervise, trunks, routes, cdr, admin`,
 		`SIPVIGIL_SUPERVISE_JITTER: "lots" is not a number`,
 		`--probe-timeout: "soon" is not a length of time such as 500ms, 30s or 3m`,
 		`SIPVIGIL_SIP_RING_TIMEOUT: 1ms is below 1s`,
@@ -100,7 +111,7 @@ func TestFileThatIsNoConfigurationIsAFault(t *testing.T) {
 		_, err := load(t, text, nil, nil)
 		wantFaults(t, err, want...)
 	}
-	const keys = "node, sip, store, supervise, trunks, routes, admin"
+	const keys = "node, sip, store, supervise, trunks, routes, cdr, admin"
 	test("")
 	test("# nothing\n")
 	test("trunks: [{name: a, sources: [192.0.2.1], trusted: maybe}]\n",
@@ -113,7 +124,7 @@ func TestFileThatIsNoConfigurationIsAFault(t *testing.T) {
 	test("sip: {listen: {a: b}}\nnode: [x]\ntrunks: [3]\n",
 		"sipvigil.yaml:1: sip.listen: is not a list",
 		"sipvigil.yaml:2: node: is not a single value",
-		"sipvigil.yaml:3: trunks[0]: is not a mapping with the keys name, targets, sources, nat, trusted, tls, credentials")
+		"sipvigil.yaml:3: trunks[0]: is not a mapping with the keys name, targets, sources, action, nat, trusted, tls, credentials")
 	const ten = "{name: a, targets: [sip:a]}, {name: b}, {name: c, targets: [sip:c]}, {name: d, targets: [sip:d]}, " +
 		"{name: e, targets: [sip:e]}, {name: f, targets: [sip:f]}, {name: g, targets: [sip:g]}, {name: h, targets: [sip:h]}, " +
 		"{name: i, targets: [sip:i]}, {name: j, targets: [sip:j]}, "

@@ -41,9 +41,16 @@ var settings = []setting{
 	{"supervise.jitter", "SIPVIGIL_SUPERVISE_JITTER", ""},
 	{"supervise.timeout", "SIPVIGIL_SUPERVISE_TIMEOUT", "probe-timeout"},
 	{"supervise.misses", "SIPVIGIL_SUPERVISE_MISSES", "probe-misses"},
+	{"supervise.method", "SIPVIGIL_SUPERVISE_METHOD", ""},
+	{"supervise.policy", "SIPVIGIL_SUPERVISE_POLICY", ""},
+	{"supervise.action", "SIPVIGIL_SUPERVISE_ACTION", ""},
+	{"supervise.max_duration", "SIPVIGIL_SUPERVISE_MAX_DURATION", ""},
 	{"supervise.brake.share", "SIPVIGIL_SUPERVISE_BRAKE_SHARE", ""},
 	{"supervise.brake.floor", "SIPVIGIL_SUPERVISE_BRAKE_FLOOR", ""},
 	{"supervise.brake.per_minute", "SIPVIGIL_SUPERVISE_BRAKE_PER_MINUTE", ""},
+	{"cdr.file", "SIPVIGIL_CDR_FILE", ""},
+	{"cdr.max_mb", "SIPVIGIL_CDR_MAX_MB", ""},
+	{"cdr.keep", "SIPVIGIL_CDR_KEEP", ""},
 	{"admin.listen", "SIPVIGIL_ADMIN_LISTEN", "admin"},
 }
 

@@ -22,7 +22,11 @@ const (
 	leastTimeout  = 100 * time.Millisecond
 	mostTimeout   = 32 * time.Second // RFC 3261 section 17.1.2.2: Timer F ends the transaction
 	leastRing     = time.Second
+	leastDuration = time.Minute
 )
+
+// probeMethods are the values of supervise.method.
+var probeMethods = []string{"auto", "options", "update", "reinvite"}
 
 var (
 	namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
@@ -51,6 +55,7 @@ func validate(c *Config, fault report) {
 	trunks := validateTrunks(c.Trunks, fault)
 	validateTLS(c, fault)
 	validateRoutes(c.Routes, trunks, fault)
+	validateCDR(&c.CDR, fault)
 	validateAdmin(&c.Admin, fault)
 }
 
@@ -158,6 +163,18 @@ func validateSupervise(s *Supervise, fault report) {
 	if s.Misses < 1 {
 		fault("supervise.misses", "%d is below 1", s.Misses)
 	}
+	if !slices.Contains(probeMethods, s.Method) {
+		fault("supervise.method", "%q is none of %s", s.Method, strings.Join(probeMethods, ", "))
+	}
+	if s.Policy != "rfc3261" && s.Policy != "rfc5057" {
+		fault("supervise.policy", "%q is neither rfc3261 nor rfc5057", s.Policy)
+	}
+	if !isAction(s.Action) {
+		fault("supervise.action", "%q is neither hangup nor observe", s.Action)
+	}
+	if s.MaxDuration != 0 && s.MaxDuration < leastDuration {
+		fault("supervise.max_duration", "%v is below %v; 0 means no limit", s.MaxDuration, leastDuration)
+	}
 	if b := s.Brake; !(b.Share > 0 && b.Share <= 1) {
 		fault("supervise.brake.share", "%v is not a share above 0, up to 1", b.Share)
 	}
@@ -168,6 +185,8 @@ func validateSupervise(s *Supervise, fault report) {
 		fault("supervise.brake.per_minute", "%v is not a share from 0 to 1", b.PerMinute)
 	}
 }
+
+func isAction(s string) bool { return s == "hangup" || s == "observe" }
 
 // validateTrunks returns the trunks by name.
 func validateTrunks(trunks []Trunk, fault report) map[string]*Trunk {
@@ -184,6 +203,9 @@ func validateTrunks(trunks []Trunk, fault report) map[string]*Trunk {
 			fault(path+".name", "there is a trunk %q already", t.Name)
 		default:
 			byName[t.Name] = t
+		}
+		if t.Action != "" && !isAction(t.Action) {
+			fault(path+".action", "%q is neither hangup nor observe", t.Action)
 		}
 		if len(t.Targets) == 0 && len(t.Sources) == 0 {
 			fault(path, "has neither targets nor sources")
@@ -240,6 +262,15 @@ func validateRoutes(routes []Route, trunks map[string]*Trunk, fault report) {
 				fault(item(path+".to", j), "trunk %q has no targets", name)
 			}
 		}
+	}
+}
+
+func validateCDR(c *CDR, fault report) {
+	if c.MaxMB < 1 {
+		fault("cdr.max_mb", "%d is below 1", c.MaxMB)
+	}
+	if c.Keep < 0 {
+		fault("cdr.keep", "%d is below 0; 0 keeps all", c.Keep)
 	}
 }
 

@@ -1,0 +1,80 @@
+package b2bua
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+	"github.com/google/uuid"
+
+	"sipvigil/store"
+)
+
+// Calibrate sends OPTIONS inside a dialog that does not exist to where the
+// requests of a leg go: a far end that knows its dialogs answers 481, RFC 3261
+// section 12.2.2. What became of it, after timeout at the latest, goes to the
+// observer's Calibrated, once. It returns at once.
+//
+// The dialog of the leg is left alone: Call-ID, tags and number are made up.
+func (a *Agent) Calibrate(id string, side store.Side, timeout time.Duration) {
+	c := a.call(id)
+	if c == nil {
+		a.observer.Calibrated(id, side, store.Answer{Kind: store.NoCall, Method: "OPTIONS", At: time.Now()})
+		return
+	}
+	a.work.Go(func() {
+		d := c.snapshot().Legs[side].Dialog
+		d.CallID, d.LocalTag, d.RemoteTag = invented(), invented(), invented()
+		out := a.question(&d, "OPTIONS", 1)
+		out.SetBody(nil)
+		a.askOnce(out, timeout, func(ans store.Answer) {
+			a.observer.Calibrated(id, side, ans)
+		})
+	})
+}
+
+// askOnce sends a request that belongs to no call, and reports what became of it
+// once, after timeout at the latest.
+func (a *Agent) askOnce(out *sip.Request, timeout time.Duration, report func(store.Answer)) {
+	var once sync.Once
+	sent := time.Now()
+	became := func(kind store.AnswerKind, status int, reason string) {
+		once.Do(func() {
+			now := time.Now()
+			ans := store.Answer{Kind: kind, Method: string(out.Method), Status: status, Reason: reason, At: now}
+			if status != 0 {
+				ans.RTT = now.Sub(sent)
+			}
+			report(ans)
+		})
+	}
+	tx, err := a.send(out)
+	if err != nil {
+		became(store.Unsent, 0, err.Error())
+		return
+	}
+	limit := time.AfterFunc(timeout, func() {
+		if !a.closing.Load() {
+			became(store.Timeout, 0, "")
+			tx.Terminate()
+		}
+	})
+	a.await(tx, func(res *sip.Response) {
+		if res.StatusCode >= 200 {
+			limit.Stop()
+			became(store.Answered, res.StatusCode, "")
+		}
+	}, func(err error) {
+		limit.Stop()
+		if errors.Is(err, sip.ErrTransactionTimeout) {
+			became(store.Timeout, 0, "")
+		} else {
+			became(store.Unsent, 0, errText(err))
+		}
+	})
+}
+
+// invented is a Call-ID or tag that nobody has.
+func invented() string { return strings.ReplaceAll(uuid.NewString(), "-", "") }

@@ -1,0 +1,53 @@
+package redis_test
+
+import (
+	"fmt"
+	"testing"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"sipvigil/store/redis"
+	"sipvigil/store/storetest"
+)
+
+// stream waits until the stream of CDRs has n entries, and returns their lines.
+func stream(t *testing.T, admin *goredis.Client, n int) []string {
+	t.Helper()
+	var lines []string
+	storetest.Eventually(t, fmt.Sprintf("the stream has %d entries", n), func() bool {
+		entries, err := admin.XRange(t.Context(), "sv:cdr", "-", "+").Result()
+		lines = nil
+		for _, e := range entries {
+			lines = append(lines, fmt.Sprint(e.Values["cdr"]))
+		}
+		return err == nil && len(lines) >= n
+	})
+	return lines
+}
+
+func TestCDRsGoToTheStreamInOrder(t *testing.T) {
+	url, server := storetest.Redis(t)
+	admin := connect(t, server)
+	s := open(t, redis.Config{URL: url})
+	var want []string
+	for i := range 1000 { // more than one batch, before it runs
+		line := fmt.Sprintf(`{"id":"%d"}`, i)
+		want = append(want, line)
+		s.Record([]byte(line))
+	}
+	storetest.Start(t, s)
+	same(t, "lines", want, stream(t, admin, len(want)))
+}
+
+func TestCDRsWaitForAStoreThatIsAway(t *testing.T) {
+	url, server := storetest.Redis(t)
+	s := open(t, redis.Config{URL: url})
+	storetest.Start(t, s)
+	s.Record([]byte("first"))
+	same(t, "lines", []string{"first"}, stream(t, connect(t, server), 1))
+	server.Stop()
+	s.Record([]byte("second"))
+	s.Record([]byte("third"))
+	server.Start() // empty: nothing was on disk
+	same(t, "lines", []string{"second", "third"}, stream(t, connect(t, server), 2))
+}

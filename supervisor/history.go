@@ -1,0 +1,132 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"sipvigil/store"
+)
+
+// EventKind is what kind of thing happened to a leg.
+type EventKind string
+
+// The kinds of Event.
+const (
+	EventConfirmed   EventKind = "confirm"  // the call is watched from now on
+	EventEvidence    EventKind = "evidence" // the far end showed itself by something else than an answer
+	EventAnswer      EventKind = "answer"   // a final response to a probe
+	EventMiss        EventKind = "miss"     // none, or it could not be sent
+	EventCalibration EventKind = "calibration"
+	EventHeld        EventKind = "held"     // the brake holds what silence would end
+	EventObserved    EventKind = "observed" // the call would have been ended
+	EventVerdict     EventKind = "verdict"  // the call is ended
+	EventEnd         EventKind = "end"      // it has ended
+)
+
+var eventKinds = [...]EventKind{EventConfirmed, EventEvidence, EventAnswer, EventMiss, EventCalibration, EventHeld, EventObserved, EventVerdict, EventEnd}
+
+// Event is one line of the history of a call.
+type Event struct {
+	At   time.Time
+	Kind EventKind
+	Side store.Side    // whose far end it is about; of no meaning for EventConfirmed and EventEnd
+	Text string        // "200 OPTIONS", "INFO", "callee-silent: 2 probes missed, …"
+	RTT  time.Duration // of EventAnswer
+}
+
+// entry is an Event as it is kept, in 12 bytes: an RTT above 65 s is kept as
+// that, a text beyond those that there is room for as "…".
+type entry struct {
+	at   uint32 // centiseconds since the supervisor was made: enough for a year
+	text uint16 // index in texts
+	rtt  uint16 // milliseconds
+	kind uint8  // index in eventKinds
+	side store.Side
+}
+
+// historyLength is how many of the last events of a call are kept.
+const historyLength = 24
+
+// history is a ring of the last events.
+type history struct {
+	entries [historyLength]entry
+	count   uint32 // of all that there were
+}
+
+// texts keeps each text once for all calls. It is bounded, because some have a
+// part that far ends or the network choose.
+type texts struct {
+	all   []string
+	index map[string]uint16
+}
+
+const mostTexts = 4096
+
+func newTexts() texts { return texts{all: []string{"…"}, index: make(map[string]uint16)} }
+
+func (t *texts) keep(text string) uint16 {
+	i, ok := t.index[text]
+	if !ok && len(t.all) < mostTexts {
+		i = uint16(len(t.all))
+		t.all = append(t.all, text)
+		t.index[text] = i
+	}
+	return i
+}
+
+// happened writes a line into the history of a call. Called locked.
+func (s *Supervisor) happened(k *call, side store.Side, kind EventKind, text string, rtt time.Duration, at time.Time) {
+	e := entry{
+		at:   uint32(max(0, at.Sub(s.made)) / (10 * time.Millisecond)),
+		text: s.texts.keep(text),
+		rtt:  uint16(min(rtt.Milliseconds(), math.MaxUint16)),
+		side: side,
+	}
+	for i := range eventKinds {
+		if eventKinds[i] == kind {
+			e.kind = uint8(i)
+		}
+	}
+	k.history.entries[k.history.count%historyLength] = e
+	k.history.count++
+}
+
+// events reads a history, the oldest first. Called locked.
+func (s *Supervisor) events(k *call) []Event {
+	n := min(k.history.count, historyLength)
+	list := make([]Event, 0, n)
+	for i := k.history.count - n; i < k.history.count; i++ {
+		e := k.history.entries[i%historyLength]
+		list = append(list, Event{
+			At:   s.made.Add(time.Duration(e.at) * 10 * time.Millisecond),
+			Kind: eventKinds[e.kind],
+			Side: e.side,
+			Text: s.texts.all[e.text],
+			RTT:  time.Duration(e.rtt) * time.Millisecond,
+		})
+	}
+	return list
+}
+
+// Events returns the last things that happened to a call of this node, or to
+// one that ended here a short while ago, the oldest first. Its error wraps
+// store.ErrNotFound, store.ErrUnavailable or ErrElsewhere.
+func (s *Supervisor) Events(ctx context.Context, id string) ([]Event, error) {
+	c, err := s.Call(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	k := s.calls[c.ID]
+	if k != nil {
+		defer s.mu.Unlock()
+		return s.events(k), nil
+	}
+	s.mu.Unlock()
+	if list, ok := s.ended.events(c.ID); ok {
+		return list, nil
+	}
+	return nil, fmt.Errorf("events of call %s: %w: %s", id, ErrElsewhere, c.Node)
+}
