@@ -42,11 +42,12 @@ func (e *ended) add(c *call) {
 	if e.calls == nil {
 		e.calls = make(map[string]*[2]dialogID)
 	}
-	e.calls[c.id] = &ids
+	id := c.id // the call itself is let go
+	e.calls[id] = &ids
 	time.AfterFunc(64*sip.T1, func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		delete(e.calls, c.id)
+		delete(e.calls, id)
 	})
 }
 
