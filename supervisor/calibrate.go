@@ -118,4 +118,6 @@ func (s *Supervisor) pick(l *leg) {
 
 // proves says whether an answer to this method proves the dialog, and not only
 // that somebody is there.
-func (l *leg) proves() bool { return l.Calibration != blind || l.Method != methodNames[options] }
+func (l *leg) proves(method string) bool {
+	return l.Calibration != blind || method != methodNames[options]
+}

@@ -108,8 +108,9 @@ func (l *leg) weigh(a store.Answer, e store.Evidence, cfg *Config) step {
 	case noCall:
 		return drop
 	default:
-		l.Answers, l.RTT = true, a.RTT
-		if !l.proves() {
+		l.RTT = a.RTT
+		l.Answers = l.Answers || a.Method == l.Method // which may have changed since it was asked
+		if !l.proves(a.Method) {
 			l.Misses, l.doubts, l.Liveness = 0, 0, store.Reachable
 			return rest
 		}
