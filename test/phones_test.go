@@ -174,13 +174,16 @@ type shown struct {
 }
 
 type shownLeg struct {
-	CallID       string `json:"call_id"`
-	Liveness     string
-	LastEvidence string `json:"last_evidence"`
-	LocalCSeq    uint32 `json:"local_cseq"`
-	Misses       int
-	Refresher    string
-	Released     string
+	CallID              string `json:"call_id"`
+	Liveness            string
+	LastAlive           time.Time `json:"last_alive"`
+	LastEvidence        string    `json:"last_evidence"`
+	Method, Calibration string
+	Held                string
+	LocalCSeq           uint32 `json:"local_cseq"`
+	Misses              int
+	Refresher           string
+	Released            string
 }
 
 // call asks the API for a call by its id or a Call-ID.

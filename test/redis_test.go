@@ -61,3 +61,19 @@ func (r records) over(id string) {
 		r.t.Errorf("the ended call is kept for %v, %v", ttl, err)
 	}
 }
+
+// stream is what the entries of a stream hold, each the value of its one field.
+func (r records) stream(key string) []string {
+	r.t.Helper()
+	entries, err := r.client.XRange(context.Background(), key, "-", "+").Result()
+	if err != nil {
+		r.t.Fatalf("read the stream %s: %v", key, err)
+	}
+	var values []string
+	for _, e := range entries {
+		for _, v := range e.Values {
+			values = append(values, v.(string))
+		}
+	}
+	return values
+}

@@ -1,0 +1,204 @@
+package test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"sipvigil/store/storetest"
+	"sipvigil/test/ua"
+)
+
+// crowd is many calls through one sipvigil: all of them from one phone, which
+// is the trunk pbx, to another one, which is the trunk carrier.
+type crowd struct {
+	t            testing.TB
+	d            *sipvigil
+	redis        records
+	cdrs         string // file of call detail records
+	pbx, carrier *ua.Phone
+	calls        []*talk
+}
+
+// gather sets up n calls and waits until both far ends of each have answered a
+// probe. Lines are more of the configuration; flags come last and so decide.
+func gather(t testing.TB, n int, lines string, flags ...string) *crowd {
+	t.Helper()
+	redisURL, server := storetest.Redis(t)
+	c := &crowd{t: t, redis: look(t, server), cdrs: filepath.Join(t.TempDir(), "cdrs")}
+	c.pbx, c.carrier = trunkPhone(t, "pbx", "127.0.0.2"), trunkPhone(t, "carrier", "127.0.0.3")
+	config := filepath.Join(t.TempDir(), "sipvigil.yaml")
+	text := fmt.Sprintf(`trunks:
+  - {name: pbx, targets: ["sip:%s"], sources: [127.0.0.2]}
+  - {name: carrier, targets: ["sip:%s"], sources: [127.0.0.3]}
+routes:
+  - {from: pbx, to: [carrier]}
+cdr: {file: %q}
+%s
+`, c.pbx.Addr(), c.carrier.Addr(), c.cdrs, lines)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.d = serve(t, redisURL, append([]string{"--config", config}, flags...)...)
+	c.connect(n)
+	c.reach("all far ends are alive", func() bool { return c.legs("alive") == 2*n })
+	return c
+}
+
+// trunkPhone is a phone at an address of its own, which names its trunk.
+func trunkPhone(t testing.TB, user, host string) *ua.Phone {
+	t.Helper()
+	p, err := ua.Listen(ua.Config{Addr: host + ":0", User: user, UserAgent: user})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Faults(); err != nil {
+			t.Errorf("%s: %v", user, err)
+		}
+		p.Close()
+	})
+	return p
+}
+
+func (c *crowd) connect(n int) {
+	c.t.Helper()
+	ctx := limit(c.t, patience)
+	callees := make(chan *ua.Dialog, n)
+	c.carrier.Handle(func(in *ua.Incoming) {
+		in.Ring(180)
+		if d, err := in.Accept(ua.SDP(40002)); err == nil {
+			callees <- d
+		}
+	})
+	var callers sync.Map // Call-ID → *ua.Dialog
+	var dialling sync.WaitGroup
+	for worker := range 10 {
+		dialling.Go(func() {
+			for range n/10 + min(1, max(0, n%10-worker)) {
+				d, err := c.pbx.Call(ctx, "sip:"+c.d.udp, "sip:bob@"+c.d.udp, ua.Offer{SDP: ua.SDP(40000)})
+				if err != nil {
+					c.t.Errorf("call: %v", err)
+					return
+				}
+				callers.Store(d.CallID, d)
+			}
+		})
+	}
+	dialling.Wait()
+	if c.t.Failed() {
+		c.t.FailNow()
+	}
+	byCallID := make(map[string]*ua.Dialog)
+	for range n {
+		d := <-callees // each call that was answered has one
+		byCallID[d.CallID] = d
+	}
+	eventually(c.t, "all calls are confirmed in the API", func() bool {
+		list := c.d.calls()
+		c.calls = c.calls[:0]
+		for _, s := range list {
+			caller, ok := callers.Load(s.Caller.CallID)
+			if !ok || s.State != "confirmed" || byCallID[s.Callee.CallID] == nil {
+				return false
+			}
+			c.calls = append(c.calls, &talk{callerPhone: c.pbx, calleePhone: c.carrier,
+				caller: caller.(*ua.Dialog), callee: byCallID[s.Callee.CallID], id: s.ID})
+		}
+		return len(list) == n
+	})
+	c.t.Cleanup(func() {
+		for _, one := range c.calls {
+			one.check(c.t)
+		}
+	})
+}
+
+// reach waits for what may take a while with so many calls on a busy machine.
+func (c *crowd) reach(what string, condition func() bool) {
+	c.t.Helper()
+	within(c.t, 3*patience, what, condition)
+}
+
+// legs is how many legs are so.
+func (c *crowd) legs(liveness string) int {
+	return int(c.d.metric(`sipvigil_supervisor_legs{leg="caller",liveness="`+liveness+`"}`) +
+		c.d.metric(`sipvigil_supervisor_legs{leg="callee",liveness="`+liveness+`"}`))
+}
+
+func (c *crowd) held() int { return int(c.d.metric("sipvigil_supervisor_held_calls")) }
+
+// provenSince waits until all far ends of calls that go on have answered a
+// probe that was sent after this moment.
+func (c *crowd) provenSince(moment time.Time) {
+	c.t.Helper()
+	since := func(l *shownLeg) bool {
+		return l.Liveness == "alive" && l.LastEvidence == "200 OPTIONS" && l.LastAlive.After(moment) && l.Held == ""
+	}
+	c.reach("all far ends are alive again", func() bool {
+		list := c.d.calls()
+		for i := range list {
+			if !since(&list[i].Caller) || !since(&list[i].Callee) {
+				return false
+			}
+		}
+		return true
+	})
+	if n := c.held(); n != 0 {
+		c.t.Errorf("%d calls are held although all far ends are alive", n)
+	}
+}
+
+// ended is how many calls have ended, whyever.
+func (c *crowd) ended() int {
+	n := 0.
+	for line := range strings.Lines(c.d.metrics()) {
+		if _, value, ok := strings.Cut(line, "} "); ok && strings.HasPrefix(line, "sipvigil_calls_ended_total{") {
+			v, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil {
+				c.t.Fatalf("metric %s: %v", line, err)
+			}
+			n += v
+		}
+	}
+	return int(n)
+}
+
+// wantReleased demands that these calls have been released, and no other.
+func (c *crowd) wantReleased(dead ...*talk) {
+	c.t.Helper()
+	if n := c.ended(); n > len(dead) {
+		c.t.Errorf("%d calls have ended, of which %d were dead", n, len(dead))
+	}
+	released := make(map[string]bool)
+	for _, one := range dead {
+		released[one.id] = true
+	}
+	for _, one := range c.calls {
+		byes := len(requests(one.caller, "BYE")) + len(requests(one.callee, "BYE"))
+		switch {
+		case released[one.id] && byes == 0:
+			c.t.Errorf("call %s is dead, but was not released", one.id)
+		case !released[one.id] && byes > 0:
+			shown, _ := c.d.call(one.id)
+			c.t.Errorf("a healthy call was released: %+v", shown)
+		}
+	}
+}
+
+// signal sends a signal to the daemon.
+func (c *crowd) signal(s syscall.Signal) {
+	c.t.Helper()
+	if err := c.d.cmd.Process.Signal(s); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// everything is a filter for ua.Phone.Drop: the network is gone.
+func everything(ua.Direction, *ua.Message) bool { return true }
