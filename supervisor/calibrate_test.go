@@ -179,3 +179,42 @@ func TestAnAnswerToAnotherMethodSaysNothingAboutThePresentOne(t *testing.T) {
 		}
 	})
 }
+
+func TestAnAnswerToOptionsIsNoEvidenceOfABlindPeer(t *testing.T) {
+	inWorld(t, auto, func(t *testing.T, w *world) {
+		w.legs.stranger = func(store.Side) reply { return status(200) }
+		c := w.legs.add("c")
+		w.sup.Started(c)
+		w.legs.change("c", func(c *store.Call) {
+			c.State, c.Answered = store.Confirmed, time.Now()
+			c.Legs[store.Callee].Allow = "INVITE, ACK, BYE, CANCEL, OPTIONS"
+		})
+		c, _ = w.legs.Call("c")
+		w.sup.Confirmed(c)
+		sleep(time.Minute)
+		test := func(what string, want store.Liveness) {
+			t.Helper()
+			w.sup.Evidence("c", store.Callee, store.Evidence{What: what, At: time.Now()})
+			if got := w.health("c", store.Callee).Liveness; got != want {
+				t.Errorf("after %s it is %s, want %s", what, got, want)
+			}
+		}
+		test("late 200 OPTIONS", store.Reachable) // of a probe
+		test("200 OPTIONS", store.Reachable)      // of one that was relayed
+		test("OPTIONS", store.Alive)              // it asks itself, inside the dialog
+		sleep(time.Minute)
+		test("late 200 OPTIONS", store.Reachable)
+		test("200 INFO", store.Alive)
+
+		// But whose answer is only late is not silent.
+		w.legs.says(store.Callee, always(nothing()))
+		sleep(90 * time.Second)
+		test("late 200 OPTIONS", store.Reachable)
+		sleep(time.Minute)
+		test("late 200 OPTIONS", store.Reachable)
+		sleep(time.Minute)
+		if ends := w.legs.ends(); len(ends) > 0 {
+			t.Errorf("it is ended: %+v", ends)
+		}
+	})
+}

@@ -75,6 +75,14 @@ func (l *leg) hear(what string, at time.Time) {
 	}
 }
 
+// reach takes a sign that somebody is there, which proves no call.
+func (l *leg) reach() {
+	l.Misses, l.doubts = 0, 0
+	if l.Liveness == store.Suspect || l.Liveness == store.Silent {
+		l.Liveness = store.Reachable
+	}
+}
+
 // step is what follows from an answer.
 type step uint8
 

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -80,7 +81,11 @@ func (s *Supervisor) Evidence(id string, side store.Side, e store.Evidence) {
 	}
 	was := l.Liveness
 	l.fresh = true
-	l.hear(e.What, e.At)
+	if strings.HasSuffix(e.What, " "+methodNames[options]) && !l.proves(methodNames[options]) {
+		l.reach()
+	} else {
+		l.hear(e.What, e.At)
+	}
 	s.recount(l, was)
 	if l.Liveness != was {
 		s.note(change{id: id, side: side, was: was, health: l.Health})
