@@ -17,6 +17,11 @@ import (
 // story is the life of one leg, the callee's.
 type story struct {
 	misses  int
+	method  Method
+	policy  Policy
+	action  Action
+	kind    int  // what the far end answers in a dialog that does not exist, 0 = nothing
+	bare    bool // it does not say that it takes UPDATE
 	seed    uint64
 	replies []lateReply // to its probes, the last one for ever
 	deeds   []deed
@@ -80,7 +85,15 @@ var anyStory = rapid.Custom(func(t *rapid.T) story {
 		}
 		return r
 	}
-	s := story{misses: rapid.IntRange(1, 3).Draw(t, "misses"), seed: rapid.Uint64().Draw(t, "seed")}
+	s := story{
+		misses: rapid.IntRange(1, 3).Draw(t, "misses"),
+		method: rapid.SampledFrom([]Method{Auto, Auto, Options, Update, Reinvite}).Draw(t, "method"),
+		policy: rapid.SampledFrom([]Policy{RFC3261, RFC3261, RFC5057}).Draw(t, "policy"),
+		action: rapid.SampledFrom([]Action{Hangup, Hangup, Hangup, Observe}).Draw(t, "action"),
+		kind:   rapid.SampledFrom([]int{481, 481, 200, 0}).Draw(t, "kind"),
+		bare:   rapid.Bool().Draw(t, "bare"),
+		seed:   rapid.Uint64().Draw(t, "seed"),
+	}
 	for range rapid.IntRange(0, 12).Draw(t, "replies") {
 		s.replies = append(s.replies, anyReply())
 	}
@@ -102,6 +115,12 @@ func (s story) tell(t *testing.T, cfg Config) (record []event) {
 		w := newWorld(t, cfg)
 		w.sup.random = rand.New(rand.NewPCG(s.seed, 0)).Float64
 		w.legs.keep = true
+		w.legs.stranger = func(store.Side) reply {
+			if s.kind == 0 {
+				return nothing()
+			}
+			return status(s.kind)
+		}
 		var mu sync.Mutex
 		note := func(e event) {
 			mu.Lock()
@@ -116,7 +135,8 @@ func (s story) tell(t *testing.T, cfg Config) (record []event) {
 		w.legs.answer[store.Callee] = func(n int) reply {
 			r := s.replies[min(n, len(s.replies)-1)]
 			asked := time.Since(w.zero)
-			note(event{what: "asked"})
+			r.Method = w.legs.sent[target{"c", store.Callee}][n].method
+			note(event{what: "asked", Answer: store.Answer{Method: r.Method}})
 			answered := func() { note(event{what: "answered", asked: asked, Answer: r.Answer}) }
 			if r.after == 0 {
 				answered()
@@ -136,6 +156,9 @@ func (s story) tell(t *testing.T, cfg Config) (record []event) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var run sync.WaitGroup
 		run.Go(func() { w.sup.Run(ctx) })
+		if s.bare {
+			w.legs.allow = "INVITE, ACK, BYE, CANCEL, OPTIONS"
+		}
 		w.call("c")
 		for _, d := range s.deeds {
 			sleep(d.wait)
@@ -161,7 +184,8 @@ func (s story) tell(t *testing.T, cfg Config) (record []event) {
 // end: not how it was weighed on the way, but whether the end was right.
 type judgement struct {
 	cfg      Config
-	answered bool            // it answers the method in use
+	answered map[string]bool // the methods that it answers
+	method   string          // the last that it was asked with
 	life     time.Duration   // when it was last heard of
 	quiet    []time.Duration // when the probes went out that were missed since then
 	doubtful []int           // the doubtful answers since then
@@ -180,6 +204,8 @@ func (j *judgement) see(e event) error {
 		return fmt.Errorf("%v after the end", e)
 	}
 	switch e.what {
+	case "asked":
+		j.method = e.Method
 	case "evidence":
 		j.lives(e.at)
 	case "ending":
@@ -196,12 +222,12 @@ func (j *judgement) see(e event) error {
 }
 
 func (j *judgement) hear(e event) {
-	switch RFC3261.judge(e.Answer) {
+	switch j.cfg.Policy.judge(e.Answer) {
 	case alive:
-		j.answered, j.refused = true, false
+		j.answered[e.Method], j.refused = true, false
 		j.lives(e.at)
 	case refused:
-		j.answered, j.refused = false, true
+		j.answered[e.Method], j.refused = false, true
 		j.lives(e.at)
 	case missed:
 		if e.asked < j.life {
@@ -235,10 +261,16 @@ func (j *judgement) denied() bool {
 
 // release says what was wrong with the end of the call.
 func (j *judgement) release(e event) error {
+	if j.cfg.Action == Observe {
+		return fmt.Errorf("%v: only observed", e)
+	}
+	if told := e.end.Reason == store.Callee.Silent() || e.end.Status == 481; told && j.cfg.Policy == RFC5057 && !ofSession(j.method) {
+		return fmt.Errorf("%v: by %s says nothing about the call", e, j.method)
+	}
 	switch e.end.Reason {
 	case store.Callee.Silent():
-		if !j.answered || len(j.quiet) < j.cfg.Misses {
-			return fmt.Errorf("%v: silent, but %d misses, answered %v", e, len(j.quiet), j.answered)
+		if !j.answered[j.method] || len(j.quiet) < j.cfg.Misses {
+			return fmt.Errorf("%v: silent, but %d misses of %s, answered %v", e, len(j.quiet), j.method, j.answered)
 		}
 	case store.Callee.Gone():
 		if !j.denied() {
@@ -254,11 +286,11 @@ func (j *judgement) release(e event) error {
 func (j *judgement) overdue(now time.Duration) error {
 	cfg := j.cfg
 	switch {
-	case j.over:
+	case j.over, cfg.Action == Observe, cfg.Policy == RFC5057 && !ofSession(j.method):
 		return nil
 	case j.denied():
 		return fmt.Errorf("%v: not released after %v", now, j.doubtful)
-	case j.refused || !j.answered:
+	case j.refused || !j.answered[j.method]:
 		return nil
 	}
 	most := time.Duration(float64(cfg.Interval)*(1+cfg.Jitter)+float64(cfg.Misses)*float64(cfg.Timeout)*1.01) + j.freed + time.Millisecond
@@ -274,9 +306,9 @@ func TestNoLiveLegIsReleasedAndEachDeadOneIsFound(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s := anyStory.Draw(rt, "story")
 		cfg := cfg
-		cfg.Misses = s.misses
+		cfg.Misses, cfg.Method, cfg.Policy, cfg.Action = s.misses, s.method, s.policy, s.action
 		record := s.tell(t, cfg)
-		j := judgement{cfg: cfg}
+		j := judgement{cfg: cfg, answered: make(map[string]bool)}
 		for i, e := range record {
 			err := j.see(e)
 			if last := i+1 == len(record); err == nil && !last && record[i+1].at > e.at+time.Microsecond {

@@ -150,6 +150,7 @@ type fakeLegs struct {
 	released []store.End
 	keep     bool // a released call does not end
 
+	allow      string                 // of calls to come; "" = with UPDATE
 	stranger   func(store.Side) reply // to OPTIONS in a dialog that does not exist; nil = 481
 	calibrated []target
 
@@ -163,7 +164,7 @@ func (f *fakeLegs) add(id string) store.Call {
 	for _, side := range store.Sides {
 		c.Legs[side].CallID = id + "@" + side.String()
 		c.Legs[side].Peer, c.Legs[side].UserAgent = "192.0.2.1:5060", side.String()
-		c.Legs[side].Allow = "INVITE, ACK, BYE, CANCEL, UPDATE"
+		c.Legs[side].Allow = cmp.Or(f.allow, "INVITE, ACK, BYE, CANCEL, UPDATE")
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
