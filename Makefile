@@ -11,7 +11,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 # What the tests talk to, as Debian packages: command and package in turn.
 PEERS = redis-server:redis-server sipp:sip-tester baresip:baresip-core kamailio:kamailio sipsak:sipsak ip:iproute2
 
-.PHONY: build test check peers fuzz bench
+.PHONY: build test check peers fuzz bench compare
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o sipvigil ./cmd/sipvigil
@@ -24,6 +24,7 @@ check:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "gofmt would change: $$unformatted"; exit 1; fi
 	$(GO) vet ./...
+	$(GO) vet -tags compare ./test
 	$(STATICCHECK) ./...
 
 peers:
@@ -45,3 +46,7 @@ fuzz:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# The same outages through sipvigil and through kamailio, side by side: about three minutes, loopback only.
+compare: peers
+	$(GO) test -tags compare -run '^TestCompare$$' -count 1 -timeout 10m -v ./test

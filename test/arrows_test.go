@@ -29,6 +29,7 @@ var arrows = map[string][]string{
 	"store/embedded":      {"store"},
 	"store/storetest":     {"store"},
 	"test":                {},
+	"test/bubble":         {},
 	"test/ua":             {},
 	"test/zone":           {},
 }
