@@ -63,7 +63,7 @@ func TestAllowIsRead(t *testing.T) {
 
 func TestAPeerIsCalibratedOnceForAllItsCalls(t *testing.T) {
 	inWorld(t, auto, func(t *testing.T, w *world) {
-		for i := range 50 {
+		for i := range 10 {
 			w.call(fmt.Sprint(i))
 		}
 		sleep(time.Minute)
@@ -71,7 +71,7 @@ func TestAPeerIsCalibratedOnceForAllItsCalls(t *testing.T) {
 		if n := len(w.legs.calibrated); n != 2 {
 			t.Errorf("%d calibrations, want 2: %v", n, w.legs.calibrated)
 		}
-		for i := range 50 {
+		for i := range 10 {
 			if got := w.health(fmt.Sprint(i), store.Callee); got.Calibration != "discriminating" || got.Liveness != store.Alive {
 				t.Fatalf("%+v", got)
 			}
