@@ -25,6 +25,7 @@ func (a *Agent) Calibrate(id string, side store.Side, timeout time.Duration) {
 		return
 	}
 	a.work.Go(func() {
+		<-a.serving // a call that was read back may be known before there are sockets
 		d := c.snapshot().Legs[side].Dialog
 		d.CallID, d.LocalTag, d.RemoteTag = invented(), invented(), invented()
 		out := a.question(&d, "OPTIONS", 1)
