@@ -190,11 +190,6 @@ func (in *inbound) checkMandatory() string {
 		}
 	}
 	in.cseq, in.tag = n, dialog.Tag(to)
-	// The library answers CANCEL and builds its own 100 and 487 from these.
-	req.From()
-	req.To()
-	req.CallID()
-	req.CSeq()
 	return ""
 }
 

@@ -99,9 +99,12 @@ func (t *transactions) request(req *sip.Request) {
 		t.unreadable(req)
 		return
 	}
-	// The library and several goroutines of ours use what these keep.
+	// The library, its timer of the 100 among it, and several goroutines of ours
+	// use what these keep.
 	req.From()
 	req.To()
+	req.CallID()
+	req.CSeq()
 	t.mu.Lock()
 	known := t.servers[key]
 	t.mu.Unlock()
