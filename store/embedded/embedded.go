@@ -1,6 +1,6 @@
 // Package embedded keeps the records of calls in the memory of one process. It
-// promises what a shared store does, except that its records end with the
-// process.
+// promises what a shared store does. Its records end with the process, unless
+// it keeps a journal on disk.
 package embedded
 
 import (
@@ -22,8 +22,9 @@ const chunk = 256
 // Store keeps calls in memory. Records are copied on their way in and out.
 // Times are kept to the millisecond, in UTC.
 type Store struct {
-	since  time.Time
-	sooner chan struct{} // capacity 1: the next expiry has changed
+	since   time.Time
+	sooner  chan struct{} // capacity 1: the next expiry has changed
+	journal *journal      // nil without one
 
 	mu     sync.Mutex
 	active map[string]*store.Call
@@ -63,6 +64,7 @@ func (s *Store) Save(c store.Call) {
 		s.active[c.ID] = old
 	}
 	update(old, c)
+	s.journal.touch(c.ID, whole)
 }
 
 // SaveHealth writes the health of one leg of a call that goes on.
@@ -72,20 +74,26 @@ func (s *Store) SaveHealth(id string, side store.Side, h store.Health) {
 	if c := s.active[id]; c != nil {
 		h.LastAlive = toMilli(h.LastAlive)
 		c.Legs[side].Health = h
+		s.journal.touch(id, healthOf(side))
 	}
 }
 
-// Reserve raises the mark of a leg to at least mark and calls covered before it
-// returns.
+// Reserve raises the mark of a leg to at least mark and calls covered: before it
+// returns, or with a journal, when the mark is on disk.
 func (s *Store) Reserve(id string, side store.Side, mark uint32, covered func(mark uint32)) {
 	s.mu.Lock()
 	if c := s.active[id]; c != nil {
 		leg := &c.Legs[side]
 		leg.LocalMark = max(leg.LocalMark, mark)
 		leg.LocalCSeq = leg.LocalMark
+		s.journal.touch(id, markOf(side))
+	}
+	later := s.journal != nil && covered != nil
+	if later {
+		s.journal.after(func() { covered(mark) })
 	}
 	s.mu.Unlock()
-	if covered != nil {
+	if covered != nil && !later {
 		covered(mark)
 	}
 }
@@ -106,10 +114,15 @@ func (s *Store) Finish(c store.Call, keep time.Duration) {
 	update(&f.call, c)
 	f.call.State = store.Terminated
 	delete(s.active, c.ID)
-	if keep <= 0 {
-		return
+	s.journal.touch(c.ID, final)
+	if keep > 0 {
+		s.retain(f)
 	}
-	s.over[c.ID] = f
+}
+
+// retain keeps a finished call until its time has come. Called locked.
+func (s *Store) retain(f *finished) {
+	s.over[f.call.ID] = f
 	heap.Push(&s.expiry, f)
 	if s.expiry[0] == f {
 		select {
@@ -168,38 +181,60 @@ func (s *Store) Owned(ctx context.Context, node string, yield func(store.Call) b
 }
 
 // TagKey returns the 32 random bytes made when they were first asked for.
-func (s *Store) TagKey(context.Context) ([]byte, error) {
+func (s *Store) TagKey(ctx context.Context) ([]byte, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.tagKey == nil {
 		s.tagKey = make([]byte, 32)
 		_, _ = rand.Read(s.tagKey) // never fails
 	}
-	return slices.Clone(s.tagKey), nil
+	key := slices.Clone(s.tagKey)
+	s.mu.Unlock()
+	return key, s.durable(ctx)
 }
 
 // NextEpoch returns a number higher than any before.
-func (s *Store) NextEpoch(context.Context) (int64, error) {
+func (s *Store) NextEpoch(ctx context.Context) (int64, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.epoch++
-	return s.epoch, nil
+	epoch := s.epoch
+	s.mu.Unlock()
+	return epoch, s.durable(ctx)
 }
 
-// Status says that the store is reachable and that nothing is pending.
+// Status says that the store is reachable and that nothing is pending, as far
+// as the journal's disk is.
 func (s *Store) Status() store.Status {
-	return store.Status{Backend: "embedded", Reachable: true, Since: s.since}
+	status := store.Status{Reachable: true, Since: s.since}
+	if j := s.journal; j != nil {
+		s.mu.Lock()
+		status = j.status
+		status.Pending = len(j.dirty) + j.writing
+		s.mu.Unlock()
+	}
+	status.Backend = "embedded"
+	return status
 }
 
-// Run forgets finished calls when their time has come, until ctx ends. It
-// returns nil.
+// Run forgets finished calls when their time has come, and writes the journal,
+// until ctx ends. The store is of no use after that if it has a journal.
 func (s *Store) Run(ctx context.Context) error {
+	var forgetting sync.WaitGroup
+	forgetting.Go(func() { s.forget(ctx) })
+	defer forgetting.Wait()
+	if s.journal == nil {
+		return nil
+	}
+	return s.keep(ctx)
+}
+
+// forget forgets finished calls when their time has come, until ctx ends.
+func (s *Store) forget(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-s.sooner:
 		case <-timer.C:
 		}
