@@ -2,6 +2,8 @@ package test
 
 import (
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -50,7 +52,30 @@ func wantListed(t *testing.T, d *sipvigil, want []*talk) {
 func TestCallsOutliveACrash(t *testing.T) {
 	t.Parallel()
 	redisURL, _ := storetest.Redis(t)
-	d := serve(t, redisURL)
+	outliveACrash(t, redisURL, func() {})
+}
+
+func TestCallsOutliveACrashWithoutRedis(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data")
+	outliveACrash(t, "embedded", func() {
+		f, err := os.OpenFile(filepath.Join(dir, "journal"), os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteString("half a frame"); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}, "--data", dir)
+}
+
+// outliveACrash kills a daemon during calls. What happens to its store before
+// the next one starts is given.
+func outliveACrash(t *testing.T, storeURL string, meanwhile func(), flags ...string) {
+	d := serve(t, storeURL, flags...)
 	calls := dialMany(t, d, 12)
 	for _, c := range calls {
 		c.leaps = true
@@ -62,7 +87,8 @@ func TestCallsOutliveACrash(t *testing.T) {
 	for _, c := range calls {
 		before[c.caller], before[c.callee] = c.caller.RemoteCSeq(), c.callee.RemoteCSeq()
 	}
-	d = d.again(redisURL)
+	meanwhile()
+	d = d.again(storeURL, flags...)
 	wantListed(t, d, calls)
 
 	// A phone may hang up before it is asked anything.

@@ -60,6 +60,7 @@ func configFlags(fs *pflag.FlagSet) {
 	fs.StringArray("listen", nil, "`URI` to listen on, such as udp://0.0.0.0:5060; may be repeated")
 	fs.String("next-hop", "", "`URI` that every call is sent to, such as sip:192.0.2.10:5060")
 	fs.String("store", "", "`URL` of the store: embedded, or redis://host:6379/0")
+	fs.String("data", "", "`DIR` of the embedded store's journal, from which a restart reads calls back")
 	fs.String("admin", "", "`ADDR` of the HTTP API and page, host:port")
 	fs.String("probe-interval", "", "time `D` between two probes of a leg, such as 30s; 0 for none")
 	fs.String("probe-timeout", "", "time `D` that a probe waits for its answer")

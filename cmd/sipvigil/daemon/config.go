@@ -45,8 +45,9 @@ type TLS struct {
 
 // Store is where calls are remembered.
 type Store struct {
-	URL      string `yaml:"url"`       // embedded, or redis://…, rediss://…, redis-sentinel://…, redis-cluster://…
-	OnOutage string `yaml:"on_outage"` // new calls while the store cannot be reached: accept or reject
+	URL      string `yaml:"url"`            // embedded, or redis://…, rediss://…, redis-sentinel://…, redis-cluster://…
+	Data     string `yaml:"data,omitempty"` // directory of the embedded store's journal; without one calls end with the process
+	OnOutage string `yaml:"on_outage"`      // new calls while the store cannot be reached: accept or reject
 }
 
 // Supervise is how calls are watched.

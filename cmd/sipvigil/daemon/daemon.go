@@ -42,6 +42,7 @@ type Daemon struct {
 	cfg        Config
 	log        *zap.Logger
 	store      keeper
+	journal    *embedded.Store // the store if it is the embedded one, else nil
 	supervisor *supervisor.Supervisor
 	agent      *b2bua.Agent
 	web        *web.Server
@@ -97,7 +98,11 @@ func (d *Daemon) unready() []string {
 
 func (d *Daemon) makeStore(reg prometheus.Registerer) error {
 	if d.cfg.Store.URL == "embedded" {
-		d.store = embedded.New()
+		d.journal = embedded.New()
+		if d.cfg.Store.Data != "" {
+			d.journal = embedded.InDir(d.cfg.Store.Data, d.log.Named("store"))
+		}
+		d.store = d.journal
 	} else {
 		st, err := redis.New(redis.Config{
 			URL: d.cfg.Store.URL, Node: d.cfg.Node,
@@ -191,12 +196,17 @@ func agentConfig(cfg Config) b2bua.Config {
 	return c
 }
 
-// Listen reads the certificates and binds all sockets, so that their addresses
-// are known before Run. On an error nothing stays bound.
+// Listen reads the certificates, opens the embedded store and binds all sockets,
+// so that their addresses are known before Run. On an error nothing stays bound.
 func (d *Daemon) Listen() error {
 	if d.certificates != nil {
 		if err := d.certificates.load(); err != nil {
 			return err
+		}
+	}
+	if d.journal != nil {
+		if err := d.journal.Open(); err != nil {
+			return fmt.Errorf("store.data: %w", err)
 		}
 	}
 	for _, uri := range d.cfg.SIP.Listen {
@@ -254,6 +264,9 @@ func (d *Daemon) close() {
 		_ = ln.Close()
 	}
 	d.packets, d.streams = nil, nil
+	if d.journal != nil {
+		_ = d.journal.Close()
+	}
 }
 
 // SIPAddrs are the addresses bound by Listen, UDP first.

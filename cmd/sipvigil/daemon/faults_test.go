@@ -168,6 +168,17 @@ func TestConfigMadeInCodeIsJudgedToo(t *testing.T) {
 	wantFaults(t, c.Validate(), "sip.listen: is empty: without a socket there are no calls", "supervise.misses: 0 is below 1")
 }
 
+func TestTheJournalIsForTheEmbeddedStoreOnly(t *testing.T) {
+	_, err := load(t, "store:\n  url: redis://127.0.0.1\n  data: calls\n", nil, nil)
+	wantFaults(t, err, `sipvigil.yaml:3: store.data: "calls" is for the embedded store, and store.url is another: give one of the two`)
+	_, err = load(t, "store: {url: redis://127.0.0.1}\n", nil, map[string][]string{"data": {"calls"}})
+	wantFaults(t, err, `--data: "calls" is for the embedded store, and store.url is another: give one of the two`)
+	c, err := load(t, "", []string{"SIPVIGIL_STORE_DATA=calls"}, nil)
+	if err != nil || c.Store.Data != "calls" {
+		t.Errorf("%q, %v", c.Store.Data, err)
+	}
+}
+
 func TestStoreURLs(t *testing.T) {
 	test := func(url, want string) {
 		t.Helper()

@@ -36,6 +36,7 @@ var settings = []setting{
 	{"sip.tls.ca", "SIPVIGIL_SIP_TLS_CA", ""},
 	{"sip.tls.client_ca", "SIPVIGIL_SIP_TLS_CLIENT_CA", ""},
 	{"store.url", "SIPVIGIL_STORE_URL", "store"},
+	{"store.data", "SIPVIGIL_STORE_DATA", "data"},
 	{"store.on_outage", "SIPVIGIL_STORE_ON_OUTAGE", ""},
 	{"supervise.interval", "SIPVIGIL_SUPERVISE_INTERVAL", "probe-interval"},
 	{"supervise.jitter", "SIPVIGIL_SUPERVISE_JITTER", ""},

@@ -145,6 +145,9 @@ func validateStore(s *Store, fault report) {
 	if err := checkStoreURL(s.URL); err != nil {
 		fault("store.url", "%q %v", withoutPassword(s.URL), err)
 	}
+	if s.Data != "" && s.URL != "embedded" {
+		fault("store.data", "%q is for the embedded store, and store.url is another: give one of the two", s.Data)
+	}
 	if s.OnOutage != "accept" && s.OnOutage != "reject" {
 		fault("store.on_outage", "%q is neither accept nor reject", s.OnOutage)
 	}
