@@ -304,3 +304,20 @@ func FuzzJournal(f *testing.F) {
 		}
 	})
 }
+
+func TestAFrameCountsOnlyInItsPlace(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	c := storetest.Call()
+	s.Save(c)
+	commit(t, s)
+	first := contents(t, dir)
+	s.Finish(c, 0)
+	commit(t, s)
+	journal := contents(t, dir)
+	stale := append(slices.Clone(journal), first[headSize:]...)
+	s, end, damaged, err := embedded.Replay(bytes.NewReader(stale))
+	if end != int64(len(journal)) || damaged != 0 || err != nil || s.Held() != 0 {
+		t.Errorf("%d bytes of %d are good, %d parts damaged, %d calls, %v", end, len(stale), damaged, s.Held(), err)
+	}
+}

@@ -79,6 +79,15 @@ func contents(t testing.TB, dir string) []byte {
 	return b
 }
 
+func stat(t testing.TB, dir string) os.FileInfo {
+	t.Helper()
+	info, err := os.Stat(journalOf(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
+
 // holding makes a directory with this journal.
 func holding(t testing.TB, journal []byte) string {
 	t.Helper()
@@ -264,6 +273,7 @@ func TestADiskThatFailsCoversNothingUntilItWorksAgain(t *testing.T) {
 				s.Save(before)
 				s.Save(lost)
 				time.Sleep(time.Second)
+				file := stat(t, dir)
 				down.Store(true)
 				s.Save(c)
 				s.Reserve(c.ID, store.Caller, 64, func(uint32) { covered.Store(true) })
@@ -292,6 +302,9 @@ func TestADiskThatFailsCoversNothingUntilItWorksAgain(t *testing.T) {
 				if got := s.Status(); !got.Reachable || got.LastError != "" || got.Pending != 0 || !covered.Load() {
 					t.Errorf("status %+v, covered %v", got, covered.Load())
 				}
+				if os.SameFile(file, stat(t, dir)) {
+					t.Error("a file of which nobody knows what it holds was written to again")
+				}
 				stop()
 				s = open(t, dir)
 				same(t, "mark", uint32(64), read(t, s, c.ID).Legs[store.Caller].LocalMark)
@@ -317,10 +330,7 @@ func TestTheJournalIsWrittenAnewBeforeItGrowsOutOfBounds(t *testing.T) {
 			s.Save(calls[i])
 		}
 		commit(t, s)
-		info, err := os.Stat(journalOf(dir))
-		if err != nil {
-			t.Fatal(err)
-		}
+		info := stat(t, dir)
 		if info.Size() < last {
 			shrunk++
 		}
