@@ -15,8 +15,11 @@ func (k keys) tagKey() string { return k.prefix + ":tagkey" }
 func (k keys) cdr() string    { return k.prefix + ":cdr" }
 func (k keys) epoch() string  { return k.prefix + ":epoch" }
 
-// call is the hash of one call.
+// call is the hash of one call, which has what is short.
 func (k keys) call(id string) string { return k.tag(shardOf(id)) + ":call:" + id }
+
+// text is what is long of one call, a string.
+func (k keys) text(id string) string { return k.tag(shardOf(id)) + ":text:" + id }
 
 // active is the set of calls of a shard that go on.
 func (k keys) active(shard string) string { return k.tag(shard) + ":active" }

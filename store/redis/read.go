@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -20,14 +21,42 @@ const (
 // Get returns a call as Redis has it, store.ErrNotFound, or
 // store.ErrUnavailable.
 func (s *Store) Get(ctx context.Context, id string) (store.Call, error) {
-	hash, err := s.client.HGetAll(ctx, s.keys.call(id)).Result()
+	pipe := s.client.Pipeline()
+	r := s.ask(ctx, pipe, id)
+	_, _ = pipe.Exec(ctx) // each reply has its own error
+	hash, text, err := r.result()
 	if err != nil {
 		return store.Call{}, s.unavailable("get call "+id, err)
 	}
 	if len(hash) == 0 {
 		return store.Call{}, fmt.Errorf("get call %s: %w", id, store.ErrNotFound)
 	}
-	return decode(id, hash)
+	return s.texts.decodeCall(id, hash, text)
+}
+
+// reply is a record on its way from Redis. The text outlives the hash, so that
+// a record that is written or expires between the two is not torn: at worst
+// its text is newer.
+type reply struct {
+	hash *goredis.MapStringStringCmd
+	text *goredis.StringCmd
+}
+
+func (s *Store) ask(ctx context.Context, pipe goredis.Pipeliner, id string) reply {
+	return reply{pipe.HGetAll(ctx, s.keys.call(id)), pipe.Get(ctx, s.keys.text(id))}
+}
+
+// result is empty where there is nothing.
+func (r reply) result() (hash map[string]string, text string, err error) {
+	hash, err = r.hash.Result()
+	if err != nil {
+		return nil, "", err
+	}
+	text, err = r.text.Result()
+	if err != nil && !errors.Is(err, goredis.Nil) {
+		return nil, "", err
+	}
+	return hash, text, nil
 }
 
 // List returns a page of the calls that go on and match, in the order of their
@@ -102,14 +131,14 @@ func (s *Store) each(ctx context.Context, set func(shard string) string, above s
 // read reads some calls, and returns the ids of those that are not there.
 func (s *Store) read(ctx context.Context, ids []string) (calls []store.Call, gone []string, err error) {
 	pipe := s.client.Pipeline()
-	replies := make([]*goredis.MapStringStringCmd, len(ids))
+	replies := make([]reply, len(ids))
 	for i, id := range ids {
-		replies[i] = pipe.HGetAll(ctx, s.keys.call(id))
+		replies[i] = s.ask(ctx, pipe, id)
 	}
 	_, _ = pipe.Exec(ctx) // each reply has its own error
 	calls = make([]store.Call, 0, len(ids))
 	for i, id := range ids {
-		hash, err := replies[i].Result()
+		hash, text, err := replies[i].result()
 		if err != nil && !goredis.HasErrorPrefix(err, "WRONGTYPE") {
 			return nil, nil, err
 		}
@@ -119,7 +148,7 @@ func (s *Store) read(ctx context.Context, ids []string) (calls []store.Call, gon
 		}
 		var c store.Call
 		if err == nil {
-			c, err = decode(id, hash)
+			c, err = s.texts.decodeCall(id, hash, text)
 		}
 		if err != nil {
 			s.log.Warn("a call cannot be read from the store", zap.String("call", id), zap.Error(err))

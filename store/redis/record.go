@@ -10,21 +10,28 @@ import (
 	"sipvigil/store"
 )
 
-// schema is the version of the record's layout.
-const schema = "1"
+// Layouts of a record, in its field "schema". Records of the layout before are
+// read, and written again in the present one.
+const (
+	schema    = "2"
+	oldSchema = "1" // all in the hash, no text
+)
 
-// field is one field of a call's hash: how it is read from a record R, empty
-// when it is to be left out, and written to one.
+// field is one field of a record R: how it is read from it, empty when it is
+// to be left out, and written to it.
 type field[R any] struct {
 	name string
 	get  func(*R) string
 	set  func(*R, string) error
 }
 
-// The fields of a record. The marks have a rule of their own and stand apart.
+// The fields of a record: those of the hash, which are short and change, and
+// those of the text. The marks have a rule of their own and stand apart.
 var (
 	callFields   = fieldsOfCall()
+	callTexts    = textsOfCall()
 	dialogFields = [2][]field[store.Dialog]{fieldsOfDialog("caller."), fieldsOfDialog("callee.")}
+	dialogTexts  = [2][]field[store.Dialog]{textsOfDialog("caller."), textsOfDialog("callee.")}
 	healthFields = [2][]field[store.Health]{fieldsOfHealth("caller."), fieldsOfHealth("callee.")}
 	markFields   = [2]field[store.Dialog]{markOf("caller."), markOf("callee.")}
 )
@@ -35,20 +42,34 @@ func fieldsOfCall() []field[store.Call] {
 		text("state", func(c *call) *store.State { return &c.State }),
 		text("node", func(c *call) *string { return &c.Node }),
 		number("epoch", func(c *call) *int64 { return &c.Epoch }),
-		text("trunk_in", func(c *call) *string { return &c.TrunkIn }),
-		text("trunk_out", func(c *call) *string { return &c.TrunkOut }),
-		moment("started", func(c *call) *time.Time { return &c.Started }),
 		moment("answered", func(c *call) *time.Time { return &c.Answered }),
 		text("ended_by", func(c *call) *store.Reason { return &c.End.Reason }),
 		number("ended_status", func(c *call) *int { return &c.End.Status }),
-		text("ended_text", func(c *call) *string { return &c.End.Text }),
 		moment("ended_at", func(c *call) *time.Time { return &c.End.At }),
 		text("caller.released", func(c *call) *store.Outcome { return &c.End.Released[store.Caller] }),
 		text("callee.released", func(c *call) *store.Outcome { return &c.End.Released[store.Callee] }),
 	}
 }
 
+func textsOfCall() []field[store.Call] {
+	type call = store.Call
+	return []field[call]{
+		text("trunk_in", func(c *call) *string { return &c.TrunkIn }),
+		text("trunk_out", func(c *call) *string { return &c.TrunkOut }),
+		moment("started", func(c *call) *time.Time { return &c.Started }),
+		text("ended_text", func(c *call) *string { return &c.End.Text }),
+	}
+}
+
 func fieldsOfDialog(side string) []field[store.Dialog] {
+	type dialog = store.Dialog
+	return []field[dialog]{
+		number(side+"remote_cseq", func(d *dialog) *uint32 { return &d.RemoteCSeq }),
+		moment(side+"refreshed", func(d *dialog) *time.Time { return &d.Session.Refreshed }),
+	}
+}
+
+func textsOfDialog(side string) []field[store.Dialog] {
 	type dialog = store.Dialog
 	return []field[dialog]{
 		text(side+"call_id", func(d *dialog) *string { return &d.CallID }),
@@ -65,11 +86,9 @@ func fieldsOfDialog(side string) []field[store.Dialog] {
 		flag(side+"kept", func(d *dialog) *bool { return &d.Kept }),
 		text(side+"user_agent", func(d *dialog) *string { return &d.UserAgent }),
 		text(side+"allow", func(d *dialog) *string { return &d.Allow }),
-		number(side+"remote_cseq", func(d *dialog) *uint32 { return &d.RemoteCSeq }),
 		duration(side+"session_expires", time.Second, func(d *dialog) *time.Duration { return &d.Session.Interval }),
 		duration(side+"min_se", time.Second, func(d *dialog) *time.Duration { return &d.Session.MinSE }),
 		text(side+"refresher", func(d *dialog) *store.Refresher { return &d.Session.Refresher }),
-		moment(side+"refreshed", func(d *dialog) *time.Time { return &d.Session.Refreshed }),
 		text(side+"offer", func(d *dialog) *string { return &d.Session.Offer }),
 	}
 }
@@ -100,13 +119,21 @@ func markOf(side string) field[store.Dialog] {
 	return f
 }
 
-// decode makes a call of its hash.
-func decode(id string, hash map[string]string) (store.Call, error) {
+// decodeCall makes a call of its hash and its text.
+func (t *texts) decodeCall(id string, hash map[string]string, text string) (store.Call, error) {
 	c := store.Call{ID: id}
-	if hash["schema"] != schema {
-		return c, fmt.Errorf("record of call %s: schema %q is not known", id, hash["schema"])
+	var err error
+	switch hash["schema"] {
+	case schema:
+		err = t.decode(&c, text)
+	case oldSchema:
+		err = setAll(textFields, &c, hash)
+	default:
+		err = fmt.Errorf("schema %q is not known", hash["schema"])
 	}
-	err := setAll(callFields, &c, hash)
+	if err == nil {
+		err = setAll(callFields, &c, hash)
+	}
 	for i := range c.Legs {
 		if err == nil {
 			err = setAll(dialogFields[i], &c.Legs[i].Dialog, hash)

@@ -28,6 +28,7 @@ type Store struct {
 	client goredis.UniversalClient
 	log    *zap.Logger
 	wake   chan struct{} // capacity 1: something was queued
+	texts  texts
 	check  time.Duration // how often an idle connection is tried
 
 	connected bool // the scripts are loaded; belongs to Run

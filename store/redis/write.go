@@ -206,13 +206,15 @@ func (s *Store) arguments(c *change, epoch int64) (keys []string, args []any) {
 		call.State, keep = store.Terminated, c.keep
 	}
 	shard := shardOf(c.id)
-	keys = []string{s.keys.call(c.id), s.keys.active(shard), s.keys.node(shard, node)}
+	keys = []string{s.keys.call(c.id), s.keys.active(shard), s.keys.node(shard, node), s.keys.text(c.id)}
+	var text []byte
 	size := 32
 	if c.call != nil {
-		size = 128
+		text = s.texts.encode(&call)
+		size = 64
 	}
 	args = append(make([]any, 0, size), c.kind(), c.id, epoch, node, s.keys.node(shard, ""),
-		keep.Milliseconds(), setTTL.Milliseconds(), c.mark[store.Caller], c.mark[store.Callee], nil)
+		keep.Milliseconds(), setTTL.Milliseconds(), c.mark[store.Caller], c.mark[store.Callee], text, nil)
 	last := len(args) - 1
 	var empty []any
 	if c.call != nil {

@@ -1,35 +1,53 @@
 -- Writes what is new of one call.
 --
--- KEYS  1 the call   2 the calls that go on   3 the calls of the writer's node
+-- KEYS  1 the call   2 the calls that go on   3 the calls of the writer's node   4 the call's text
 -- ARGV  1 kind: record (all but the health), part, or final (the last record)
 --       2 the call's id   3 the writer's epoch   4 the writer's node
 --       5 key of a node's calls, without the node
 --       6 milliseconds that the call is kept   7 milliseconds that the sets are kept
 --       8, 9 marks of caller and callee: local_cseq is raised to them, never lowered
---       10 index of the last value   11… field, value, field, value…
+--       10 the text, unless it is a part
+--       11 index of the last value   12… field, value, field, value…
 --       after them the fields to remove
 --
 -- Returns ok, or writes nothing and returns
 --   fenced   a later owner has the call
 --   over     the call is terminated, and stays so
---   missing  there is no such call, and a part does not make one
+--   missing  there is no such call, or its text is lost, and a part makes neither
 -- Running it twice does the same as once, but for the version.
 
 local kind, id, epoch, node = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local keep, keep_sets = tonumber(ARGV[6]), tonumber(ARGV[7])
-local old = redis.call('HMGET', KEYS[1], 'version', 'epoch', 'node', 'state', 'caller.local_cseq', 'callee.local_cseq')
-local version, old_node = old[1], old[3]
+local old = redis.call('HMGET', KEYS[1], 'version', 'epoch', 'node', 'state', 'caller.local_cseq', 'callee.local_cseq', 'schema')
+local version, old_node, layout = old[1], old[3], old[7]
 
 if version then
   if (tonumber(old[2]) or 0) > epoch then return 'fenced' end
   if kind == 'part' and old_node ~= node then return 'fenced' end
   if old[4] == 'terminated' then return 'over' end
-elseif kind == 'part' then
-  return 'missing'
+end
+if kind == 'part' then
+  -- Layout 1 had no text, and a part leaves a record in the layout that it has.
+  if not version or layout ~= '1' and redis.call('EXISTS', KEYS[4]) == 0 then return 'missing' end
+else
+  local new_text = redis.call('GET', KEYS[4]) ~= ARGV[10] -- before anything is written: it may be of the wrong type
+  if layout == '1' then
+    for _, side in ipairs({'caller.', 'callee.'}) do
+      for _, name in ipairs({'call_id', 'local_tag', 'remote_tag', 'local_uri', 'remote_uri', 'target', 'route_set',
+          'transport', 'peer', 'listener', 'seen', 'kept', 'user_agent', 'allow', 'session_expires', 'min_se',
+          'refresher', 'offer'}) do
+        redis.call('HDEL', KEYS[1], side .. name)
+      end
+    end
+    redis.call('HDEL', KEYS[1], 'trunk_in', 'trunk_out', 'started', 'ended_text')
+  end
+  layout = '2'
+  -- The text outlives the call, so that no reader finds a call without.
+  if new_text then redis.call('SET', KEYS[4], ARGV[10], 'PX', keep + 60000) end
 end
 
-local last = tonumber(ARGV[10])
-redis.call('HSET', KEYS[1], 'schema', '1', 'version', (tonumber(version) or 0) + 1, unpack(ARGV, 11, last))
+local last = tonumber(ARGV[11])
+redis.call('HSET', KEYS[1], 'schema', layout, 'version', (tonumber(version) or 0) + 1, unpack(ARGV, 12, last))
 if version and last < #ARGV then redis.call('HDEL', KEYS[1], unpack(ARGV, last + 1)) end
 for i, mark in ipairs({'caller.local_cseq', 'callee.local_cseq'}) do
   if tonumber(ARGV[7 + i]) > (tonumber(old[4 + i]) or 0) then redis.call('HSET', KEYS[1], mark, ARGV[7 + i]) end
@@ -41,11 +59,13 @@ if kind == 'final' then
   redis.call('SREM', KEYS[2], id)
   redis.call('SREM', KEYS[3], id)
   redis.call('PEXPIRE', KEYS[1], keep)
+  redis.call('PEXPIRE', KEYS[4], keep + 60000)
 elseif not version or old_node ~= node or redis.call('PTTL', KEYS[1]) < keep - 3600000 then
   -- Once an hour is often enough: the sets outlive the call by as much.
   redis.call('SADD', KEYS[2], id)
   redis.call('SADD', KEYS[3], id)
   redis.call('PEXPIRE', KEYS[1], keep)
+  redis.call('PEXPIRE', KEYS[4], keep + 60000)
   redis.call('PEXPIRE', KEYS[2], keep_sets)
   redis.call('PEXPIRE', KEYS[3], keep_sets)
 end
