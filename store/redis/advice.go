@@ -11,6 +11,7 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 )
 
 // What settings should at most or at least be.
@@ -34,6 +35,7 @@ func Advise(ctx context.Context, cfg Config) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	logging.Disable() // as in New
 	client := e.client()
 	defer func() { _ = client.Close() }() // nothing was written
 	var a advice

@@ -88,13 +88,13 @@ func TestAdviceOnSentinel(t *testing.T) {
 }
 
 func TestAdviceOnCluster(t *testing.T) {
-	first, admins := startCluster(t)
+	servers, admins := startCluster(t)
 	for _, admin := range admins {
 		if err := admin.ConfigSet(t.Context(), "appendonly", "yes").Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	got := advised(t, "redis-cluster://"+first)
+	got := advised(t, "redis-cluster://"+servers[0].Addr())
 	if len(got) != 4 {
 		t.Errorf("advice on two masters: %q", got)
 	}

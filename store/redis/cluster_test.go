@@ -13,22 +13,21 @@ import (
 )
 
 func TestConformanceOnCluster(t *testing.T) {
-	first, admins := startCluster(t)
+	servers, admins := startCluster(t)
 	storetest.Run(t, func(t *testing.T) storetest.Store {
 		for _, admin := range admins {
 			if err := admin.FlushAll(t.Context()).Err(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		return open(t, redis.Config{URL: "redis-cluster://" + first})
+		return open(t, redis.Config{URL: "redis-cluster://" + servers[0].Addr()})
 	})
 }
 
-// startCluster starts two masters with half the slots each and returns the
-// address of one, and a client for each.
-func startCluster(t *testing.T) (addr string, admins []*goredis.Client) {
+// startCluster starts two masters with half the slots each and returns them,
+// and a client for each.
+func startCluster(t *testing.T) (servers []*storetest.Server, admins []*goredis.Client) {
 	t.Helper()
-	var servers []*storetest.Server
 	var buses []string
 	for range 2 {
 		bus := strconv.Itoa(storetest.FreePort(t))
@@ -36,17 +35,11 @@ func startCluster(t *testing.T) (addr string, admins []*goredis.Client) {
 			"--cluster-config-file", filepath.Join(t.TempDir(), "nodes.conf"))
 		servers, buses, admins = append(servers, server), append(buses, bus), append(admins, connect(t, server))
 	}
-	do := func(admin *goredis.Client, args ...any) {
-		t.Helper()
-		if err := admin.Do(t.Context(), args...).Err(); err != nil {
-			t.Fatal(args, err)
-		}
-	}
-	do(admins[0], "CLUSTER", "ADDSLOTSRANGE", 0, 8191)
-	do(admins[1], "CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
-	do(admins[0], "CLUSTER", "SET-CONFIG-EPOCH", 1)
-	do(admins[1], "CLUSTER", "SET-CONFIG-EPOCH", 2)
-	do(admins[0], "CLUSTER", "MEET", "127.0.0.1", servers[1].Port(), buses[1])
+	do(t, admins[0], "CLUSTER", "ADDSLOTSRANGE", 0, 8191)
+	do(t, admins[1], "CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
+	do(t, admins[0], "CLUSTER", "SET-CONFIG-EPOCH", 1)
+	do(t, admins[1], "CLUSTER", "SET-CONFIG-EPOCH", 2)
+	do(t, admins[0], "CLUSTER", "MEET", "127.0.0.1", servers[1].Port(), buses[1])
 	storetest.Eventually(t, "the cluster is complete", func() bool {
 		for _, admin := range admins {
 			info := admin.ClusterInfo(t.Context()).Val()
@@ -56,7 +49,7 @@ func startCluster(t *testing.T) (addr string, admins []*goredis.Client) {
 		}
 		return true
 	})
-	return servers[0].Addr(), admins
+	return servers, admins
 }
 
 func TestConformanceOnSentinel(t *testing.T) {

@@ -31,12 +31,15 @@ type Config struct {
 	// has it: this process must forget the call. Missing is told of a call of
 	// which Redis has no record although a part of it was to be written, which
 	// happens when Redis lost its data: the owner saves the call again, and
-	// the health of both legs. What was refused is written with it.
+	// the health of both legs. What was refused is written with it. Lost is
+	// told that another server than before answers, which may lack writes that
+	// were acknowledged: the owner saves all calls again.
 	//
-	// Both may be nil. They are called by Run, one at a time, may use the
+	// All may be nil. They are called by Run, one at a time, may use the
 	// store, must not block, and may be told of a call more than once.
 	Fenced  func(id string)
 	Missing func(id string)
+	Lost    func()
 }
 
 // Validate returns all that is wrong with a configuration. It never tells the

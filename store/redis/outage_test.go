@@ -136,6 +136,7 @@ func TestAConnectionAndItsLossAreNoticedWithoutAnyCall(t *testing.T) {
 	same(t, "log", []string{
 		"info: store is connected",
 		"warn: store is not reachable, calls go on without it",
+		"info: another redis-server answers, or it was restarted: all calls are written again",
 		"info: store is reachable again, pending 0",
 	}, messages(logs))
 }

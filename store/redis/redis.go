@@ -31,7 +31,11 @@ type Store struct {
 	texts  texts
 	check  time.Duration // how often an idle connection is tried
 
-	connected bool // the scripts are loaded; belongs to Run
+	// These belong to Run.
+	connected bool      // the scripts are loaded
+	loaded    time.Time // when they were loaded last
+	servers   []string  // run ids of the masters that were there then
+	changed   bool      // another server than before answers
 
 	mu      sync.Mutex
 	queue   queue

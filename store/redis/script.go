@@ -4,7 +4,8 @@ import (
 	"context"
 	_ "embed" // the scripts
 	"fmt"
-	"sync/atomic"
+	"slices"
+	"sync"
 
 	goredis "github.com/redis/go-redis/v9"
 )
@@ -27,22 +28,49 @@ var (
 // load hands the scripts to every master. One that is away does not keep the
 // others from being used.
 func (s *Store) load(ctx context.Context) error {
-	c, ok := s.client.(*goredis.ClusterClient)
-	if !ok {
-		return loadInto(ctx, s.client)
-	}
-	var loaded atomic.Bool
-	err := c.ForEachMaster(ctx, func(ctx context.Context, master *goredis.Client) error {
-		err := loadInto(ctx, master)
-		if err == nil {
-			loaded.Store(true)
+	var servers runs
+	greet := func(ctx context.Context, c goredis.UniversalClient) error {
+		if err := loadInto(ctx, c); err != nil {
+			return err
 		}
-		return err
-	})
-	if loaded.Load() {
+		servers.add(ctx, c)
 		return nil
 	}
-	return err
+	var err error
+	if c, ok := s.client.(*goredis.ClusterClient); ok {
+		err = c.ForEachMaster(ctx, func(ctx context.Context, master *goredis.Client) error { return greet(ctx, master) })
+	} else {
+		err = greet(ctx, s.client)
+	}
+	if len(servers.ids) == 0 {
+		return err
+	}
+	s.changed = s.changed || servers.differ(s.servers)
+	s.servers = servers.ids
+	return nil
+}
+
+// runs are the lives of servers: each has an id, new with every start.
+type runs struct {
+	mu  sync.Mutex
+	ids []string
+}
+
+// add asks a server. One that does not tell is taken for the one it was.
+func (r *runs) add(ctx context.Context, c goredis.UniversalClient) {
+	id := "unknown"
+	if text, err := c.Info(ctx, "server").Result(); err == nil {
+		id = pairs(text)["run_id"]
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ids = append(r.ids, id)
+}
+
+// differ says whether any of them was not among the ones before, if there were
+// any.
+func (r *runs) differ(before []string) bool {
+	return len(before) > 0 && slices.ContainsFunc(r.ids, func(id string) bool { return !slices.Contains(before, id) })
 }
 
 func loadInto(ctx context.Context, c goredis.Scripter) error {

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"go.uber.org/zap"
 )
 
 // tagKeySize is the length of the tag key in bytes.
@@ -77,6 +79,13 @@ func (s *Store) restore(ctx context.Context) error {
 	if key := s.knownTagKey(); key != nil {
 		if err := s.client.SetNX(ctx, s.keys.tagKey(), hex.EncodeToString(key), 0).Err(); err != nil {
 			return fmt.Errorf("restore the tag key: %w", err)
+		}
+	}
+	if s.changed {
+		s.changed = false
+		s.log.Info("another redis-server answers, or it was restarted: all calls are written again", zap.String("addr", s.addr))
+		if s.cfg.Lost != nil {
+			s.cfg.Lost()
 		}
 	}
 	return nil

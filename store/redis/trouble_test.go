@@ -1,17 +1,407 @@
 package redis_test
 
 import (
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
 	goredis "github.com/redis/go-redis/v9"
 
+	"sipvigil/store"
+	"sipvigil/store/redis"
 	"sipvigil/store/storetest"
 )
 
 // follow makes a server a replica of another.
 func follow(t *testing.T, admin *goredis.Client, master *storetest.Server) {
 	t.Helper()
-	if err := admin.Do(t.Context(), "REPLICAOF", "127.0.0.1", master.Port()).Err(); err != nil {
+	do(t, admin, "REPLICAOF", "127.0.0.1", master.Port())
+}
+
+func do(t testing.TB, admin *goredis.Client, args ...any) {
+	t.Helper()
+	if err := admin.Do(t.Context(), args...).Err(); err != nil {
+		t.Fatal(args, err)
+	}
+}
+
+// owner is a process with some calls, which it saves again when it is asked to.
+type owner struct {
+	*redis.Store
+	calls map[string]store.Call // not changed while the store runs
+}
+
+func own(t *testing.T, url string, n int) *owner {
+	o := &owner{calls: make(map[string]store.Call, n)}
+	for range n {
+		c := storetest.Call()
+		o.calls[c.ID] = c
+	}
+	o.Store = open(t, redis.Config{URL: url, Lost: o.saveAll, Missing: func(id string) { o.Save(o.calls[id]) }})
+	return o
+}
+
+func (o *owner) saveAll() {
+	for _, c := range o.calls {
+		o.Save(c)
+	}
+}
+
+// hasAll demands that Redis comes to have every call.
+func (o *owner) hasAll(t *testing.T) {
+	t.Helper()
+	storetest.Settled(t, o)
+	for _, want := range o.calls {
+		same(t, "call", want, get(t, o.Store, want.ID))
+	}
+}
+
+// says waits until the status has some words.
+func (o *owner) says(t *testing.T, words string) {
+	t.Helper()
+	storetest.Eventually(t, "the status says "+words, func() bool {
+		st := o.Status()
+		return !st.Reachable && strings.HasPrefix(st.LastError, words)
+	})
+}
+
+// goesOn changes every call many times while the store is in trouble: nothing
+// waits, and what is kept does not grow.
+func (o *owner) goesOn(t *testing.T) {
+	t.Helper()
+	for range 20 {
+		o.saveAll()
+		for id := range o.calls {
+			o.Reserve(id, store.Caller, 16, nil)
+		}
+	}
+	if n := o.Status().Pending; n > 2*len(o.calls)+2 { // some are on their way
+		t.Errorf("%d changes are kept for %d calls", n, len(o.calls))
+	}
+}
+
+func (o *owner) isBack(t *testing.T) {
+	t.Helper()
+	storetest.Eventually(t, "the store is well again", func() bool { return o.Status().Reachable })
+	same(t, "error", "", o.Status().LastError)
+}
+
+func TestASlowRedisHoldsUpNobody(t *testing.T) {
+	_, server := storetest.Redis(t)
+	o := own(t, "redis://"+relay(t, server, 400*time.Millisecond).addr, 600)
+	storetest.Start(t, o)
+	storetest.Eventually(t, "the store is connected", func() bool { return o.Status().Reachable })
+	o.goesOn(t)
+	storetest.Settled(t, o)
+	direct := open(t, redis.Config{URL: server.URL()})
+	for _, want := range o.calls {
+		same(t, "call", want, get(t, direct, want.ID))
+	}
+	same(t, "error", "", o.Status().LastError)
+}
+
+// relayed is an address that leads to a server.
+type relayed struct {
+	addr  string
+	delay time.Duration
+
+	mu    sync.Mutex
+	to    string
+	conns []net.Conn
+}
+
+// relay relays connections to a server, whose answers it holds back.
+func relay(t *testing.T, server *storetest.Server, delay time.Duration) *relayed {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
 		t.Fatal(err)
 	}
+	r := &relayed{addr: listener.Addr().String(), delay: delay, to: server.Addr()}
+	var all sync.WaitGroup
+	t.Cleanup(all.Wait)
+	t.Cleanup(r.cut)
+	t.Cleanup(func() { _ = listener.Close() })
+	all.Go(func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			r.mu.Lock()
+			behind, err := net.Dial("tcp", r.to)
+			r.conns = append(r.conns, client)
+			r.mu.Unlock()
+			if err != nil {
+				_ = client.Close()
+				continue
+			}
+			all.Go(func() { pump(behind, client, 0) })
+			all.Go(func() { pump(client, behind, r.delay) })
+		}
+	})
+	return r
+}
+
+// move has the address lead to another server.
+func (r *relayed) move(server *storetest.Server) {
+	r.mu.Lock()
+	r.to = server.Addr()
+	r.mu.Unlock()
+	r.cut()
+}
+
+// cut closes all connections.
+func (r *relayed) cut() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, conn := range r.conns {
+		_ = conn.Close()
+	}
+	r.conns = nil
+}
+
+// pump hands on what comes, each part after the delay.
+func pump(to, from net.Conn, delay time.Duration) {
+	type part struct {
+		bytes []byte
+		due   time.Time
+	}
+	parts := make(chan part, 10_000)
+	go func() {
+		defer close(parts)
+		for {
+			buf := make([]byte, 64<<10)
+			n, err := from.Read(buf)
+			if err != nil {
+				return
+			}
+			parts <- part{buf[:n], time.Now().Add(delay)}
+		}
+	}()
+	for p := range parts {
+		time.Sleep(time.Until(p.due)) // this is the fault, and waits for nothing
+		_, _ = to.Write(p.bytes)      // if it is closed, from will be, too
+	}
+	_, _ = to.Close(), from.Close()
+}
+
+func TestAMasterThatBecomesAReplicaAndComesBack(t *testing.T) {
+	url, server := storetest.Redis(t)
+	_, other := storetest.Redis(t)
+	o := own(t, url, 100)
+	o.CheckEvery(10 * time.Millisecond)
+	storetest.Start(t, o)
+	o.saveAll()
+	o.hasAll(t)
+	admin := connect(t, server)
+	follow(t, admin, other) // which empties it
+	o.goesOn(t)
+	o.says(t, "this Redis is a replica and takes no writes: READONLY")
+	do(t, admin, "REPLICAOF", "NO", "ONE")
+	o.hasAll(t)
+	o.isBack(t)
+}
+
+func TestRedisOutOfMemory(t *testing.T) {
+	url, server := storetest.Redis(t)
+	o := own(t, url, 100)
+	storetest.Start(t, o)
+	admin := connect(t, server)
+	early := storetest.Call() // whose change must not be torn
+	if err := admin.HSet(t.Context(), callKey(early.ID), recordOfLayout1(&early)).Err(); err != nil {
+		t.Fatal(err)
+	}
+	before := admin.HGetAll(t.Context(), callKey(early.ID)).Val()
+	do(t, admin, "CONFIG", "SET", "maxmemory", "1")
+	o.Save(early)
+	o.goesOn(t)
+	o.says(t, "Redis has used up its maxmemory and takes no writes: OOM")
+	same(t, "a record that could not be changed", before, admin.HGetAll(t.Context(), callKey(early.ID)).Val())
+	o.Finish(early, time.Hour)
+	for i := range 60_000 { // more than are kept
+		o.Record([]byte(strconv.Itoa(i)))
+	}
+	do(t, admin, "CONFIG", "SET", "maxmemory", "0")
+	o.hasAll(t)
+	o.isBack(t)
+	same(t, "last CDR", "59999", last(stream(t, admin, 50_000)))
+}
+
+func last(lines []string) string { return lines[len(lines)-1] }
+
+func TestARedisThatWasRestartedGetsCallsAtRestAgain(t *testing.T) {
+	url, server := storetest.Redis(t)
+	o := own(t, url, 300)
+	o.CheckEvery(10 * time.Millisecond)
+	storetest.Start(t, o)
+	o.saveAll()
+	o.hasAll(t)
+	server.Kill()
+	server.Start()                        // empty
+	o.isBackWith(t, len(o.calls), server) // though nothing changed
+	o.hasAll(t)
+}
+
+// isBackWith waits until a server holds so many calls.
+func (o *owner) isBackWith(t *testing.T, n int, servers ...*storetest.Server) {
+	t.Helper()
+	storetest.Eventually(t, fmt.Sprintf("Redis has %d calls", n), func() bool {
+		found := 0
+		for _, server := range servers {
+			k, _ := connect(t, server).Eval(t.Context(), "return #redis.call('KEYS', '*:call:*')", nil).Int()
+			found += k
+		}
+		return found >= n
+	})
+}
+
+func TestSentinelPromotesAReplica(t *testing.T) {
+	_, server := storetest.Redis(t)
+	_, replica := storetest.Redis(t)
+	watcher := storetest.Sentinel(t, "calls", server)
+	sentinel := goredis.NewSentinelClient(&goredis.Options{Addr: watcher.Addr(), Protocol: 2})
+	t.Cleanup(func() { _ = sentinel.Close() })
+	for setting, value := range map[string]string{"down-after-milliseconds": "500", "failover-timeout": "2000"} {
+		if err := sentinel.Set(t.Context(), "calls", setting, value).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	follow(t, connect(t, replica), server)
+	storetest.Eventually(t, "the Sentinel knows the replica, and it is in step", func() bool {
+		master, err := sentinel.Master(t.Context(), "calls").Result()
+		return err == nil && master["num-slaves"] == "1" &&
+			strings.Contains(connect(t, server).Info(t.Context(), "replication").Val(), "state=online")
+	})
+	o := own(t, "redis-sentinel://"+watcher.Addr()+"/calls", 100)
+	o.CheckEvery(10 * time.Millisecond)
+	storetest.Start(t, o)
+	o.saveAll()
+	o.hasAll(t)
+	storetest.Eventually(t, "the replica is in step", func() bool {
+		n, err := connect(t, replica).Eval(t.Context(), "return #redis.call('KEYS', '*:text:*')", nil).Int()
+		return err == nil && n == len(o.calls)
+	})
+
+	admin := connect(t, replica)
+	server.Kill()
+	o.goesOn(t)
+	storetest.Eventually(t, "the replica is promoted", func() bool {
+		return strings.Contains(admin.Info(t.Context(), "replication").Val(), "role:master")
+	})
+	o.hasAll(t)
+	o.isBack(t)
+}
+
+// The address goes to a server that lacks the latest writes: some calls are not
+// there, others are as they were before.
+func TestAcknowledgedWritesThatAreLostAreWrittenAgain(t *testing.T) {
+	_, server := storetest.Redis(t)
+	_, replica := storetest.Redis(t)
+	r := relay(t, server, 0)
+	o := own(t, "redis://"+r.addr, 100)
+	o.CheckEvery(10 * time.Millisecond)
+	storetest.Start(t, o)
+	old, n := map[string]store.Call{}, 0
+	for id, c := range o.calls {
+		if n++; n <= 50 {
+			c.Leg(store.Callee).Target = "sip:before@192.0.2.77"
+			c.Leg(store.Callee).LocalMark, c.Leg(store.Callee).LocalCSeq = 3, 3
+			c.State = store.Early
+			old[id] = c
+			o.Save(c)
+		}
+	}
+	storetest.Settled(t, o)
+	admin := connect(t, replica)
+	follow(t, admin, server)
+	storetest.Eventually(t, "the replica has the old calls", func() bool { return admin.DBSize(t.Context()).Val() >= 2*50 })
+	do(t, admin, "REPLICAOF", "NO", "ONE")
+	o.saveAll()
+	o.hasAll(t)
+
+	r.move(replica)
+	direct := open(t, redis.Config{URL: replica.URL()})
+	storetest.Eventually(t, "the other server has all calls as they are", func() bool {
+		for id, want := range o.calls {
+			if got, err := direct.Get(t.Context(), id); err != nil || !cmp.Equal(want, got) {
+				return false
+			}
+		}
+		return true
+	})
+	o.isBack(t)
+}
+
+func TestAMasterOfAClusterIsLostAndComesBack(t *testing.T) {
+	servers, admins := startCluster(t)
+	for _, admin := range admins {
+		do(t, admin, "CONFIG", "SET", "cluster-require-full-coverage", "no")
+		do(t, admin, "CONFIG", "SET", "cluster-node-timeout", "500")
+	}
+	o := own(t, "redis-cluster://"+servers[0].Addr(), 200)
+	o.CheckEvery(10 * time.Millisecond)
+	storetest.Start(t, o)
+	o.saveAll()
+	o.hasAll(t)
+	servers[1].Kill()
+	for id, c := range o.calls { // not in use by the store just now
+		c.State = store.Ending
+		o.calls[id] = c
+	}
+	o.goesOn(t)
+	storetest.Eventually(t, "the status tells", func() bool { st := o.Status(); return !st.Reachable && st.LastError != "" })
+	storetest.Eventually(t, "calls of the other master are written", func() bool {
+		n := 0
+		for id := range o.calls {
+			if admins[0].HGet(t.Context(), callKey(id), "state").Val() == "ending" {
+				n++
+			}
+		}
+		return n > 0 && n == int(admins[0].Eval(t.Context(), "return #redis.call('KEYS', '*:call:*')", nil).Val().(int64))
+	})
+	servers[1].Start() // empty
+	o.hasAll(t)
+	o.isBack(t)
+}
+
+func TestSlotsOfAClusterMove(t *testing.T) {
+	servers, admins := startCluster(t)
+	o := own(t, "redis-cluster://"+servers[0].Addr(), 100)
+	storetest.Start(t, o)
+	o.saveAll()
+	o.hasAll(t)
+	var id string
+	for id = range o.calls {
+		break
+	}
+	slot := admins[0].ClusterKeySlot(t.Context(), callKey(id)).Val()
+	from, to := 0, 1
+	if slot >= 8192 {
+		from, to = 1, 0
+	}
+	name := func(n int) string { return admins[n].Do(t.Context(), "CLUSTER", "MYID").Val().(string) }
+	move := func(key string) {
+		t.Helper()
+		do(t, admins[from], "MIGRATE", "127.0.0.1", servers[to].Port(), key, 0, 5000)
+	}
+	do(t, admins[to], "CLUSTER", "SETSLOT", slot, "IMPORTING", name(from))
+	do(t, admins[from], "CLUSTER", "SETSLOT", slot, "MIGRATING", name(to))
+	move(callKey(id)) // its text and its sets stay behind for now
+	o.goesOn(t)
+	o.says(t, "slots of the cluster are moving")
+	for _, key := range admins[from].ClusterGetKeysInSlot(t.Context(), int(slot), 100).Val() {
+		move(key)
+	}
+	for _, n := range []int{to, from} {
+		do(t, admins[n], "CLUSTER", "SETSLOT", slot, "NODE", name(to))
+	}
+	o.hasAll(t)
+	o.isBack(t)
+	same(t, "keys that stayed behind", int64(0), admins[from].ClusterCountKeysInSlot(t.Context(), int(slot)).Val())
 }

@@ -92,16 +92,16 @@ func (s *Store) round(ctx context.Context) bool {
 
 func (s *Store) exchange(ctx context.Context, due int) error {
 	var failed error
-	if !s.connected {
+	// A connection that broke is replaced without a word, so the server behind it
+	// is looked at now and then: it may be another, or have lost its data.
+	if !s.connected || due == 0 || time.Since(s.loaded) > s.check {
 		if err := s.load(ctx); err != nil {
 			return err
 		}
-		failed = s.restore(ctx)
+		s.loaded = time.Now()
 	}
-	if due == 0 && failed == nil {
-		if err := s.client.Ping(ctx).Err(); err != nil {
-			return err
-		}
+	if !s.connected || s.changed {
+		failed = s.restore(ctx)
 	}
 	for due > 0 {
 		batch := s.take()
@@ -130,12 +130,12 @@ func (s *Store) note(err error, pending int) {
 	}
 	s.status.LastError = ""
 	if err != nil {
-		s.status.LastError = err.Error()
+		s.status.LastError = inWords(err)
 	}
 	s.mu.Unlock()
 	switch {
 	case err != nil && was.LastError == "":
-		s.log.Warn("store is not reachable, calls go on without it", zap.String("addr", s.addr), zap.Error(err))
+		s.log.Warn("store is not reachable, calls go on without it", zap.String("addr", s.addr), zap.String("error", inWords(err)))
 	case err == nil && was.LastError != "":
 		s.log.Info("store is reachable again", zap.String("addr", s.addr),
 			zap.Int("pending", pending), zap.Duration("took", now.Sub(was.Since)))

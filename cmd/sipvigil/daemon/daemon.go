@@ -108,6 +108,7 @@ func (d *Daemon) makeStore(reg prometheus.Registerer) error {
 			URL: d.cfg.Store.URL, Node: d.cfg.Node,
 			Fenced:  func(id string) { d.agent.Drop(id) },
 			Missing: d.resave,
+			Lost:    d.resaveAll,
 		}, d.log.Named("store"))
 		if err != nil {
 			return err
@@ -136,6 +137,15 @@ func (d *Daemon) makeStore(reg prometheus.Registerer) error {
 func (d *Daemon) resave(id string) {
 	d.agent.Resave(id)
 	d.supervisor.Resave(id)
+}
+
+// resaveAll writes all calls again: the store may have lost what it had
+// acknowledged.
+func (d *Daemon) resaveAll() {
+	d.agent.Calls(func(c store.Call) bool {
+		d.resave(c.ID)
+		return true
+	})
 }
 
 func (d *Daemon) makeSupervisor(reg prometheus.Registerer) (err error) {

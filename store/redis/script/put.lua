@@ -30,24 +30,25 @@ if kind == 'part' then
   -- Layout 1 had no text, and a part leaves a record in the layout that it has.
   if not version or layout ~= '1' and redis.call('EXISTS', KEYS[4]) == 0 then return 'missing' end
 else
-  local new_text = redis.call('GET', KEYS[4]) ~= ARGV[10] -- before anything is written: it may be of the wrong type
-  if layout == '1' then
-    for _, side in ipairs({'caller.', 'callee.'}) do
-      for _, name in ipairs({'call_id', 'local_tag', 'remote_tag', 'local_uri', 'remote_uri', 'target', 'route_set',
-          'transport', 'peer', 'listener', 'seen', 'kept', 'user_agent', 'allow', 'session_expires', 'min_se',
-          'refresher', 'offer'}) do
-        redis.call('HDEL', KEYS[1], side .. name)
-      end
-    end
-    redis.call('HDEL', KEYS[1], 'trunk_in', 'trunk_out', 'started', 'ended_text')
-  end
-  layout = '2'
-  -- The text outlives the call, so that no reader finds a call without.
-  if new_text then redis.call('SET', KEYS[4], ARGV[10], 'PX', keep + 60000) end
+  -- This comes first: it may fail for want of memory or because the key is no
+  -- text, and then nothing is written. The text outlives the call, so that no
+  -- reader finds a call without.
+  if redis.call('GET', KEYS[4]) ~= ARGV[10] then redis.call('SET', KEYS[4], ARGV[10], 'PX', keep + 60000) end
 end
 
 local last = tonumber(ARGV[11])
-redis.call('HSET', KEYS[1], 'schema', layout, 'version', (tonumber(version) or 0) + 1, unpack(ARGV, 12, last))
+redis.call('HSET', KEYS[1], 'schema', kind == 'part' and layout or '2', 'version', (tonumber(version) or 0) + 1,
+  unpack(ARGV, 12, last))
+if layout == '1' and kind ~= 'part' then -- its text is in the hash
+  for _, side in ipairs({'caller.', 'callee.'}) do
+    for _, name in ipairs({'call_id', 'local_tag', 'remote_tag', 'local_uri', 'remote_uri', 'target', 'route_set',
+        'transport', 'peer', 'listener', 'seen', 'kept', 'user_agent', 'allow', 'session_expires', 'min_se',
+        'refresher', 'offer'}) do
+      redis.call('HDEL', KEYS[1], side .. name)
+    end
+  end
+  redis.call('HDEL', KEYS[1], 'trunk_in', 'trunk_out', 'started', 'ended_text')
+end
 if version and last < #ARGV then redis.call('HDEL', KEYS[1], unpack(ARGV, last + 1)) end
 for i, mark in ipairs({'caller.local_cseq', 'callee.local_cseq'}) do
   if tonumber(ARGV[7 + i]) > (tonumber(old[4 + i]) or 0) then redis.call('HSET', KEYS[1], mark, ARGV[7 + i]) end
