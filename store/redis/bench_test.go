@@ -83,3 +83,27 @@ func callKey(id string) string {
 
 // textKey is the key of a call's text under the default prefix.
 func textKey(id string) string { return fmt.Sprintf("{sv:%s}:text:%s", id[len(id)-2:], id) }
+
+// BenchmarkList50000 reads pages of 100 calls.
+func BenchmarkList50000(b *testing.B) {
+	url, server := storetest.Redis(b)
+	admin := connect(b, server)
+	s := open(b, redis.Config{URL: url})
+	storetest.Start(b, s)
+	for range 50_000 {
+		s.Save(typicalCall())
+	}
+	storetest.Settled(b, s)
+	b.ReportAllocs()
+	sent, pages := info(b, admin, "stats", "total_net_output_bytes:"), 0.0
+	var q store.Query
+	for b.Loop() {
+		page, err := s.List(b.Context(), q)
+		if err != nil || len(page.Calls) != 100 {
+			b.Fatal(len(page.Calls), err)
+		}
+		q.Cursor = page.Next
+		pages++
+	}
+	b.ReportMetric((info(b, admin, "stats", "total_net_output_bytes:")-sent)/pages, "B-from-redis/page")
+}

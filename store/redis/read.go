@@ -69,7 +69,7 @@ func (s *Store) List(ctx context.Context, q store.Query) (store.Page, error) {
 	}
 	now, limit := time.Now(), q.PageLimit()
 	var page store.Page
-	err := s.each(ctx, set, q.Cursor, func(c *store.Call) bool {
+	take := func(c *store.Call) bool {
 		switch {
 		case c.State == store.Terminated || !q.Match(c, now):
 			return true
@@ -80,7 +80,8 @@ func (s *Store) List(ctx context.Context, q store.Query) (store.Page, error) {
 			page.Calls = append(page.Calls, *c)
 			return true
 		}
-	})
+	}
+	err := s.page(ctx, set, q.Cursor, func(ids []string) (bool, error) { return s.visit(ctx, set, ids, take) })
 	if err != nil {
 		return store.Page{}, s.unavailable("list calls", err)
 	}
@@ -91,7 +92,7 @@ func (s *Store) List(ctx context.Context, q store.Query) (store.Page, error) {
 // until yield returns false. It returns store.ErrUnavailable.
 func (s *Store) Owned(ctx context.Context, node string, yield func(store.Call) bool) error {
 	set := func(shard string) string { return s.keys.node(shard, node) }
-	err := s.each(ctx, set, "", func(c *store.Call) bool {
+	err := s.each(ctx, set, func(c *store.Call) bool {
 		return c.State == store.Terminated || c.Node != node || yield(*c)
 	})
 	if err != nil {
@@ -100,32 +101,34 @@ func (s *Store) Owned(ctx context.Context, node string, yield func(store.Call) b
 	return nil
 }
 
-// each yields the calls of a set above an id, in the order of their ids. A
-// record that cannot be read is logged and left out: it must not hide the
-// others.
-func (s *Store) each(ctx context.Context, set func(shard string) string, above string, yield func(*store.Call) bool) error {
+// each yields the calls of a set in the order of their ids.
+func (s *Store) each(ctx context.Context, set func(shard string) string, yield func(*store.Call) bool) error {
 	ids, err := s.members(ctx, set)
 	if err != nil {
 		return err
 	}
 	slices.Sort(ids)
-	from, found := slices.BinarySearch(ids, above)
-	if found {
-		from++
-	}
-	for part := range slices.Chunk(ids[from:], readSize) {
+	_, err = s.visit(ctx, set, ids, yield)
+	return err
+}
+
+// visit yields some calls of a set, and says whether yield had not enough. A
+// record that cannot be read is logged and left out: it must not hide the
+// others.
+func (s *Store) visit(ctx context.Context, set func(shard string) string, ids []string, yield func(*store.Call) bool) (more bool, err error) {
+	for part := range slices.Chunk(ids, readSize) {
 		calls, gone, err := s.read(ctx, part)
 		if err != nil {
-			return err
+			return false, err
 		}
 		s.prune(ctx, set, gone)
 		for i := range calls {
 			if !yield(&calls[i]) {
-				return nil
+				return false, nil
 			}
 		}
 	}
-	return nil
+	return true, nil
 }
 
 // read reads some calls, and returns the ids of those that are not there.

@@ -16,6 +16,9 @@ var putSource string
 //go:embed script/prune.lua
 var pruneSource string
 
+//go:embed script/page.lua
+var pageSource string
+
 //go:embed script/epoch.lua
 var epochSource string
 
