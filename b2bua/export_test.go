@@ -2,6 +2,9 @@ package b2bua
 
 import "fmt"
 
+// SelfSigned is for the tests outside of the package.
+var SelfSigned = selfSigned
+
 // Left says what the agent still keeps of calls and transactions, "" for
 // nothing.
 func (a *Agent) Left() string {

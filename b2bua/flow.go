@@ -84,7 +84,9 @@ func (in *inbound) wayBack(trunk string) dialog.Flow {
 	f.Peer, _ = addrPort(in.source)
 	f.Local, _ = addrPort(in.listener())
 	contact, _ := contactURI(in.req)
-	f.Believed = in.agent.believes(trunk) || in.method != "REGISTER" && f.Transport == "udp" && !in.behindNAT(contact)
+	// There is no other way to who speaks over a WebSocket, whatever its Contact says.
+	f.Believed = !isWebSocket(f.Transport) && in.agent.believes(trunk) ||
+		in.method != "REGISTER" && f.Transport == "udp" && !in.behindNAT(contact)
 	return f
 }
 

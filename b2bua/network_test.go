@@ -107,6 +107,7 @@ type phone struct {
 	t      *testing.T
 	host   *host
 	stream net.Conn     // says what it says through this when it has one
+	over   string       // its transport then
 	to     *net.UDPAddr // the agent
 
 	user      string

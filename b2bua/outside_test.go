@@ -1,8 +1,8 @@
 package b2bua_test
 
 import (
+	"crypto/tls"
 	"fmt"
-	"net"
 	"net/netip"
 	"regexp"
 	"strings"
@@ -40,7 +40,8 @@ func (w *world) dave() *phone {
 
 // behind makes a message what the phone behind its NAT writes.
 func behind(text string) string {
-	for _, via := range []string{"Via: SIP/2.0/UDP ", "Via: SIP/2.0/TCP "} {
+	for _, transport := range []string{"UDP", "TCP", "TLS", "WS", "WSS"} {
+		via := "Via: SIP/2.0/" + transport + " "
 		text = strings.Replace(text, via+flowAddr, via+innerAddr+";rport", 1)
 	}
 	return strings.Replace(text, "Contact: <sip:dave@"+flowAddr, "Contact: <sip:dave@"+innerAddr, 1)
@@ -483,21 +484,38 @@ func TestProvisionalAnswersStayHereAnd503IsTriedElsewhere(t *testing.T) {
 	})
 }
 
-func TestACallToAPhoneOnATCPConnectionUsesItWhileItLives(t *testing.T) {
+func TestACallToAPhoneOnAConnectionUsesItWhileItLives(t *testing.T) {
+	for _, tt := range []struct {
+		transport, param string
+		natOff           bool
+	}{{transport: "tcp", param: "tcp"}, {transport: "tls", param: "tls"}, {transport: "ws", param: "ws"}, {transport: "wss", param: "ws"},
+		{transport: "ws", param: "ws", natOff: true}} {
+		t.Run(fmt.Sprintf("%s, nat off: %v", tt.transport, tt.natOff), func(t *testing.T) {
+			usesItsConnection(t, tt.transport, tt.param, tt.natOff)
+		})
+	}
+}
+
+// usesItsConnection has a phone register over a connection, and be subscribed
+// to, called, asked and hung up on through it, until it is gone.
+func usesItsConnection(t *testing.T, transport, param string, natOff bool) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, edge)
-		l := &listener{addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 5060},
-			conns: make(chan net.Conn, 1), closed: make(chan struct{})}
-		w.streams = []b2bua.Listener{{Listener: l, Transport: "tcp"}}
+		trust := b2bua.SelfSigned(t, "sipvigil.example")
+		w := newWorld(t, func(c *b2bua.Config) {
+			edge(c)
+			c.TLS = func() *tls.Config { return trust }
+			c.Trunks[0].NATOff = natOff
+		})
+		l := w.listens(transport)
 		w.serve()
 		w.agent.Loaded()
 		p := w.dave()
-		p.connectTo(l)
+		p.connectTo(l, transport, trust)
 		p.cseq++
 		p.say(strings.Replace(behind(p.build("REGISTER", p.cseq, "")), ";rport", ";rport;keep", 1))
 		m := w.bob.next("REGISTER")
 		path := m.Get("Path")
-		if !strings.HasSuffix(path, "@127.0.0.1:5060;lr;ob>") || !strings.Contains(m.All("Via")[1], "SIP/2.0/TCP") {
+		if !strings.HasSuffix(path, "@127.0.0.1:5060;lr;ob>") || !strings.Contains(m.All("Via")[1], "SIP/2.0/"+strings.ToUpper(transport)+" ") {
 			t.Errorf("the registrar got\n%s", m.Raw)
 		}
 		w.bob.respond(m, 200, "")
@@ -509,7 +527,7 @@ func TestACallToAPhoneOnATCPConnectionUsesItWhileItLives(t *testing.T) {
 		p.ask("SUBSCRIBE", "", "Event: presence")
 		m = w.bob.next("SUBSCRIBE")
 		rr := m.All("Record-Route")
-		if len(rr) != 2 || strings.Contains(rr[0], "tcp") || !strings.Contains(rr[1], ";transport=tcp;lr") {
+		if len(rr) != 2 || strings.Contains(rr[0], "transport") || !strings.Contains(rr[1], ";transport="+param+";lr") {
 			t.Errorf("Record-Routes are %q", rr)
 		}
 		w.bob.respond(m, 202, "")
@@ -522,7 +540,7 @@ func TestACallToAPhoneOnATCPConnectionUsesItWhileItLives(t *testing.T) {
 		}
 		w.bob.respond(m, 202, "")
 		p.next("202 SUBSCRIBE")
-		w.alice.target, w.alice.remoteTag = "sip:dave@"+innerAddr+";transport=tcp", "dave-tag"
+		w.alice.target, w.alice.remoteTag = "sip:dave@"+innerAddr+";transport="+param, "dave-tag"
 		w.alice.request("NOTIFY", "", "Route: "+rr[0]+", "+rr[1])
 		m = p.next("NOTIFY")
 		if m.Has("Route") {
@@ -549,7 +567,7 @@ func TestACallToAPhoneOnATCPConnectionUsesItWhileItLives(t *testing.T) {
 		_ = p.stream.Close()
 		pass(time.Minute)
 		w.alice.all()
-		w.alice.callID, w.alice.remoteTag, w.alice.target = "call-2@alice", "", "sip:dave@"+innerAddr+";transport=tcp"
+		w.alice.callID, w.alice.remoteTag, w.alice.target = "call-2@alice", "", "sip:dave@"+innerAddr+";transport="+param
 		w.alice.request("MESSAGE", "hello", "Route: "+path)
 		w.alice.next("430 MESSAGE")
 		w.alice.request("INVITE", offer, "Route: "+path)

@@ -2,14 +2,20 @@ package b2bua_test
 
 import (
 	"bufio"
+	"crypto/tls"
+	"errors"
 	"io"
 	"net"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
 
 	"sipvigil/b2bua"
 	"sipvigil/store"
@@ -48,23 +54,67 @@ func (l *listener) Close() error {
 
 func (l *listener) Addr() net.Addr { return l.addr }
 
-// connectTo gives the phone a connection to a listener; what comes through it
-// is read as if it came in datagrams.
-func (p *phone) connectTo(l *listener) {
+// listens has the agent, before it serves, listen for connections of this
+// transport.
+func (w *world) listens(transport string) *listener {
+	l := &listener{addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 5060},
+		conns: make(chan net.Conn, 1), closed: make(chan struct{})}
+	w.streams = append(w.streams, b2bua.Listener{Listener: l, Transport: transport})
+	return l
+}
+
+// connectTo gives the phone a connection of this transport to a listener; what
+// comes through it is read as if it came in datagrams. Over TLS it believes
+// whom trust names.
+func (p *phone) connectTo(l *listener, transport string, trust *tls.Config) {
+	p.t.Helper()
 	ours, theirs := net.Pipe()
 	from := &net.TCPAddr{IP: p.host.addr.IP, Port: p.host.addr.Port}
-	p.stream = ours
+	p.stream, p.over = ours, transport
 	l.conns <- stream{theirs, l.addr, from}
+	if transport == "tls" || transport == "wss" {
+		c := trust.Clone()
+		c.ServerName = "sipvigil.example"
+		secured := tls.Client(ours, c)
+		if err := secured.Handshake(); err != nil {
+			p.t.Fatal(err)
+		}
+		p.stream = secured
+	}
+	r := bufio.NewReader(p.stream)
+	read := func() ([]byte, error) { return readMessage(r) }
+	if transport == "ws" || transport == "wss" {
+		dialer := ws.Dialer{Protocols: []string{"sip"}}
+		if _, _, err := dialer.Upgrade(p.stream, &url.URL{Host: "sipvigil.example", Path: "/"}); err != nil {
+			p.t.Fatal(err)
+		}
+		p.stream = browser{p.stream}
+		read = func() ([]byte, error) { return wsutil.ReadServerText(p.stream.(browser).Conn) }
+	}
 	go func() {
-		r := bufio.NewReader(ours)
 		for {
-			m, err := readMessage(r)
+			m, err := read()
 			if err != nil {
 				return
 			}
 			p.host.in <- datagram{l.addr, m}
 		}
 	}()
+}
+
+// browser writes each message into a frame of a WebSocket.
+type browser struct{ net.Conn }
+
+func (b browser) Write(msg []byte) (int, error) {
+	return len(msg), wsutil.WriteClientText(b.Conn, msg)
+}
+
+// closed says whether the agent has closed the phone's connection.
+func (p *phone) closed() bool {
+	synctest.Wait()
+	_ = p.stream.SetWriteDeadline(time.Now().Add(time.Millisecond))
+	_, err := p.stream.Write([]byte("\r\n"))
+	return errors.Is(err, io.ErrClosedPipe)
 }
 
 // readMessage reads up to where Content-Length says.
@@ -94,12 +144,10 @@ func overTCP(t *testing.T, f func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil)
-		l := &listener{addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 5060},
-			conns: make(chan net.Conn, 1), closed: make(chan struct{})}
-		w.streams = []b2bua.Listener{{Listener: l, Transport: "tcp"}}
+		l := w.listens("tcp")
 		w.serve()
 		w.agent.Loaded()
-		w.alice.connectTo(l)
+		w.alice.connectTo(l, "tcp", nil)
 		t.Cleanup(func() { _ = w.alice.stream.Close() })
 		f(w)
 	})

@@ -274,7 +274,7 @@ func (p *phone) build(method string, cseq uint32, body string, extra ...string) 
 	}
 	transport, param := "UDP", ""
 	if p.stream != nil {
-		transport, param = "TCP", ";transport=tcp"
+		transport, param = strings.ToUpper(p.over), ";transport="+strings.Replace(p.over, "wss", "ws", 1)
 	}
 	return text(body, append([]string{
 		method + " " + target + " SIP/2.0",
