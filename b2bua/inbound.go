@@ -35,10 +35,6 @@ func (a *Agent) onRequest(req *sip.Request, tx *sip.ServerTx) {
 	if in.method == "ACK" {
 		defer tx.Terminate() // an ACK is not answered
 	}
-	if in.isStrange() {
-		in.turnAway()
-		return
-	}
 	if f := in.check(); f != nil {
 		in.refuse(f)
 		return

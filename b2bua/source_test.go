@@ -1,10 +1,12 @@
 package b2bua_test
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sipvigil/b2bua"
@@ -58,6 +60,99 @@ func TestAStrangerIsNotAnsweredWhereUnknownSourcesAreDropped(t *testing.T) {
 		p.remoteTag = w.alice.remoteTag // of a call that there is: it is not theirs
 		p.request("BYE", "")
 		p.next("481 BYE")
+	})
+}
+
+// onStreams runs a test with an agent that listens for connections of each
+// transport, and a way for strangers to open one.
+func onStreams(t *testing.T, unknown string, f func(w *world, stranger func(addr string) *phone)) {
+	t.Helper()
+	for _, transport := range []string{"tcp", "tls", "ws", "wss"} {
+		t.Run(transport, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				trust := b2bua.SelfSigned(t, "sipvigil.example")
+				w := newWorld(t, func(c *b2bua.Config) {
+					c.Unknown = unknown
+					c.TLS = func() *tls.Config { return trust }
+				})
+				l := w.listens(transport)
+				w.serve()
+				w.agent.Loaded()
+				f(w, func(addr string) *phone {
+					p := w.stranger(addr)
+					p.connectTo(l, transport, trust)
+					return p
+				})
+			})
+		})
+	}
+}
+
+func TestAStrangersConnectionGets403AndIsClosedLikeOneThatSaysNothing(t *testing.T) {
+	onStreams(t, b2bua.UnknownReject, func(w *world, stranger func(string) *phone) {
+		p := stranger(mallory)
+		for range 20 {
+			p.request("INVITE", "")
+		}
+		if got := p.all(); len(got) != 10 || got[0] != "403 INVITE" {
+			w.Errorf("got %q, want 403 ten times", got)
+		}
+		pass(time.Second)
+		p.say(strings.Replace(p.build("OPTIONS", 1, ""), "sip:bob@example.com", "<sip:bob@example.com>", 1))
+		p.next("400 OPTIONS")
+		p.say(p.build("ACK", 1, ""))
+		p.say("SIP/2.0 200 OK\r\nVia: SIP/2.0/TCP 127.0.0.1:5060;branch=z9hG4bKabc\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n")
+		p.nothing()
+		if pass(8 * time.Second); p.closed() {
+			w.Error("closed after 9 s")
+		}
+		if pass(time.Second); !p.closed() {
+			w.Error("still open after 10 s")
+		}
+		w.bob.nothing()
+		w.heard()
+		w.connect()
+	})
+}
+
+func TestAStrangersConnectionGetsNoWordWhereUnknownSourcesAreDropped(t *testing.T) {
+	onStreams(t, b2bua.UnknownDrop, func(w *world, stranger func(string) *phone) {
+		p := stranger(mallory)
+		for _, method := range []string{"INVITE", "OPTIONS", "REGISTER", "BYE", "none"} {
+			p.request(method, "")
+		}
+		p.say(strings.Replace(p.build("OPTIONS", 1, ""), "sip:bob@example.com", "<sip:bob@example.com>", 1))
+		p.nothing()
+		w.connect()
+		p.remoteTag = w.alice.remoteTag // of a call that there is: it is not theirs
+		p.request("BYE", "")
+		p.next("481 BYE")
+
+		q := stranger("192.0.2.67:5060") // whose messages have no end that could be known
+		q.say("OPTIONS sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/TCP 192.0.2.67\r\nContent-Length: x\r\n\r\n")
+		q.nothing()
+	})
+}
+
+func TestAConnectionOfACalleeThatIsNoTrunksMayRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(c *b2bua.Config) { c.NextHop = "sip:192.0.2.7:5072" })
+		l := w.listens("tcp")
+		w.serve()
+		w.agent.Loaded()
+		w.bob = w.phone("bob", "192.0.2.7:5072")
+		w.bob.tag, w.bob.cseq = "bob-tag", 100
+		w.connect()
+		w.bob.connectTo(l, "tcp", nil)
+		w.bob.request("INFO", "")
+		w.alice.respond(w.alice.next("INFO"), 200, "")
+		w.bob.next("200 INFO")
+		pass(time.Hour)
+		w.bob.request("OPTIONS", "") // in the call
+		w.bob.next("200 OPTIONS")
+		if w.bob.closed() {
+			w.Error("closed")
+		}
 	})
 }
 

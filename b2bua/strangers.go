@@ -18,12 +18,6 @@ const (
 	UnknownDrop   = "drop"   // not answered at all
 )
 
-// isStrange says whether a request is one that belongs to no call, from an
-// address that may make none.
-func (in *inbound) isStrange() bool {
-	return !in.agent.mayCall(addrOf(in.source)) && !in.agent.minted(dialog.Tag(value(in.req, "to")))
-}
-
 // mayCall says whether calls from this address are taken: those of a trunk, and
 // where no trunk says where its calls come from those of this machine.
 func (a *Agent) mayCall(ip netip.Addr) bool {
@@ -51,21 +45,10 @@ func (a *Agent) minted(tag string) bool {
 	return dialog.CheckTag(a.identity.Load().tagKey, tag)
 }
 
-// turnAway answers a stranger's request, or does not. ACK never has an answer.
-func (in *inbound) turnAway() {
-	a := in.agent
-	if in.method == "ACK" || !a.strangers.mayAnswer(addrOf(in.source), time.Now()) {
-		a.metrics.strangers.WithLabelValues("dropped").Inc()
-		in.tx.Terminate()
-		return
-	}
-	a.metrics.strangers.WithLabelValues("rejected").Inc()
-	in.answer(403)
-}
-
-// isStrange is [inbound.isStrange] for a datagram. What is sent to us by the
-// thousand from invented addresses so never comes to the library, which keeps
-// an entry for each address that it has seen.
+// isStrange says whether a message belongs to no call of ours, and comes from
+// an address that may make none. What is sent to us by the thousand from
+// invented addresses so never comes to the library, which keeps an entry for
+// each address that it has seen.
 func (g *guard) isStrange(datagram []byte, from *net.UDPAddr) bool {
 	return g.agent != nil && !g.agent.mayCall(addrOfUDP(from)) && !g.agent.insider(datagram)
 }

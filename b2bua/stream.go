@@ -44,7 +44,7 @@ type stream struct {
 	closing sync.Once
 
 	// These belong to the goroutine that reads.
-	proven bool // a message has come
+	proven bool // a message has come, and not a stranger's
 	busy   bool // a message has begun to come
 }
 
@@ -54,6 +54,7 @@ func (a *Agent) newStream(conn net.Conn, transport, listener string) *stream {
 		remote: addrText(conn.RemoteAddr()), source: conn.RemoteAddr(), opened: time.Now(),
 		guard: newGuard(a.metrics, a.seed), started: make(chan struct{}),
 	}
+	s.guard.agent = a
 	r := bufio.NewReader(conn)
 	s.framer = lines{r}
 	if isWebSocket(transport) {
@@ -113,7 +114,7 @@ func (s *stream) Read(b []byte) (int, error) {
 func (s *stream) pass(b []byte, n int) (length int, keep bool) {
 	v := screen(b[:n])
 	v.drop = v.drop || b[0] <= ' ' // which is a keep-alive in datagrams only
-	if v.drop || v.status != 0 {
+	if v.drop || v.status != 0 || s.isStrange(b[:n]) {
 		s.refuse(b[:n], v)
 		// A request line that is none of SIP: a peer of another protocol.
 		return 0, !v.drop || isStatusLine(b[:n]) || bytes.HasPrefix(b[:n], []byte("ACK "))
@@ -139,14 +140,26 @@ func (a *Agent) readable(msg []byte) (ok bool) {
 	return ok
 }
 
-// refuse answers if it can and may.
+// refuse answers if it can and may: strangers as over UDP.
 func (s *stream) refuse(msg []byte, v verdict) {
 	if bytes.HasPrefix(msg, []byte("ACK ")) || isStatusLine(msg) {
 		v.drop = true
 	}
-	if from, ok := s.source.(*net.TCPAddr); ok {
+	from, ok := s.source.(*net.TCPAddr)
+	switch {
+	case !ok:
+	case s.isStrange(msg):
+		s.guard.turnAway(msg, v, (*net.UDPAddr)(from), answering{s: s})
+	default:
 		s.guard.refuse(msg, v, (*net.UDPAddr)(from), answering{s: s})
 	}
+}
+
+// isStrange is [guard.isStrange]. What a stranger says proves nothing: its
+// connection has no longer than one that says nothing.
+func (s *stream) isStrange(msg []byte) bool {
+	from, ok := s.source.(*net.TCPAddr)
+	return ok && s.guard.isStrange(msg, (*net.UDPAddr)(from))
 }
 
 // answering is a connection in the place of a socket.
@@ -199,7 +212,8 @@ func (s *stream) begun() {
 }
 
 // ended implements [timing]. A connection that we opened, or that has brought a
-// message, may rest for as long as the kernel finds its peer there.
+// message of somebody we know, may rest for as long as the kernel finds its
+// peer there.
 func (s *stream) ended() {
 	s.busy = false
 	var deadline time.Time
