@@ -2,8 +2,6 @@ package test
 
 import (
 	"fmt"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -16,8 +14,7 @@ import (
 // forgets nonces after a second.
 func proxy(t *testing.T, algorithm string, from, to string) (addr string) {
 	t.Helper()
-	addr = fmt.Sprintf("127.0.0.1:%d", storetest.FreePort(t))
-	cfg := file(t, "kamailio.cfg", strings.NewReplacer("ADDR", addr, "ALGORITHM", algorithm, "FROM", port(from), "TO", to).Replace(`#!KAMAILIO
+	return kamailio(t, "127.0.0.1", strings.NewReplacer("ALGORITHM", algorithm, "FROM", port(from), "TO", to).Replace(`#!KAMAILIO
 log_stderror=yes
 debug=2
 children=1
@@ -62,20 +59,6 @@ request_route {
 	t_relay();
 }
 `))
-	run := exec.Command("kamailio", "-DD", "-E", "-m", "16", "-M", "4", "-Y", t.TempDir(), "-f", cfg)
-	out := &lines{}
-	run.Stdout, run.Stderr = out, out
-	if err := run.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = run.Process.Signal(os.Interrupt)
-		_ = run.Wait()
-		if t.Failed() {
-			t.Logf("kamailio:\n%s", tail(out.String(), 4000))
-		}
-	})
-	return addr
 }
 
 func port(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:] }
@@ -93,7 +76,6 @@ sip: {next_hop: "sip:`+edge+`"}
 trunks:
   - {name: carrier, targets: ["sip:`+edge+`"], credentials: {username: us, password_file: `+file(t, "password", "secret\n")+`}}
 `))
-			answers(t, edge)
 			c.connect(t, d)
 			t.Cleanup(func() { c.check(t) })
 			probed(t, c.callee, 2)
@@ -131,7 +113,6 @@ sip: {next_hop: "sip:`+edge+`"}
 trunks:
   - {name: carrier, targets: ["sip:`+edge+`"], credentials: {username: us, password_file: `+file(t, "password", "Secret\n")+`}}
 `))
-	answers(t, edge)
 	for range 2 {
 		_, err := alice.Call(limit(t, patience), d.udp, bob.URI(), ua.Offer{SDP: ua.SDP(40000)})
 		if err == nil || !strings.Contains(err.Error(), "407") {
@@ -146,15 +127,5 @@ trunks:
 	}
 	if strings.Contains(d.log.String(), "Secret") {
 		t.Error("the log holds the password")
-	}
-}
-
-// answers waits until there is someone who answers OPTIONS there, whatever it
-// is.
-func answers(t *testing.T, addr string) {
-	t.Helper()
-	p := phone(t, "early", "udp")
-	if _, err := p.Request(limit(t, patience), addr, "OPTIONS", "sip:"+addr, ""); err != nil {
-		t.Fatalf("%s does not answer: %v", addr, err)
 	}
 }

@@ -1,12 +1,10 @@
 package test
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 	"time"
 
-	"sipvigil/store/storetest"
 	"sipvigil/test/ua"
 )
 
@@ -60,28 +58,10 @@ request_route {
 }
 `
 
-func startKamailio(t *testing.T, d *sipvigil) (addr string) {
-	t.Helper()
-	port := storetest.FreePort(t)
-	addr = fmt.Sprintf("127.0.0.1:%d", port)
-	config := file(t, "kamailio.cfg", strings.NewReplacer("ADDR", addr, "SIPVIGIL", d.udp).Replace(kamailioConfig))
-	// In the foreground, with its files in a place of its own, and little memory.
-	p := startPeer(t, "kamailio", "-f", config, "-DD", "-E", "-Y", t.TempDir(), "-m", "32", "-M", "4")
-	eventually(t, "kamailio listens", func() bool {
-		select {
-		case <-p.ended:
-			t.Fatal("kamailio ended")
-		default:
-		}
-		return bound(port)
-	})
-	return addr
-}
-
 func TestKamailioAsAProxyBehindAndInFront(t *testing.T) {
 	t.Parallel()
 	d := serve(t, "embedded", "--probe-timeout", "10s")
-	addr := startKamailio(t, d)
+	addr := kamailio(t, "127.0.0.1", strings.ReplaceAll(kamailioConfig, "SIPVIGIL", d.udp))
 	for _, c := range []struct {
 		name string
 		dial func(t *testing.T, c *talk)

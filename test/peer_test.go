@@ -5,9 +5,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"sipvigil/store/storetest"
 )
 
 // peer is one process of another program that speaks SIP.
@@ -39,6 +42,26 @@ func startPeer(t testing.TB, command string, args ...string) *peer {
 		}
 	})
 	return p
+}
+
+// kamailio runs it at this host with a configuration, in which ADDR stands for
+// its address, and returns that when it listens.
+func kamailio(t testing.TB, host, config string) (addr string) {
+	t.Helper()
+	port := storetest.FreePort(t)
+	addr = fmt.Sprintf("%s:%d", host, port)
+	// In the foreground, with its files in a place of its own, and little memory.
+	p := startPeer(t, "kamailio", "-DD", "-E", "-m", "32", "-M", "4", "-Y", t.TempDir(),
+		"-f", file(t, "kamailio.cfg", strings.ReplaceAll(config, "ADDR", addr)))
+	eventually(t, "kamailio listens", func() bool {
+		select {
+		case <-p.ended:
+			t.Fatal("kamailio ended")
+		default:
+		}
+		return bound(port)
+	})
+	return addr
 }
 
 // end asks the program to end, and demands it after a while.

@@ -1,33 +1,25 @@
 package test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
-	"text/template"
 
-	"sipvigil/store/storetest"
 	"sipvigil/test/ua"
 )
 
 // registrarConfig makes kamailio a registrar that knows Path, and a proxy for
 // who is registered.
-var registrarConfig = template.Must(template.New("").Parse(`
+const registrarConfig = `
 debug=2
 log_stderror=yes
 children=1
 tcp_children=1
 auto_aliases=no
-listen=udp:{{.Addr}}
-listen=tcp:{{.Addr}}
+listen=udp:ADDR
+listen=tcp:ADDR
 alias="phones.example"
 loadmodule "tm.so"
 loadmodule "sl.so"
@@ -53,131 +45,67 @@ request_route {
 	if (!lookup("location")) { sl_send_reply("404", "Not Found"); exit; }
 	t_relay();
 }
-`))
+`
 
 // registrarHost is an address of this machine that is not the phones'.
 const registrarHost = "127.0.0.2"
 
 // registrar runs kamailio, and returns its address. Its tests run before those
 // that run together: its processes would slow the load of SIPp, which minds.
-func registrar(t *testing.T) string {
-	t.Helper()
-	addr := net.JoinHostPort(registrarHost, strconv.Itoa(storetest.FreePort(t)))
-	var config bytes.Buffer
-	if err := registrarConfig.Execute(&config, struct{ Addr string }{addr}); err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	file := filepath.Join(dir, "kamailio.cfg")
-	if err := os.WriteFile(file, config.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var output lines
-	// -DD keeps the first process in the foreground.
-	cmd := exec.Command("kamailio", "-f", file, "-DD", "-E", "-m", "64", "-M", "4", "-Y", dir, "-w", dir)
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("start kamailio: %v", err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		_ = cmd.Wait() // how it ended does not matter
-		close(ended)
-	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		<-ended
-		if t.Failed() {
-			t.Logf("kamailio:\n%s", tail(output.String(), 3000))
-		}
-	})
-	eventually(t, "kamailio listens", func() bool {
-		select {
-		case <-ended:
-			t.Fatalf("kamailio ended:\n%s", tail(output.String(), 3000))
-		default:
-		}
-		conn, err := net.Dial("tcp", addr)
-		if err != nil {
-			return false
-		}
-		_ = conn.Close()
-		return true
-	})
-	return addr
-}
+func registrar(t *testing.T) string { return kamailio(t, registrarHost, registrarConfig) }
 
 // edge is a daemon between phones on this machine and the registrar.
-func edge(t *testing.T, registrar string) *sipvigil {
+func edge(t *testing.T, registrar string) *secured {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "sipvigil.yaml")
-	config := fmt.Sprintf(`
+	return serveSecured(t, fmt.Sprintf(`
 trunks:
   - {name: phones, sources: [127.0.0.0/8]}
   - {name: registrar, targets: ["sip:%s"], sources: [%s]}
 routes:
   - {from: phones, to: [registrar]}
-`, registrar, registrarHost)
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return serve(t, "embedded", "--config", file)
+`, registrar, registrarHost))
 }
 
-// natted is a phone that believes to be where nobody can reach it.
-func natted(t *testing.T, user, transport string) *ua.Phone {
-	t.Helper()
-	p, err := ua.Listen(ua.Config{User: user, Transport: transport, Inner: "10.255.255.1:5060"})
-	if err != nil {
-		t.Fatal(err)
+// natted is a phone that believes to be where nobody can reach it. In a browser
+// that is so by itself.
+func (s *secured) natted(user, transport string) *ua.Phone {
+	cfg := ua.Config{User: user, Transport: transport, TLS: s.authority.config("127.0.0.1")}
+	if transport != "ws" && transport != "wss" {
+		cfg.Inner = "10.255.255.1:5060"
 	}
-	t.Cleanup(func() {
-		if err := p.Faults(); err != nil {
-			t.Errorf("%s: %v", user, err)
-		}
-		p.Close()
-	})
-	return p
-}
-
-// at is where a phone of this transport finds the daemon.
-func (d *sipvigil) at(transport string) string {
-	if transport == "tcp" {
-		return "sip:" + d.tcp + ";transport=tcp"
-	}
-	return "sip:" + d.udp
+	return s.phoneWith(cfg)
 }
 
 // register has a phone register through the daemon.
-func (d *sipvigil) register(p *ua.Phone, transport string) {
-	d.t.Helper()
+func (s *secured) register(p *ua.Phone, transport string) {
+	s.t.Helper()
 	var headers []ua.Header
-	if transport == "tcp" { // so that there is one phone of each kind
+	if transport != "udp" { // so that there is one phone of each kind
 		headers = []ua.Header{ua.H("Supported", "path")}
 	}
-	res, err := p.Register(limit(d.t, patience), d.at(transport), "phones.example", headers...)
+	res, err := p.Register(limit(s.t, patience), s.at(transport, 4), "phones.example", headers...)
 	if err != nil || res.Status != 200 {
-		d.t.Fatalf("REGISTER: %v, %v", res, err)
+		s.t.Fatalf("REGISTER: %v, %v", res, err)
 	}
 	if path := res.Get("Path"); len(headers) > 0 && !strings.HasSuffix(path, ";lr;ob>") {
-		d.t.Errorf("the registrar remembers the Path %q", path)
+		s.t.Errorf("the registrar remembers the Path %q", path)
 	}
 }
 
 func TestAPhoneBehindANATThatRegistersThroughUsIsCalledBackThroughUs(t *testing.T) {
-	kamailio := registrar(t)
-	d := edge(t, kamailio)
-	for _, transport := range []string{"udp", "tcp"} {
+	registrar := registrar(t)
+	d := edge(t, registrar)
+	for _, transport := range []string{"udp", "tcp", "tls", "ws", "wss"} {
 		t.Run(transport, func(t *testing.T) {
 			ctx := limit(t, patience)
-			dave := natted(t, "dave-"+transport, transport)
+			dave := d.natted("dave-"+transport, transport)
 			d.register(dave, transport)
 			for caller, dial := range map[string]func() *ua.Outgoing{
 				"from the registrar's side": func() *ua.Outgoing {
-					return phone(t, "alice", "udp").Dial(kamailio, "sip:dave-"+transport+"@phones.example", ua.Offer{SDP: ua.SDP(40000)})
+					return phone(t, "alice", "udp").Dial(registrar, "sip:dave-"+transport+"@phones.example", ua.Offer{SDP: ua.SDP(40000)})
 				},
 				"from another phone behind a NAT": func() *ua.Outgoing {
-					return natted(t, "erin", transport).Dial(d.at(transport), "sip:dave-"+transport+"@phones.example", ua.Offer{SDP: ua.SDP(40000)})
+					return d.natted("erin", transport).Dial(d.at(transport, 4), "sip:dave-"+transport+"@phones.example", ua.Offer{SDP: ua.SDP(40000)})
 				},
 			} {
 				theirs, ours := answered(ctx, t, dial(), dave)
@@ -197,6 +125,17 @@ func TestAPhoneBehindANATThatRegistersThroughUsIsCalledBackThroughUs(t *testing.
 				}
 			}
 			eventually(t, "all calls are over", func() bool { return d.metric(`sipvigil_calls_active`) == 0 })
+			if transport == "udp" {
+				return
+			}
+			dave.Close()
+			connections := fmt.Sprintf(`sipvigil_b2bua_connections{transport=%q}`, transport)
+			eventually(t, "the connections are gone", func() bool { return d.metric(connections) <= 1 }) // erin's may stay
+			_, err := phone(t, "alice", "udp").Call(ctx, registrar, "sip:dave-"+transport+"@phones.example", ua.Offer{SDP: ua.SDP(40000)})
+			var answer *ua.StatusError
+			if !errors.As(err, &answer) || answer.Status != 430 { // RFC 5626 section 5.3.1
+				t.Errorf("a call by a flow that is gone: %v, want 430", err)
+			}
 		})
 	}
 }
@@ -224,10 +163,9 @@ func answered(ctx context.Context, t *testing.T, call *ua.Outgoing, callee *ua.P
 }
 
 func TestMessagesAndSubscriptionsPassThroughUs(t *testing.T) {
-	kamailio := registrar(t)
-	d := edge(t, kamailio)
+	d := edge(t, registrar(t))
 	ctx := limit(t, patience)
-	dave, erin := natted(t, "dave", "udp"), natted(t, "erin", "tcp")
+	dave, erin := d.natted("dave", "udp"), d.natted("erin", "tcp")
 	d.register(dave, "udp")
 	d.register(erin, "tcp")
 	const body = "binary\x00\xff\r\n\r\nand more"
@@ -237,7 +175,7 @@ func TestMessagesAndSubscriptionsPassThroughUs(t *testing.T) {
 		from, to  *ua.Phone
 		at, user  string
 		wantReply int
-	}{{dave, erin, d.at("udp"), "erin", 202}, {erin, dave, d.at("tcp"), "dave", 200}} {
+	}{{dave, erin, d.at("udp", 4), "erin", 202}, {erin, dave, d.at("tcp", 4), "dave", 200}} {
 		res, err := m.from.Request(ctx, m.at, "MESSAGE", "sip:"+m.user+"@phones.example", body, ua.H("Content-Type", "application/octet-stream"))
 		if err != nil || res.Status != m.wantReply {
 			t.Fatalf("MESSAGE to %s: %v, %v", m.user, res, err)
@@ -249,7 +187,7 @@ func TestMessagesAndSubscriptionsPassThroughUs(t *testing.T) {
 	}
 
 	erin.Answer("SUBSCRIBE", 202, "", ua.H("Expires", "60"))
-	res, err := dave.Request(ctx, d.at("udp"), "SUBSCRIBE", "sip:erin@phones.example", "", ua.H("Event", "presence"))
+	res, err := dave.Request(ctx, d.at("udp", 4), "SUBSCRIBE", "sip:erin@phones.example", "", ua.H("Event", "presence"))
 	if err != nil || res.Status != 202 {
 		t.Fatalf("SUBSCRIBE: %v, %v", res, err)
 	}
@@ -259,7 +197,7 @@ func TestMessagesAndSubscriptionsPassThroughUs(t *testing.T) {
 	}
 	notify := notification(erin, got.Message)
 	dave.AnswerUnknown("NOTIFY", 200, "")
-	if res, err = erin.Send(ctx, d.at("tcp"), notify); err != nil || res.Status != 200 {
+	if res, err = erin.Send(ctx, d.at("tcp", 4), notify); err != nil || res.Status != 200 {
 		t.Fatalf("NOTIFY: %v, %v", res, err)
 	}
 }
