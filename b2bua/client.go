@@ -56,6 +56,7 @@ func (a *Agent) await(tx *sip.ClientTx, each func(*sip.Response), failed func(er
 // leg's trunk has credentials, it is sent again with them: [call.challenged].
 type attempt struct {
 	side     store.Side
+	fork     *fork        // that it was made in, while there are several
 	out      *sip.Request // as it was sent last
 	send     func(*sip.Request) (*sip.ClientTx, error)
 	tx       *sip.ClientTx
@@ -72,7 +73,7 @@ const maxRounds = 4
 // attempt prepares a request for its leg: it carries the credentials for what
 // its trunk demanded before, which saves the challenge.
 func (c *call) attempt(side store.Side, out *sip.Request) *attempt {
-	at := &attempt{side: side, out: out, send: c.agent.send}
+	at := &attempt{side: side, fork: c.fork(), out: out, send: c.agent.send}
 	if ac := c.account(side); ac != nil {
 		at.used = ac.authorize(out)
 	}
@@ -133,9 +134,17 @@ func (c *call) challenged(at *attempt, res *sip.Response) bool {
 		}
 		return false
 	}
+	inv := c.early()
+	starts := inv != nil && inv.attempt == at
+	if !starts && !c.reenter(at.fork) {
+		return false // it has lost the call
+	}
 	if err := ac.answer(at, res); err != nil {
 		c.notAuthorized(at, ac, err)
 		return false
+	}
+	if starts {
+		c.unfork(inv) // its early dialogs end with this answer
 	}
 	cseq, ok := c.spend(at.side)
 	if !ok {

@@ -115,26 +115,27 @@ func (c *call) giveUp(inv *invite, tx *sip.ClientTx) {
 	if c.inv != inv || inv.outTx != tx || inv.ringing || inv.final || inv.cancelled != "" {
 		return
 	}
-	c.agent.forget(inv.out, *c.dialog(store.Callee), inv.outCSeq)
+	c.agent.forget(&forgotten{attempt: inv.attempt, dialog: *c.dialog(store.Callee), trunk: c.trunk(store.Callee)})
 	tx.Terminate()
 	c.next(inv, &fault{status: 408})
 }
 
 // forgotten is an INVITE that went to the next address before its answer came.
 type forgotten struct {
-	out    *sip.Request
-	dialog store.Dialog
-	cseq   uint32
+	*attempt
+	dialog store.Dialog // as far as it is known
+	trunk  string
 
 	mu        sync.Mutex // guards what is below
 	cancelled bool
-	answered  bool
+	declined  map[string]*sip.Request // the ACK of each fork that answered, by its tag
 }
 
 // forget keeps an INVITE for as long as an answer may come late.
-func (a *Agent) forget(out *sip.Request, d store.Dialog, cseq uint32) {
-	id, _ := out.Via().Params.Get("branch")
-	a.late.Store(id, &forgotten{out: out, dialog: d, cseq: cseq})
+func (a *Agent) forget(f *forgotten) {
+	f.declined = make(map[string]*sip.Request)
+	id, _ := f.out.Via().Params.Get("branch")
+	a.late.Store(id, f)
 	time.AfterFunc(2*64*sip.T1, func() { a.late.Delete(id) })
 }
 
@@ -152,22 +153,31 @@ func (a *Agent) onLate(res *sip.Response) bool {
 	if _, method, err := dialog.CSeq(value(res, "cseq")); !ok || err != nil || method != "INVITE" {
 		return ok
 	}
-	f := v.(*forgotten)
+	f, tag := v.(*forgotten), dialog.Tag(value(res, "to"))
+	cseq := f.out.CSeq().SeqNo
 	f.mu.Lock()
-	cancel, end := res.StatusCode < 200 && !f.cancelled, res.StatusCode >= 200 && !f.answered
-	f.cancelled, f.answered = f.cancelled || cancel, f.answered || end
+	cancel := res.StatusCode < 200 && !f.cancelled
+	f.cancelled = f.cancelled || cancel
+	ack, full := f.declined[tag], len(f.declined) >= maxForks
 	f.mu.Unlock()
 	switch {
 	case cancel:
-		if tx, err := a.send(sameBranch(f.out, sip.CANCEL, f.cseq)); err == nil {
+		if tx, err := a.send(sameBranch(f.out, sip.CANCEL, cseq)); err == nil {
 			a.await(tx, nil, nil)
 		}
+	case res.StatusCode < 200:
 	case res.StatusCode >= 300: // RFC 3261 section 17.1.1.3, for its transaction
-		ack := sameBranch(f.out, sip.ACK, f.cseq)
+		ack := sameBranch(f.out, sip.ACK, cseq)
 		ack.ReplaceHeader(sip.NewHeader("To", value(res, "to")))
 		a.write(ack)
-	case res.StatusCode >= 200:
-		a.endUnwanted(f.dialog, f.cseq, res, end)
+	case ack != nil:
+		a.write(ack)
+	case !full:
+		d := f.dialog
+		ack = a.decline(&d, f.attempt, f.trunk, res)
+		f.mu.Lock()
+		f.declined[tag] = ack
+		f.mu.Unlock()
 	}
 	return true
 }
@@ -190,32 +200,6 @@ func sameBranch(invite *sip.Request, method sip.RequestMethod, cseq uint32) *sip
 	out.SetDestination(invite.Destination())
 	out.Laddr = invite.Laddr
 	return out
-}
-
-// endUnwanted acknowledges a 2xx that is one too many, and ends its dialog, of
-// which d is what is known without it: RFC 3261 section 13.2.2.4. The BYE goes
-// out for the first such 2xx only.
-func (a *Agent) endUnwanted(d store.Dialog, cseq uint32, res *sip.Response, first bool) {
-	d.RemoteTag = dialog.Tag(value(res, "to"))
-	d.RouteSet = dialog.RouteSet(values(res, "record-route"), true)
-	if uri, err := contactURI(res); err == nil {
-		d.Target = uri
-	}
-	_, _, uri := dialog.NextHop(&d)
-	if hops, ok := a.known(uri); ok { // else the address of the INVITE will do
-		aim(&d, hops)
-	}
-	ack := a.newRequest(&d, inDialog(&d, outline{method: "ACK", cseq: cseq}))
-	ack.SetBody(nil)
-	a.write(ack)
-	if !first {
-		return
-	}
-	bye := a.newRequest(&d, inDialog(&d, outline{method: "BYE", cseq: cseq + 1}))
-	bye.SetBody(nil)
-	if tx, err := a.send(bye); err == nil {
-		a.await(tx, nil, nil)
-	}
 }
 
 // write sends an ACK, which has no transaction.

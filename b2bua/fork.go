@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"github.com/emiago/sipgo/sip"
-	"go.uber.org/zap"
 
 	"sipvigil/b2bua/dialog"
 	"sipvigil/store"
@@ -164,21 +163,8 @@ func (c *call) leave(side store.Side, in *inbound) bool {
 		return false
 	}
 	inv.fork.left = true
-	c.follow(out)
+	c.agent.follow(out, c.trunk(store.Callee))
 	return true
-}
-
-// follow sends a BYE of a dialog that is not the call's and lets it go to its
-// end.
-func (c *call) follow(bye *sip.Request) {
-	c.agent.work.Go(func() {
-		tx, err := c.agent.send(bye)
-		if err != nil {
-			c.agent.log.Info("BYE to a fork not sent", zap.String("call", c.id), zap.Error(err))
-			return
-		}
-		c.agent.await(tx, nil, nil)
-	})
 }
 
 // fork is the one that the record shows, nil once the call is answered.
@@ -226,29 +212,7 @@ func (c *call) onRepeated2xx(inv *invite, res *sip.Response) {
 	case f.ack != nil:
 		c.agent.write(f.ack)
 	default:
-		c.decline(inv, f, res)
+		c.agent.metrics.surplus.Inc()
+		f.ack = c.agent.decline(&f.legs[store.Callee], inv.attempt, c.trunk(store.Callee), res)
 	}
-}
-
-// decline ends the dialog of a fork that answered too late, and follows its
-// BYE to the end.
-func (c *call) decline(inv *invite, f *fork, res *sip.Response) {
-	c.agent.metrics.surplus.Inc()
-	d := &f.legs[store.Callee]
-	d.RemoteTag = f.tag
-	d.RouteSet = dialog.RouteSet(values(res, "record-route"), true)
-	if uri, err := contactURI(res); err == nil {
-		d.Target = uri
-	}
-	_, _, hop := dialog.NextHop(d)
-	if hops, ok := c.agent.known(hop); ok { // else the address of the INVITE will do
-		aim(d, hops)
-	}
-	f.ack = c.agent.newRequest(d, inDialog(d, outline{method: "ACK", cseq: inv.outCSeq}))
-	f.ack.SetBody(nil)
-	c.agent.write(f.ack)
-	cseq, _ := dialog.Spend(d) // of a dialog that no store knows
-	bye := c.agent.newRequest(d, inDialog(d, outline{method: "BYE", cseq: cseq}))
-	bye.SetBody(nil)
-	c.follow(bye)
 }

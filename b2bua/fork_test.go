@@ -320,3 +320,89 @@ func TestA481WhileItRingsIsPassedOnAndEndsNothing(t *testing.T) {
 		w.ack()
 	})
 }
+
+// forked has a call with credentials ring at two forks; a1 and a2 are alice in
+// the dialog of each.
+func forked(w *world) (desk, mobile, a1, a2 *phone) {
+	w.dial()
+	w.alice.sent = 100
+	desk, mobile = w.bob.fork("desk"), w.carol.fork("mobile")
+	mobile.callID, mobile.remoteTag, mobile.from, mobile.uri, mobile.target =
+		w.bob.callID, w.bob.remoteTag, w.bob.from, w.bob.uri, w.bob.target
+	a1, a2 = w.early(desk, 183), w.early(mobile, 183)
+	a2.sent = 200
+	return desk, mobile, a1, a2
+}
+
+func TestAChallengeIsAnsweredWithTheNumberOfItsFork(t *testing.T) {
+	inWorld(t, withCredentials(t), func(w *world) {
+		desk, mobile, a1, a2 := forked(w)
+		a1.request("INFO", "")
+		m := w.bob.next("INFO")
+		for range 3 { // the other one is further
+			a2.request("INFO", "")
+			mobile.respond(w.carol.next("INFO"), 200, "")
+			w.alice.next("200 INFO")
+		}
+		desk.respond(m, 401, "", wwwSHA)
+		m = w.bob.next("INFO")
+		same(w.T, m.Get("CSeq")+" "+m.ToTag(), "3 INFO desk")
+		w.proven(m, "Authorization", "secret")
+		a2.request("INFO", "")
+		m2 := w.carol.next("INFO")
+		same(w.T, m2.Get("CSeq")+" "+m2.ToTag(), "5 INFO mobile")
+		mobile.respond(m2, 200, "")
+		same(w.T, w.alice.next("200 INFO").ToTag(), a2.remoteTag)
+		desk.respond(m, 200, "")
+		same(w.T, w.alice.next("200 INFO").ToTag(), a1.remoteTag)
+
+		a1.request("INFO", "")
+		m = w.bob.next("INFO")
+		mobile.respond(w.invite, 200, answer)
+		w.alice.next("200 INVITE")
+		desk.respond(m, 401, "", stale) // it has lost the call
+		w.alice.next("487 INFO")
+		w.bob.nothing()
+	})
+}
+
+func TestAChallengeToTheInviteEndsItsForks(t *testing.T) {
+	inWorld(t, withCredentials(t), func(w *world) {
+		desk, _, a1, _ := forked(w)
+		a1.request("INFO", "")
+		desk.respond(w.bob.next("INFO"), 200, "")
+		w.alice.next("200 INFO")
+		desk.respond(w.invite, 401, "", wwwSHA)
+		w.bob.next("ACK")
+		w.take(w.bob)
+		same(w.T, w.invite.Get("CSeq"), "2 INVITE")
+		a3 := w.early(desk, 183)
+		if a3.remoteTag == a1.remoteTag {
+			w.Error("a new dialog has the tag of one that is over")
+		}
+		a3.sent = 300
+		a3.request("INFO", "")
+		same(w.T, w.bob.next("INFO").Get("CSeq"), "3 INFO")
+	})
+}
+
+func TestAForkThatAnswersTooLateGetsCredentials(t *testing.T) {
+	inWorld(t, withCredentials(t), func(w *world) {
+		w.dial()
+		w.bob.respond(w.invite, 401, "", wwwSHA)
+		w.bob.next("ACK")
+		w.take(w.bob)
+		w.accept()
+		w.ack()
+		late := w.bob.fork("late")
+		late.respond(w.invite, 200, answer)
+		same(w.T, w.bob.next("ACK").Get("Authorization"), w.invite.Get("Authorization"))
+		bye := w.bob.next("BYE")
+		same(w.T, w.proven(bye, "Authorization", "secret"), "n1 00000002 SHA-256")
+		late.respond(bye, 401, "", stale)
+		again := w.bob.next("BYE")
+		same(w.T, again.Get("CSeq")+" "+w.proven(again, "Authorization", "secret"), "4 BYE n2 00000001 SHA-256")
+		late.respond(again, 401, "", otherSHA)
+		w.bob.nothing()
+	})
+}

@@ -84,17 +84,34 @@ func (c *call) sendRenewal(side store.Side, r *renewal) {
 		}
 		return
 	}
-	tx, err := c.agent.send(out)
+	c.offerAgain(side, r, at)
+}
+
+// offerAgain sends a re-INVITE of ours, and once more for each challenge.
+func (c *call) offerAgain(side store.Side, r *renewal, at *attempt) {
+	tx, err := c.agent.send(at.out)
 	if err != nil {
 		c.onRenewal(side, r, nil, err)
 		return
 	}
 	c.watchRenewal(side, r, at, tx)
 	c.agent.await(tx, func(res *sip.Response) {
-		c.do(func() { c.onRenewal(side, r, res, nil) })
+		c.do(func() {
+			if !c.overtaken(r) && c.challenged(at, res) {
+				r.inv.stopRing()
+				c.offerAgain(side, r, at)
+				return
+			}
+			c.onRenewal(side, r, res, nil)
+		})
 	}, func(err error) {
 		c.do(func() { c.onRenewal(side, r, nil, err) })
 	})
+}
+
+// overtaken says whether a refresh is of no interest any more.
+func (c *call) overtaken(r *renewal) bool {
+	return c.end != nil || c.clock == nil || c.clock.renew != r
 }
 
 // watchRenewal gives a re-INVITE of ours what an INVITE needs: its 2xx is
@@ -127,7 +144,7 @@ func (c *call) onRenewal(side store.Side, r *renewal, res *sip.Response, err err
 			inv.stopRing()
 		}
 	}
-	overtaken := c.end != nil || c.clock == nil || c.clock.renew != r
+	overtaken := c.overtaken(r)
 	if status >= 200 && status < 300 {
 		if !overtaken {
 			c.refresh(side, res)

@@ -374,6 +374,31 @@ func TestOurReinviteThatCrossesAnotherGivesWay(t *testing.T) {
 	})
 }
 
+func TestOurReinviteAnswersAChallenge(t *testing.T) {
+	inWorld(t, withCredentials(t), func(w *world) {
+		p := w.ours(store.Callee, byReinvite)
+		pass(45 * time.Second)
+		m := w.plain(p.next("INVITE"))
+		p.respond(m, 180, "")
+		p.respond(m, 401, "", wwwSHA)
+		p.next("ACK")
+		m = p.next("INVITE")
+		same(w.T, m.Get("CSeq")+string(m.Body)+" "+w.proven(m, "Authorization", "secret"), "3 INVITE"+offer+" n1 00000001 SHA-256")
+		p.respond(m, 180, "")
+		p.respond(m, 200, answer, renewed)
+		same(w.T, p.next("ACK").Get("Authorization"), m.Get("Authorization"))
+		w.heard("evidence callee: 200 INVITE")
+		pass(45 * time.Second)
+		m = p.next("INVITE")
+		same(w.T, m.Get("CSeq")+" "+w.proven(m, "Authorization", "secret"), "4 INVITE n1 00000002 SHA-256")
+		p.respond(m, 401, "", wwwSHA) // refused
+		p.next("ACK")
+		w.heard("evidence callee: 401 INVITE")
+		pass(22500 * time.Millisecond)
+		p.next("INVITE")
+	})
+}
+
 func TestARefreshWaitsForAnInviteThatIsOnItsWay(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		p := w.ours(store.Callee, "Allow: UPDATE")
