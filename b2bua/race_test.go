@@ -206,6 +206,16 @@ func TestRaces(t *testing.T) {
 			w.bob.reinvite()
 			w.alice.next("INVITE")
 		}},
+		{"3.3.3", "a REFER crosses the BYE", func(w *world) {
+			w.connect()
+			w.alice.request("BYE", "")
+			w.alice.next("200 BYE")
+			w.bob.request("REFER", "", "Refer-To: <sip:carol@example.com>")
+			bye := w.bob.next("BYE")
+			w.bob.next("481 REFER")
+			w.bob.respond(bye, 200, "")
+			w.alice.nothing()
+		}},
 	} {
 		t.Run(tt.section+" "+tt.name, func(t *testing.T) {
 			inWorld(t, nil, func(w *world) {
