@@ -119,8 +119,8 @@ const (
 // flows are those of RFC 3665 section 3 by their numbers, hold of RFC 5359, and
 // what else two user agents may do. RFC 3665's proxies are in sipvigil's place:
 // what passes between two of them is left out; kamailio_test.go has a real one.
-// The transfers of RFC 5359 sections 2.4 and 2.5 need a third phone and so are
-// no ladders: test/ua plays them.
+// Of the transfers of RFC 5359 sections 2.4 and 2.5 they show what the first
+// call sees; test/ua plays them with a third phone.
 var flows = []flow{
 	{name: "RFC 3665 3.1 session, callee hangs up", ended: "callee-bye", ladders: []string{answer + calleeBye}},
 	{name: "RFC 3665 3.1 session over TCP, caller hangs up", transport: "t1", ended: "caller-bye", ladders: []string{answer + callerBye}},
@@ -193,6 +193,33 @@ routes: [{to: [bob]}]`},
 		a->b INVITE sdp
 		b->a 200 INVITE sdp
 		a->b ACK` + calleeBye}},
+
+	{name: "RFC 5359 2.4 unattended transfer by the callee", ended: "callee-bye", ladders: []string{answer + `
+		b->a INVITE sdp=sendonly
+		a->b 200 INVITE sdp=recvonly
+		b->a ACK
+		b->a REFER | Refer-To: <sip:carol@example.com> | Referred-By: <sip:bob@CALLEE> ? Refer-To: ^ *<sip:carol@example.com> ? Referred-By: <sip:bob@CALLEE>
+		a->b 202 REFER
+		a->b NOTIFY sipfrag=100 | Event: refer | Subscription-State: active;expires=60 ? Event: ^ *refer ? Subscription-State: active;expires=60
+		b->a 200 NOTIFY
+		a    OPTIONS
+		a->b NOTIFY sipfrag=200 | Event: refer | Subscription-State: terminated;reason=noresource ? Subscription-State: terminated;reason=noresource
+		b->a 200 NOTIFY` + calleeBye}},
+	{name: "RFC 5359 2.4 unattended transfer that fails, and the call goes on", ended: "caller-bye", ladders: []string{answer + `
+		a->b REFER | Refer-To: <sip:carol@example.com> ? Refer-To: ^ *<sip:carol@example.com>
+		b->a 202 REFER
+		b->a NOTIFY sipfrag=486 | Event: refer | Subscription-State: terminated;reason=noresource ? Event: ^ *refer
+		a->b 200 NOTIFY` + callerBye}},
+	{name: "RFC 5359 2.5 attended transfer, the transferor hangs up before the outcome", ended: "callee-bye", ladders: []string{answer + `
+		b->a INVITE sdp=sendonly
+		a->b 200 INVITE sdp=recvonly
+		b->a ACK
+		b->a REFER | Refer-To: <sip:carol@example.com?Replaces=other%40call%3Bto-tag%3D1%3Bfrom-tag%3D2> ? Refer-To: carol@example.com.Replaces=other%40call%3Bto-tag%3D1%3Bfrom-tag%3D2>
+		a->b 202 REFER
+		b->a BYE
+		a->b 200 BYE
+		a->b NOTIFY sipfrag=200 | Event: refer | Subscription-State: terminated;reason=noresource ? Subscription-State: terminated
+		b->a 200 NOTIFY`}},
 
 	{name: "fork that rings twice and answers twice", ended: "callee-bye", ladders: []string{`
 		a->b INVITE sdp
@@ -281,15 +308,16 @@ routes: [{to: [bob]}]`},
 		b>   200 BYE
 		a<   BYE ? Reason: .
 		a>   200 BYE`}},
-	{name: "CANCEL before the callee said anything", ended: "caller-cancel", ladders: []string{`
+	{name: "CANCEL before the callee said anything", every: true, ended: "caller-cancel", ladders: []string{`
 		a->b INVITE sdp
 		a<   100 INVITE
-		a    wait 2s
 		a>   CANCEL
 		a<   200 CANCEL
 		a<   487 INVITE
 		a>   ACK
-		b    wait 3s
+		b<   INVITE again
+		b<   INVITE again
+		b<   INVITE again
 		b>   180 INVITE
 		b<   CANCEL
 		b>   200 CANCEL

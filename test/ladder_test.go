@@ -23,7 +23,8 @@ import (
 //	b    OPTIONS                        the callee waits for a probe
 //	b    wait 300ms
 //
-// After the message: sdp or sdp=DIRECTION (a body), body=N (of N bytes), tag=N
+// After the message: sdp or sdp=DIRECTION (a body), body=N (of N bytes),
+// sipfrag=STATUS (what became of a REFER), tag=N
 // (the callee's To tag; several make a fork), apart (a request in the dialog of
 // a fork, with numbers of its own), again (what came before comes once more). A
 // body must arrive as it was sent. "| Name: value" adds a header field where the message is sent; "? Name:
@@ -334,6 +335,9 @@ func (s *side) body(r *rung) (kind string, text []string) {
 			text, n = append(text, l), n-len(l)-2
 		}
 		return "application/octet-stream", text
+	}
+	if status := word(r.words, "sipfrag", ""); status != "" {
+		return "message/sipfrag;version=2.0", []string{"SIP/2.0 " + status + " Status"}
 	}
 	i := slices.IndexFunc(r.words, func(w string) bool { return w == "sdp" || strings.HasPrefix(w, "sdp=") })
 	if i < 0 {
