@@ -210,7 +210,5 @@ func again(out *sip.Request, cseq uint32) *sip.Request {
 	req.SetTransport(out.Transport())
 	req.SetDestination(out.Destination())
 	req.Laddr = out.Laddr
-	req.From() // see newRequest
-	req.To()
-	return req
+	return parsed(req)
 }

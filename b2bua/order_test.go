@@ -133,3 +133,17 @@ func TestNothingIsLeftOfCallsThatEnded(t *testing.T) {
 func swapMethod(invite, method string) string {
 	return strings.Replace(strings.Replace(invite, "INVITE ", method+" ", 1), " INVITE\r\n", " "+method+"\r\n", 1)
 }
+
+func TestAnInviteThatHasToWaitIsToldSo(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.connect()
+		w.obs.slow = 300 * time.Millisecond // the next line
+		w.alice.request("INFO", "")
+		w.alice.request("INVITE", offer)
+		pass(200 * time.Millisecond)
+		w.alice.next("100 INVITE") // the library's own, made in a goroutine of its own
+		pass(100 * time.Millisecond)
+		w.bob.respond(w.bob.next("INFO"), 200, "")
+		w.bob.respond(w.bob.next("INVITE"), 486, "")
+	})
+}

@@ -315,13 +315,7 @@ func (p *passage) request(t target, to locate.Hop) *sip.Request {
 	if s.transport == "udp" && to.Transport == "udp" {
 		out.Laddr = sip.Addr{IP: s.ip, Port: s.port}
 	}
-	// The library parses these when it first needs them, from several
-	// goroutines.
-	out.From()
-	out.To()
-	out.CallID()
-	out.CSeq()
-	return out
+	return parsed(out)
 }
 
 // answered passes an answer back, RFC 3261 section 16.7.

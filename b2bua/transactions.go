@@ -99,12 +99,7 @@ func (t *transactions) request(req *sip.Request) {
 		t.unreadable(req)
 		return
 	}
-	// The library, its timer of the 100 among it, and several goroutines of ours
-	// use what these keep.
-	req.From()
-	req.To()
-	req.CallID()
-	req.CSeq()
+	parsed(req)
 	t.mu.Lock()
 	known := t.servers[key]
 	t.mu.Unlock()
