@@ -59,8 +59,7 @@ func (f flow) run(t *testing.T, d *sipvigil, callID string) {
 // climb runs one ladder.
 func (f flow) climb(t *testing.T, d *sipvigil, l load, a, b *side, ladder, callID string) {
 	t.Helper()
-	args := []string{"-recv_timeout", "75000",
-		"-buff_size", "1000000"} // what does not fit is sent in parts, and then SIPp fails at what comes meanwhile
+	args := []string{"-recv_timeout", "75000"}
 	if f.every {
 		args = append(args, "-nr")
 	}

@@ -104,6 +104,8 @@ func sippFile(t *testing.T, path string, l load, port int, args ...string) *sipp
 	r.cmd = exec.Command("sipp", append([]string{"-sf", path, "-i", "127.0.0.1", "-p", strconv.Itoa(port), "-t", l.transport,
 		"-m", strconv.Itoa(l.calls), "-l", strconv.Itoa(l.calls), "-nostdin",
 		"-max_recv_loops", "1", // else a message may come before the one that it follows was dealt with
+		// What does not fit is lost over UDP, and sent in parts over TCP: then SIPp fails at what comes meanwhile.
+		"-buff_size", "1000000",
 		"-trace_stat", "-stf", r.stats, "-trace_err", "-error_file", r.errors}, args...)...)
 	r.cmd.Dir = dir
 	r.cmd.Env = append(os.Environ(), "TERM=xterm")
@@ -171,5 +173,6 @@ func (r *sippRun) report() string {
 		text = []byte(err.Error())
 	}
 	screen, _, _ := strings.Cut(r.output.String(), "-- Statistics Screen") // the messages, how often each came
-	return r.name + ":\n" + tail(string(text), 3000) + "\n" + tail(screen, 3000)
+	// What went wrong first is the reason for the rest.
+	return r.name + ":\n" + string(text[:min(len(text), 3000)]) + "\n" + tail(screen, 3000)
 }
