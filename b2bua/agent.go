@@ -32,6 +32,9 @@ type Observer interface {
 	Evidence(id string, side store.Side, e store.Evidence)
 	// Answered: what became of a Probe.
 	Answered(id string, side store.Side, a store.Answer)
+	// Disturbed: the network says that the far end of a leg cannot be reached.
+	// It may be wrong, and it may say so many times.
+	Disturbed(id string, side store.Side, why string)
 	// Calibrated: what became of a Calibrate.
 	Calibrated(id string, side store.Side, a store.Answer)
 	// Ending: the release of the call began.
@@ -76,6 +79,7 @@ type Agent struct {
 	closing     atomic.Bool   // what breaks from now on is our own doing
 	closed      chan struct{} // closed when no answer comes any more
 	passing     atomic.Int64  // requests outside of calls that are being relayed
+	lost        lost
 
 	mu        sync.Mutex // guards calls and lingering
 	calls     map[string]*call

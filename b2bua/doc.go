@@ -19,7 +19,7 @@
 //	RFC 3261 section 8.1.1.5 → dialog.CSeq, dialog.Resume, dialog.Start, screen
 //	RFC 3261 section 8.1.1.7 → branch
 //	RFC 3261 section 8.1.2 → dialog.NextHop, nextHopHost
-//	RFC 3261 section 8.1.3.1 → call.onInviteFailed
+//	RFC 3261 section 8.1.3.1 → call.onInviteFailed, call.passOver
 //	RFC 3261 section 8.2 → inbound
 //	RFC 3261 section 8.2.1 → inbound.check
 //	RFC 3261 section 8.2.2.1 → checkRequestLine
@@ -63,6 +63,7 @@
 //	RFC 3261 section 18.2.1 → appendTopVia, passage.request
 //	RFC 3261 section 18.2.2 → Agent.newLayers, appendTopVia, reply, returnPath
 //	RFC 3261 section 18.3 → bodyLength, checkFields, delimited, lines
+//	RFC 3261 section 18.4 → Agent.undelivered
 //	RFC 3261 section 19.1.1 → dialog.URI, dialog.URI.Header, dialog.forRequest, inbound.checkMandatory
 //	RFC 3261 section 19.1.2 → defaultPort
 //	RFC 3261 section 19.3 → dialog.MintTag

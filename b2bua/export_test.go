@@ -1,6 +1,9 @@
 package b2bua
 
-import "fmt"
+import (
+	"fmt"
+	"net/netip"
+)
 
 // SelfSigned is for the tests outside of the package.
 var SelfSigned = selfSigned
@@ -20,4 +23,10 @@ func (a *Agent) Left() string {
 		return ""
 	}
 	return fmt.Sprintf("calls, clients, servers, first, early, waiting, ended: %v", left)
+}
+
+// Undelivered has the agent take an ICMP error that says that nothing listens
+// at an address, and quotes this.
+func (a *Agent) Undelivered(to, quoted string) {
+	a.undelivered(netip.MustParseAddrPort(to), []byte(quoted), portClosed)
 }

@@ -105,19 +105,20 @@ func (c *call) try(inv *invite, t target, h locate.Hop) error {
 		return err
 	}
 	if tx := inv.outTx; inv.more() {
-		time.AfterFunc(failoverTime, func() { c.do(func() { c.giveUp(inv, tx) }) })
+		time.AfterFunc(failoverTime, func() { c.do(func() { c.giveUp(inv, tx, 408) }) })
 	}
 	return nil
 }
 
-// giveUp goes on to the next address when this one has not said a word.
-func (c *call) giveUp(inv *invite, tx *sip.ClientTx) {
+// giveUp goes on to the next address when this one has not said a word. The
+// status is what that comes to.
+func (c *call) giveUp(inv *invite, tx *sip.ClientTx, status int) {
 	if c.inv != inv || inv.outTx != tx || inv.ringing || inv.final || inv.cancelled != "" {
 		return
 	}
 	c.agent.forget(&forgotten{attempt: inv.attempt, dialog: *c.dialog(store.Callee), trunk: c.trunk(store.Callee)})
 	tx.Terminate()
-	c.next(inv, &fault{status: 408})
+	c.next(inv, &fault{status: status})
 }
 
 // forgotten is an INVITE that went to the next address before its answer came.

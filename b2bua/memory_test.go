@@ -220,6 +220,7 @@ func (noObserver) Confirmed(store.Call)                        {}
 func (noObserver) Evidence(string, store.Side, store.Evidence) {}
 func (noObserver) Answered(string, store.Side, store.Answer)   {}
 func (noObserver) Calibrated(string, store.Side, store.Answer) {}
+func (noObserver) Disturbed(string, store.Side, string)        {}
 func (noObserver) Ending(string, store.End)                    {}
 func (noObserver) Ended(store.Call)                            {}
 

@@ -114,6 +114,7 @@ func (p *streams) remove(s *stream) {
 	defer p.mu.Unlock()
 	if p.open[s.remote] == s {
 		delete(p.open, s.remote)
+		s.agent.lose(way{s.transport, s.remote}, connectionClosed)
 	}
 	if s.listener != "" {
 		p.giveBack(s.source)

@@ -195,10 +195,11 @@ type packetConn struct {
 	ready chan struct{} // closed when the library reads, that is, knows the socket
 	once  sync.Once
 	guard *guard
+	lost  *errorQueue // nil where the system has none
 }
 
 func newPacketConn(conn net.PacketConn, m *metrics, seed maphash.Seed) *packetConn {
-	return &packetConn{PacketConn: conn, ready: make(chan struct{}), guard: newGuard(m, seed)}
+	return &packetConn{PacketConn: conn, ready: make(chan struct{}), guard: newGuard(m, seed), lost: newErrorQueue(conn)}
 }
 
 // ReadFrom reads what the guard lets pass. Errors other than the end of the
@@ -215,13 +216,32 @@ func (p *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
 				return n, addr, nil
 			}
 		}
+		p.excuse(err)
 	}
 }
 
 // WriteTo sends a message without what the guard added for the library.
 func (p *packetConn) WriteTo(b []byte, addr net.Addr) (int, error) {
-	if _, err := p.PacketConn.WriteTo(withoutBranch(b), addr); err != nil {
+	out := withoutBranch(b)
+	_, err := p.PacketConn.WriteTo(out, addr)
+	for tries := 0; p.excuse(err) && tries < mostExcuses; tries++ {
+		_, err = p.PacketConn.WriteTo(out, addr)
+	}
+	if err != nil {
 		return 0, err
 	}
 	return len(b), nil
+}
+
+// mostExcuses is how often one datagram is written again because of others.
+const mostExcuses = 3
+
+// excuse says whether an error may be one of an earlier datagram, and reads
+// what is known of those.
+func (p *packetConn) excuse(err error) bool {
+	if err == nil || !p.lost.pending(err) {
+		return false
+	}
+	p.lost.drain(p.guard.agent.undelivered)
+	return true
 }

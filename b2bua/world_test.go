@@ -73,6 +73,10 @@ func (r *recorder) Calibrated(_ string, s store.Side, a store.Answer) {
 	r.note("Calibrated", fmt.Sprintf("calibrated %v: %s", s, became(a)))
 }
 
+func (r *recorder) Disturbed(_ string, s store.Side, why string) {
+	r.note("Disturbed", fmt.Sprintf("disturbed %v: %s", s, why))
+}
+
 func (r *recorder) Ending(_ string, e store.End) {
 	r.note("Ending", fmt.Sprintf("ending %s", reason(e)))
 }

@@ -19,13 +19,14 @@ const (
 	EventAnswer      EventKind = "answer"   // a final response to a probe
 	EventMiss        EventKind = "miss"     // none, or it could not be sent
 	EventCalibration EventKind = "calibration"
-	EventHeld        EventKind = "held"     // the brake holds what silence would end
-	EventObserved    EventKind = "observed" // the call would have been ended
-	EventVerdict     EventKind = "verdict"  // the call is ended
-	EventEnd         EventKind = "end"      // it has ended
+	EventDisturbed   EventKind = "disturbed" // the network says that it cannot be reached: its next probe comes soon
+	EventHeld        EventKind = "held"      // the brake holds what silence would end
+	EventObserved    EventKind = "observed"  // the call would have been ended
+	EventVerdict     EventKind = "verdict"   // the call is ended
+	EventEnd         EventKind = "end"       // it has ended
 )
 
-var eventKinds = [...]EventKind{EventConfirmed, EventEvidence, EventAnswer, EventMiss, EventCalibration, EventHeld, EventObserved, EventVerdict, EventEnd}
+var eventKinds = [...]EventKind{EventConfirmed, EventEvidence, EventAnswer, EventMiss, EventCalibration, EventHeld, EventObserved, EventVerdict, EventEnd, EventDisturbed}
 
 // Event is one line of the history of a call.
 type Event struct {

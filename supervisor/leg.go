@@ -27,6 +27,7 @@ type leg struct {
 	call             *call
 	asked            time.Duration // when the last probe went out, 0 before the first
 	missed           time.Duration // when the last probe that counts as missed went out
+	hurried          time.Duration // when its way was last found disturbed, 0 if never
 	kind             *calibration  // what is known of far ends like this one, nil before the call is confirmed
 	place            int32         // in the schedule, from 1; 0 = not there
 	doubts           uint8         // how close it is to gone, see doubt

@@ -24,6 +24,8 @@ type metrics struct {
 	brake    *prometheus.CounterVec
 	observed *prometheus.CounterVec
 
+	disturbed prometheus.Counter
+
 	reclaimed *prometheus.CounterVec
 	unproven  *prometheus.CounterVec
 	detection *prometheus.HistogramVec
@@ -64,6 +66,10 @@ func newMetrics(trunks map[string]Action) *metrics {
 			Name: "sipvigil_supervisor_observed_total",
 			Help: "Calls found dead that action observe let go on, by the trunk of the dead leg, and whether that was right.",
 		}, []string{"trunk", "verdict"}),
+		disturbed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sipvigil_supervisor_disturbed_total",
+			Help: "Times that an ICMP error or a closed connection had a leg asked soon.",
+		}),
 		reclaimed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sipvigil_trunk_channels_reclaimed_total",
 			Help: "Channels of a trunk given back because a far end of their call was found dead.",
@@ -126,7 +132,7 @@ func (m *metrics) register(reg prometheus.Registerer, s *Supervisor) error {
 			return value()
 		})
 	}
-	all := []prometheus.Collector{m.started, m.ended, m.probes, m.rtt, m.releases, m.brake, m.observed, m.reclaimed, m.unproven, m.detection,
+	all := []prometheus.Collector{m.started, m.ended, m.probes, m.rtt, m.releases, m.brake, m.observed, m.disturbed, m.reclaimed, m.unproven, m.detection,
 		gauge("sipvigil_calls_active", "Calls of this node that go on.", nil, func() float64 {
 			return float64(len(s.calls))
 		}),

@@ -60,6 +60,7 @@ type Supervisor struct {
 	made    time.Time      // zero of the clock of the schedule
 	random  func() float64 // from 0, below 1
 	pace    *rate.Limiter
+	hurried *rate.Limiter // probes that were brought forward
 	wake    chan struct{} // tells Run that there is something to do now
 	ended   *memory
 
@@ -88,6 +89,7 @@ func New(cfg Config, st Store, log *zap.Logger, reg prometheus.Registerer) (*Sup
 		made:    time.Now(),
 		random:  rand.Float64,
 		pace:    rate.NewLimiter(rate.Limit(cfg.Rate), burst),
+		hurried: rate.NewLimiter(max(rate.Limit(cfg.Rate)/hurryShare, 1), burst),
 		wake:    make(chan struct{}, 1),
 		ended:   &memory{keep: cfg.Keep, most: cfg.KeepCalls},
 		calls:   make(map[string]*call),

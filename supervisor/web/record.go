@@ -78,7 +78,7 @@ type Events struct {
 // where it concerns both.
 type Event struct {
 	At   Time    `json:"at"`
-	Kind string  `json:"kind"` // confirm, evidence, answer, miss, calibration, held, observed, verdict or end
+	Kind string  `json:"kind"` // confirm, evidence, answer, miss, calibration, disturbed, held, observed, verdict or end
 	Leg  string  `json:"leg"`
 	Text string  `json:"text"`
 	RTT  float64 `json:"rtt_ms"`

@@ -153,6 +153,14 @@ func (p *Phone) Silence() { p.silent.Store(true) }
 // Speak ends Silence. What was asked meanwhile is answered when it is repeated.
 func (p *Phone) Speak() { p.silent.Store(false) }
 
+// Disconnect closes the connections that the phone has, if its transport has
+// any. It goes on to listen, and opens new ones as it needs them.
+func (p *Phone) Disconnect() {
+	if w, ok := p.wire.(*tcpWire); ok {
+		w.disconnect()
+	}
+}
+
 // Drop installs a filter that sees every message before the phone processes
 // or sends it, and drops those for which it returns true. It may be called
 // concurrently. Nil removes it.

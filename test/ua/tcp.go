@@ -192,6 +192,16 @@ func (s *stream) put(raw []byte) error {
 	return err
 }
 
+// disconnect closes all connections.
+func (w *tcpWire) disconnect() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for peer, s := range w.streams {
+		_ = s.conn.Close()
+		delete(w.streams, peer)
+	}
+}
+
 func (w *tcpWire) close() {
 	if w.listener != nil {
 		_ = w.listener.Close()
