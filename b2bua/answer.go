@@ -277,6 +277,7 @@ func (c *call) complete(inv *invite, ack *sip.Request) {
 		c.described(inv.from.Other(), ack)
 	}
 	c.keepOffer(inv)
+	c.agreed(inv)
 	close(inv.acked)
 	c.inv = nil
 }
@@ -319,6 +320,7 @@ func (c *call) sendAck(inv *invite, ack *sip.Request) {
 // target when this one does not work.
 func (c *call) onRefused(inv *invite, res *sip.Response) {
 	if inv.cancelled != "" {
+		c.unchanged(inv)
 		c.gaveUp(inv)
 		return
 	}
@@ -344,6 +346,7 @@ func (c *call) onRefused(inv *invite, res *sip.Response) {
 	}
 	inv.stopRing()
 	c.inv = nil
+	c.unchanged(inv)
 	if res.StatusCode == 481 {
 		c.lost(inv.from.Other())
 	}

@@ -27,6 +27,9 @@ type call struct {
 	// What follows is touched only by who has the turn.
 	transits []*transit // requests on their way through, without INVITEs and BYEs
 	inv      *invite    // the INVITE that is on its way through, until its ACK
+	own      *invite    // a re-INVITE of ours that has no final answer yet
+	updates  [2]int8    // UPDATEs that ask for a sign of life and have no answer yet, by leg
+	told     *told      // the session as it stands, nil where it is not known or not needed
 	end      *ending    // the release, once it has begun
 	clock    *clock     // of the session timer, nil without one
 	stored   bool       // the store knows the call

@@ -27,6 +27,10 @@ type Config struct {
 	Unknown     string        // requests from sources that no trunk has: UnknownReject or UnknownDrop
 	SourceCheck string        // requests inside calls from elsewhere than the far end: SourceEnforce, SourceLog or SourceOff
 
+	// Reinvite has the session of each call remembered, so that Probe can ask
+	// with INVITE. It costs memory: the session descriptions of both legs.
+	Reinvite bool
+
 	// TLS returns what is in force: our certificate for both directions, the
 	// RootCAs that peers are verified by, those of the system if nil, and the
 	// ClientCAs of those who connect to us, nil if none are asked for. It is

@@ -28,7 +28,7 @@
 //	RFC 3261 section 8.2.6.1 → Agent.onInvite
 //	RFC 3261 section 8.2.6.2 → reply, statelessAnswer, withoutBranch
 //	RFC 3261 section 8.2.7 → guard, guard.tag, guard.turnAway
-//	RFC 3261 section 9.1 → Agent.onLate, call.cancel, call.expire, call.tooLate, sameBranch
+//	RFC 3261 section 9.1 → Agent.onLate, call.cancel, call.expire, call.onOwnAnswer, call.tooLate, sameBranch
 //	RFC 3261 section 9.2 → transactions.cancel
 //	RFC 3261 section 10.2 → passage.registrars
 //	RFC 3261 section 11 → inbound.isForUs
@@ -43,7 +43,7 @@
 //	RFC 3261 section 12.2.2 → Agent.Calibrate, call.onRequest, call.owns, dialog.Arrive, dialog.Next, dialog.Resume, inbound.unknownDialog
 //	RFC 3261 section 13.2.2.4 → Agent.decline, Agent.onLate, call.learn, call.onInviteResponse, call.onRepeated2xx, call.sendAck, fork
 //	RFC 3261 section 13.3.1.4 → call.noAck, call.repeat
-//	RFC 3261 section 14.1 → glare
+//	RFC 3261 section 14.1 → call.probeByInvite, glare
 //	RFC 3261 section 14.2 → call.crossing
 //	RFC 3261 section 15 → call.leave, call.settle
 //	RFC 3261 section 15.1.1 → call.byeDone
@@ -86,8 +86,8 @@
 //	RFC 3263 section 4.1 → locate.pointed, locate.search.allow, locate.search.hops, locate.search.services
 //	RFC 3263 section 4.2 → locate.search.hops, locate.serviceName
 //	RFC 3263 section 4.3 → Agent.sendAround, call.moveOn, call.onRefused, call.try, failoverTime, transactions.merged
-//	RFC 3311 section 5.1 → call.onRelayed
-//	RFC 3311 section 5.2 → call.crossing
+//	RFC 3311 section 5.1 → call.onRelayed, call.probeRefreshed
+//	RFC 3311 section 5.2 → call.crossing, call.pending
 //	RFC 3325 section 5 → crossing.asserted
 //	RFC 3325 section 6 → crossing.preferred
 //	RFC 3325 section 7 → crossing.asserted

@@ -13,13 +13,13 @@ import (
 	"sipvigil/store"
 )
 
-// told hands on what an observer is told of disturbances.
-type told struct {
+// listening hands on what an observer is told of disturbances.
+type listening struct {
 	noObserver
 	disturbed chan string
 }
 
-func (o told) Disturbed(id string, side store.Side, why string) {
+func (o listening) Disturbed(id string, side store.Side, why string) {
 	o.disturbed <- id + " " + side.String() + " " + why
 }
 
@@ -36,7 +36,7 @@ func bindUDP(t *testing.T, network, addr string) *net.UDPConn {
 func TestAClosedPortIsToldAndKeepsNobodyElseFromBeingReached(t *testing.T) {
 	for network, host := range map[string]string{"udp4": "127.0.0.1:0", "udp6": "[::1]:0"} {
 		t.Run(network, func(t *testing.T) {
-			obs := told{disturbed: make(chan string, 10)}
+			obs := listening{disturbed: make(chan string, 10)}
 			a, err := New(Default(), noStore{}, obs, zap.NewNop(), prometheus.NewRegistry())
 			if err != nil {
 				t.Fatal(err)

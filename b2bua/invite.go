@@ -44,6 +44,7 @@ type invite struct {
 	answer    *sip.Response // the 2xx that we sent back, repeated until the ACK
 	acked     chan struct{} // closed when the repeating is to stop
 	ack       *sip.Request  // the ACK that we sent for the other leg's 2xx
+	told      *told         // what was known of the session before it
 	said      [2][]byte     // the session description that each leg was last given, empty for an odd one
 }
 

@@ -2,6 +2,7 @@ package b2bua
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -42,9 +43,13 @@ func (c *call) probe(side store.Side, method string, timeout time.Duration) {
 		c.agent.observer.Answered(c.id, side, ans)
 		return
 	}
-	if c.inv != nil || c.renewing() {
+	if c.pending(method) {
 		ans.Kind = store.Deferred
 		c.agent.observer.Answered(c.id, side, ans)
+		return
+	}
+	if method == "INVITE" {
+		c.probeByInvite(side, timeout, ans)
 		return
 	}
 	cseq, ok := c.spend(side)
@@ -62,10 +67,38 @@ func (c *call) probe(side store.Side, method string, timeout time.Duration) {
 	c.askProbe(c.attempt(side, out), timeout, ans)
 }
 
-// probeRefreshed takes note that a probe refreshed the session of a leg that has
-// a session timer: every UPDATE does, RFC 4028 section 7.4.
+// pending says whether a probe has to wait: any for the end of an INVITE, and
+// what belongs to the session for that of an UPDATE, too. Its receiver would
+// have to refuse the second one, RFC 3311 section 5.2, and an INVITE must not
+// cross an offer.
+//
+// Nothing of the far ends waits for a probe in turn. An UPDATE or INVITE that
+// crosses our UPDATE is served as if that were not there: it makes no offer and
+// is no request of theirs that had to be answered first. One that goes to the
+// same far end at the same time may get 500 with Retry-After from there, which
+// goes back to its sender, who knows what to do.
+func (c *call) pending(method string) bool {
+	switch {
+	case c.inv != nil || c.own != nil:
+		return true
+	case method != "UPDATE" && method != "INVITE":
+		return false
+	case c.updates != [2]int8{}, c.clock != nil && c.clock.renew != nil:
+		return true
+	}
+	return slices.ContainsFunc(c.transits, func(tr *transit) bool { return tr.in.method == "UPDATE" })
+}
+
+// probeRefreshed takes note of what a 2xx to a probe changes: the remote
+// target, RFC 3311 section 5.1, and when the session of a leg that has a
+// session timer was refreshed, which every UPDATE and INVITE does, RFC 4028
+// section 7.4.
 func (c *call) probeRefreshed(side store.Side, method string, res *sip.Response) {
-	if method == "UPDATE" && res != nil && res.StatusCode < 300 && c.dialog(side).Session.Refresher != "" {
+	if method == "OPTIONS" || res.StatusCode >= 300 {
+		return
+	}
+	c.refresh(side, res)
+	if c.dialog(side).Session.Refresher != "" {
 		s := c.dialog(side).Session
 		s.Refreshed = time.Now()
 		c.set(func(rec *store.Call) { rec.Legs[side].Session = s })
@@ -94,8 +127,15 @@ var probeHeaders = []sip.Header{
 // askProbe sends a probe and reports what came of it, after timeout at the
 // latest.
 func (c *call) askProbe(at *attempt, timeout time.Duration, ans store.Answer) {
+	update := at.out.Method == sip.UPDATE
+	if update {
+		c.updates[at.side]++
+	}
 	report := func(kind store.AnswerKind) {
 		at.over = true
+		if update {
+			c.updates[at.side]--
+		}
 		ans.Kind, ans.At = kind, time.Now()
 		c.agent.observer.Answered(c.id, at.side, ans)
 	}
@@ -109,14 +149,8 @@ func (c *call) askProbe(at *attempt, timeout time.Duration, ans store.Answer) {
 	})
 	failed := func(err error) {
 		limit.Stop()
-		switch {
-		case at.over:
-		case errors.Is(err, sip.ErrTransactionTimeout):
-			report(store.Timeout)
-		default:
-			ans.Reason = errText(err)
-			c.moveOn(at.side, at.out.Destination())
-			report(store.Unsent)
+		if !at.over {
+			c.unanswered(at, &ans, err, report)
 		}
 	}
 	err := c.ask(at, func(res *sip.Response) {
@@ -131,6 +165,17 @@ func (c *call) askProbe(at *attempt, timeout time.Duration, ans store.Answer) {
 	if err != nil {
 		failed(err)
 	}
+}
+
+// unanswered reports a probe that got no answer, or was not sent.
+func (c *call) unanswered(at *attempt, ans *store.Answer, err error, report func(store.AnswerKind)) {
+	if errors.Is(err, sip.ErrTransactionTimeout) {
+		report(store.Timeout)
+		return
+	}
+	ans.Reason = errText(err)
+	c.moveOn(at.side, at.out.Destination())
+	report(store.Unsent)
 }
 
 func errText(err error) string {

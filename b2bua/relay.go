@@ -173,6 +173,7 @@ func (c *call) onReinvite(side store.Side, in *inbound) {
 	in.answer(100)
 	inv := &invite{from: side, in: in, acked: make(chan struct{})}
 	c.inv = inv
+	c.negotiating(inv)
 	if !c.listenCancel(inv) {
 		in.answer(487)
 		c.inv = nil
@@ -208,7 +209,7 @@ func (c *call) ackIsLost(side store.Side) bool {
 // crosses gets 491: the later one.
 func (c *call) crossing(side store.Side, in *inbound) *fault {
 	var own bool
-	others := c.renewing() && (in.method == "INVITE" || offers(in.req))
+	others := c.own != nil && (in.method == "INVITE" || offers(in.req))
 	switch inv := c.inv; {
 	case inv == nil:
 	case in.method == "INVITE":

@@ -25,7 +25,6 @@ const (
 // renewal is one refresh of ours, with what is sent again because of a 422.
 type renewal struct {
 	method string
-	inv    *invite // of a re-INVITE
 	raises int
 }
 
@@ -53,7 +52,7 @@ func (c *call) sendRenewal(side store.Side, r *renewal) {
 			c.fields(zap.String("leg", side.String()))...)
 		return
 	}
-	if c.inv != nil { // its 2xx refreshes the session, or another try does
+	if c.inv != nil || c.own != nil { // its 2xx refreshes the session, or another try does
 		c.schedule(time.Now().Add(patience))
 		return
 	}
@@ -76,60 +75,16 @@ func (c *call) sendRenewal(side store.Side, r *renewal) {
 	}
 	c.clock.renew = r
 	at := c.attempt(side, out)
+	var err error
 	if r.method == "UPDATE" {
-		err := c.ask(at, func(res *sip.Response) { c.onRenewal(side, r, res, nil) },
+		err = c.ask(at, func(res *sip.Response) { c.onRenewal(side, r, res, nil) },
 			func(err error) { c.onRenewal(side, r, nil, err) })
-		if err != nil {
-			c.onRenewal(side, r, nil, err)
-		}
-		return
+	} else {
+		err = c.reinvite(at, func(res *sip.Response, err error) { c.onRenewal(side, r, res, err) })
 	}
-	c.offerAgain(side, r, at)
-}
-
-// offerAgain sends a re-INVITE of ours, and once more for each challenge.
-func (c *call) offerAgain(side store.Side, r *renewal, at *attempt) {
-	tx, err := c.agent.send(at.out)
 	if err != nil {
 		c.onRenewal(side, r, nil, err)
-		return
 	}
-	c.watchRenewal(side, r, at, tx)
-	c.agent.await(tx, func(res *sip.Response) {
-		c.do(func() {
-			if !c.overtaken(r) && c.challenged(at, res) {
-				r.inv.stopRing()
-				c.offerAgain(side, r, at)
-				return
-			}
-			c.onRenewal(side, r, res, nil)
-		})
-	}, func(err error) {
-		c.do(func() { c.onRenewal(side, r, nil, err) })
-	})
-}
-
-// overtaken says whether a refresh is of no interest any more.
-func (c *call) overtaken(r *renewal) bool {
-	return c.end != nil || c.clock == nil || c.clock.renew != r
-}
-
-// watchRenewal gives a re-INVITE of ours what an INVITE needs: its 2xx is
-// acknowledged as often as it comes, and it is cancelled when nothing final
-// comes.
-func (c *call) watchRenewal(side store.Side, r *renewal, at *attempt, tx *sip.ClientTx) {
-	inv := &invite{from: side.Other(), attempt: at, out: at.out, outTx: tx, outCSeq: at.out.CSeq().SeqNo}
-	r.inv = inv
-	tx.OnRetransmission(func(res *sip.Response) {
-		c.do(func() { c.onRepeated2xx(inv, res) })
-	})
-	inv.ring = time.AfterFunc(64*sip.T1, func() {
-		c.do(func() {
-			if inv.ringing && !inv.final {
-				c.sendCancel(inv, nil)
-			}
-		})
-	})
 }
 
 // onRenewal serves what became of a refresh of ours, RFC 4028 section 10.
@@ -138,21 +93,7 @@ func (c *call) onRenewal(side store.Side, r *renewal, res *sip.Response, err err
 	if res != nil {
 		status = res.StatusCode
 	}
-	if inv := r.inv; inv != nil {
-		inv.ringing = inv.ringing || res != nil
-		if inv.final = res == nil || status >= 200; inv.final {
-			inv.stopRing()
-		}
-	}
-	overtaken := c.overtaken(r)
-	if status >= 200 && status < 300 {
-		if !overtaken {
-			c.refresh(side, res)
-		}
-		if r.inv != nil {
-			c.sendAck(r.inv, nil)
-		}
-	}
+	overtaken := c.end != nil || c.clock == nil || c.clock.renew != r
 	if overtaken || res != nil && status < 200 {
 		return
 	}
@@ -180,6 +121,7 @@ func (c *call) onRenewal(side store.Side, r *renewal, res *sip.Response, err err
 // renewed starts the interval again, as the 2xx says, or ends the timer when it
 // says nothing: RFC 4028 section 7.2.
 func (c *call) renewed(side store.Side, res *sip.Response) {
+	c.refresh(side, res)
 	_, s := dialog.Negotiate(dialog.Timer{Refresher: "uac"}, timerOf(res))
 	c.timed(side, s)
 	c.save()
@@ -211,11 +153,6 @@ func (c *call) renewLater(side store.Side, pause time.Duration, status int, err 
 	}
 }
 
-// renewing says whether a re-INVITE of ours is on its way on a leg.
-func (c *call) renewing() bool {
-	return c.clock != nil && c.clock.renew != nil && c.clock.renew.inv != nil
-}
-
 // described notes the session description that a message carried to a leg. A
 // re-INVITE of ours offers the last one again; only where one may be needed it
 // is kept.
@@ -226,6 +163,10 @@ func (c *call) described(side store.Side, m message) {
 	}
 	if c.inv != nil {
 		c.inv.said[side] = sdp
+	} else {
+		var said [2][]byte
+		said[side] = sdp
+		c.tell(said)
 	}
 	if d := c.dialog(side); d.Session.Refresher == store.Self && !dialog.Lists([]string{d.Allow}, "UPDATE") {
 		c.set(func(rec *store.Call) { rec.Legs[side].Session.Offer = string(sdp) })

@@ -62,7 +62,7 @@ func (r *recorder) Answered(_ string, s store.Side, a store.Answer) {
 
 func became(a store.Answer) string {
 	kind := map[store.AnswerKind]string{store.Answered: "answered", store.Timeout: "timeout",
-		store.Unsent: "unsent", store.Deferred: "deferred", store.NoCall: "no call"}[a.Kind]
+		store.Unsent: "unsent", store.Deferred: "deferred", store.NoCall: "no call", store.Unable: "unable"}[a.Kind]
 	if a.Status != 0 {
 		kind += fmt.Sprintf(" %d after %v", a.Status, a.RTT)
 	}

@@ -236,6 +236,7 @@ const (
 	Unsent                     // it could not be sent: Reason says why
 	Deferred                   // it was not sent because it may not be now (no ACK yet, INVITE pending)
 	NoCall                     // there is no such confirmed call any more
+	Unable                     // it cannot be sent with this method: Reason says why
 )
 
 // Answer is what came back to a probe.

@@ -116,6 +116,8 @@ func (l *leg) weigh(a store.Answer, e store.Evidence, cfg *Config) step {
 		return soon
 	case noCall:
 		return drop
+	case unable:
+		return l.unable(a, cfg.Method)
 	default:
 		l.RTT = a.RTT
 		l.Answers = l.Answers || a.Method == l.Method // which may have changed since it was asked
@@ -157,6 +159,18 @@ func (l *leg) refuse(a store.Answer, e store.Evidence, method Method) step {
 	}
 	l.Liveness = store.Alive
 	l.hear(e.What, e.At)
+	return again
+}
+
+// unable gives up a method that cannot be used for this leg and takes the next.
+// The far end had no part in that, so it is no sign of life.
+func (l *leg) unable(a store.Answer, method Method) step {
+	l.Answers = false
+	l.refused |= methodOf(a.Method)
+	if l.Method = method.choose(l.kind.is == blind, l.allowed, l.refused); l.Method == "" {
+		l.Liveness = store.Unsupported
+		return rest
+	}
 	return again
 }
 

@@ -28,6 +28,7 @@ const (
 	moot                    // by the policy it says nothing
 	deferred                // it was not asked
 	noCall                  // there is nobody to ask
+	unable                  // it cannot be asked in this way
 )
 
 // impact is what a response does to the dialog in which it comes, RFC 5057
@@ -82,6 +83,8 @@ func (p Policy) judge(a store.Answer) verdict {
 		return deferred
 	case store.NoCall:
 		return noCall
+	case store.Unable:
+		return unable
 	}
 	v := missed
 	if a.Kind == store.Answered {
@@ -119,6 +122,8 @@ func (p Policy) result(a store.Answer) string {
 		return "deferred"
 	case noCall:
 		return "no_call"
+	case unable:
+		return "unable"
 	default:
 		return "alive"
 	}
@@ -127,5 +132,5 @@ func (p Policy) result(a store.Answer) string {
 // results lists what result can say, and "lost" for a probe that was never
 // reported on.
 func results() []string {
-	return []string{"alive", "gone", "doubtful", "refused", "miss_timeout", "miss_unsent", "moot", "deferred", "no_call", "lost"}
+	return []string{"alive", "gone", "doubtful", "refused", "miss_timeout", "miss_unsent", "moot", "deferred", "no_call", "unable", "lost"}
 }

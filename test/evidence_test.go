@@ -57,3 +57,21 @@ func paused(heard []time.Time, at time.Time) bool {
 	}
 	return false
 }
+
+func TestPhonesAreAskedWithReinvites(t *testing.T) {
+	t.Parallel()
+	d := serve(t, "embedded", "--config", file(t, "sipvigil.yaml", "supervise: {method: reinvite}"))
+	c := dial(t, d)
+	for leg, want := range map[*ua.Dialog]string{c.caller: ua.SDP(40002), c.callee: ua.SDP(40000)} {
+		within(t, patience, "two re-INVITEs", func() bool { return len(requests(leg, "INVITE")) >= 2 })
+		list := requests(leg, "INVITE")
+		if got := list[len(list)-1].Message; string(got.Body) != want {
+			t.Errorf("asked with %s, want the description\n%s", got, want)
+		}
+	}
+	within(t, patience, "the answers are in the history", func() bool {
+		answers := d.eventsOf(t, c.id, "answer")
+		return len(answers) > 0 && answers[0].Text == "200 INVITE"
+	})
+	hangUp(t, c.caller, c.callee)
+}

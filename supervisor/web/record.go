@@ -90,8 +90,8 @@ type Probed struct {
 	Callee Answer `json:"callee"`
 }
 
-// Answer is what one leg answered. Kind is answered, timeout, unsent (reason
-// says why), deferred or no-call.
+// Answer is what one leg answered. Kind is answered, timeout, unsent or
+// unable (reason says why), deferred or no-call.
 type Answer struct {
 	Kind   string  `json:"kind"`
 	Method string  `json:"method"`
@@ -187,6 +187,7 @@ var kinds = [...]string{
 	store.Unsent:   "unsent",
 	store.Deferred: "deferred",
 	store.NoCall:   "no-call",
+	store.Unable:   "unable",
 }
 
 func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

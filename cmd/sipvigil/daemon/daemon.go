@@ -181,6 +181,7 @@ func agentConfig(cfg Config) b2bua.Config {
 	c.RingTimeout = cfg.SIP.RingTimeout
 	c.DNS.Server = cfg.SIP.DNS
 	c.Unknown, c.SourceCheck = cfg.SIP.Unknown, cfg.SIP.SourceCheck
+	c.Reinvite = cfg.Supervise.Method == string(supervisor.Reinvite)
 	c.RejectDown = cfg.Store.OnOutage == "reject"
 	for _, t := range cfg.Trunks {
 		trunk := b2bua.Trunk{
