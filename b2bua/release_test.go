@@ -30,6 +30,9 @@ func TestTheByesSayWhyTheCallIsReleased(t *testing.T) {
 		{store.End{Reason: "caller-silent", Status: 408}, silent},
 		{store.End{Reason: "callee-silent", Status: 408}, silent},
 		{store.End{Reason: store.Operator}, `Q.850;cause=31;text="Released by operator"`},
+		{store.End{Reason: store.NoAck, Status: 408}, `SIP;cause=408;text="ACK did not come", Q.850;cause=102`},
+		{store.End{Reason: store.SessionExpired, Status: 408}, `SIP;cause=408;text="Session expired", Q.850;cause=102`},
+		{store.End{Reason: store.MaxDuration}, `Q.850;cause=102;text="Maximum duration of a call"`},
 		{store.End{Reason: "else"}, ""},
 	} {
 		t.Run(string(tt.end.Reason), func(t *testing.T) {
