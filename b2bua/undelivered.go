@@ -122,9 +122,10 @@ func (c *call) way(side store.Side) way {
 }
 
 // passOver has the call go to the next address when the one that its INVITE
-// went to refuses it: that is as good as 503, RFC 3261 section 8.1.3.1.
+// went to refuses it: that is as good as 503, RFC 3261 section 8.1.3.1. The last address has the
+// time that it has anyway: who is just starting hears a repetition.
 func (c *call) passOver(peer string) {
-	if inv := c.inv; inv != nil && inv.initial && inv.outTx != nil && c.way(store.Callee) == (way{"udp", peer}) {
+	if inv := c.inv; inv != nil && inv.initial && inv.outTx != nil && inv.more() && c.way(store.Callee) == (way{"udp", peer}) {
 		c.giveUp(inv, inv.outTx, 503)
 	}
 }

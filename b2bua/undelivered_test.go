@@ -85,13 +85,15 @@ func TestAnInviteThatIsRefusedByICMPGoesOnAtOnce(t *testing.T) {
 	})
 }
 
-func TestAnInviteThatIsRefusedEverywhereEndsAtOnce(t *testing.T) {
+func TestTheLastAddressHasItsTimeThoughItIsRefused(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		w.dial()
 		w.agent.Undelivered(bobAddr, w.invite.Raw)
-		w.alice.next("503 INVITE")
-		w.alice.say(w.alice.build("ACK", w.alice.cseq, ""))
-		w.heard("started", "ended unreachable(503) /")
+		pass(time.Second)
+		w.bob.all() // repetitions
+		w.accept()
+		w.ack()
+		w.heard("started", "evidence caller: ACK", "confirmed")
 	})
 }
 
