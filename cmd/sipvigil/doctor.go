@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"sipvigil/store/redis"
 )
 
 // doctorTimeout is how long the store may take to tell its settings.
@@ -34,7 +32,7 @@ configuration has faults.`,
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), doctorTimeout)
 			defer cancel()
-			advice, err := redis.Advise(ctx, redis.Config{URL: cfg.Store.URL, Node: cfg.Node})
+			advice, err := cfg.StoreAdvice(ctx)
 			if err != nil {
 				return failed(fmt.Errorf("the store cannot be asked: %w", err))
 			}

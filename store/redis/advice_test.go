@@ -95,8 +95,8 @@ func TestAdviceOnCluster(t *testing.T) {
 		}
 	}
 	got := advised(t, "redis-cluster://"+servers[0].Addr())
-	if len(got) != 4 {
-		t.Errorf("advice on two masters: %q", got)
+	if len(got) != 6 {
+		t.Errorf("advice on three masters: %q", got)
 	}
 	for _, admin := range admins {
 		who := "redis " + admin.Options().Addr

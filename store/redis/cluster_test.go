@@ -24,26 +24,31 @@ func TestConformanceOnCluster(t *testing.T) {
 	})
 }
 
-// startCluster starts two masters with half the slots each and returns them,
+// slotsEach is how many slots of the cluster a master has; the last has one less.
+const slotsEach = 5462
+
+// startCluster starts three masters with a third of the slots each and returns them,
 // and a client for each.
 func startCluster(t *testing.T) (servers []*storetest.Server, admins []*goredis.Client) {
 	t.Helper()
 	var buses []string
-	for range 2 {
+	for range 3 {
 		bus := strconv.Itoa(storetest.FreePort(t))
 		_, server := storetest.Redis(t, "--cluster-enabled", "yes", "--cluster-port", bus,
 			"--cluster-config-file", filepath.Join(t.TempDir(), "nodes.conf"))
 		servers, buses, admins = append(servers, server), append(buses, bus), append(admins, connect(t, server))
 	}
-	do(t, admins[0], "CLUSTER", "ADDSLOTSRANGE", 0, 8191)
-	do(t, admins[1], "CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
-	do(t, admins[0], "CLUSTER", "SET-CONFIG-EPOCH", 1)
-	do(t, admins[1], "CLUSTER", "SET-CONFIG-EPOCH", 2)
-	do(t, admins[0], "CLUSTER", "MEET", "127.0.0.1", servers[1].Port(), buses[1])
+	for i, admin := range admins {
+		do(t, admin, "CLUSTER", "ADDSLOTSRANGE", i*slotsEach, min((i+1)*slotsEach, 16384)-1)
+		do(t, admin, "CLUSTER", "SET-CONFIG-EPOCH", i+1)
+		if i > 0 {
+			do(t, admins[0], "CLUSTER", "MEET", "127.0.0.1", servers[i].Port(), buses[i])
+		}
+	}
 	storetest.Eventually(t, "the cluster is complete", func() bool {
 		for _, admin := range admins {
 			info := admin.ClusterInfo(t.Context()).Val()
-			if !strings.Contains(info, "cluster_state:ok") || !strings.Contains(info, "cluster_known_nodes:2") {
+			if !strings.Contains(info, "cluster_state:ok") || !strings.Contains(info, "cluster_known_nodes:3") {
 				return false
 			}
 		}

@@ -381,10 +381,8 @@ func TestSlotsOfAClusterMove(t *testing.T) {
 		break
 	}
 	slot := admins[0].ClusterKeySlot(t.Context(), callKey(id)).Val()
-	from, to := 0, 1
-	if slot >= 8192 {
-		from, to = 1, 0
-	}
+	from := int(slot) / slotsEach
+	to := (from + 1) % 3
 	name := func(n int) string { return admins[n].Do(t.Context(), "CLUSTER", "MYID").Val().(string) }
 	move := func(key string) {
 		t.Helper()
