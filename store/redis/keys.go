@@ -15,6 +15,16 @@ func (k keys) tagKey() string { return k.prefix + ":tagkey" }
 func (k keys) cdr() string    { return k.prefix + ":cdr" }
 func (k keys) epoch() string  { return k.prefix + ":epoch" }
 
+// nodes is the set of nodes, by when they were last seen.
+func (k keys) nodes() string { return k.prefix + ":nodes" }
+
+// lease is the hash that stands while a node renews it.
+func (k keys) lease(node string) string { return k.prefix + ":node:" + node }
+
+// fence is the epoch up to which the calls of a node in a shard are closed to
+// adoption.
+func (k keys) fence(shard, node string) string { return k.tag(shard) + ":fence:" + node }
+
 // call is the hash of one call, which has what is short.
 func (k keys) call(id string) string { return k.tag(shardOf(id)) + ":call:" + id }
 

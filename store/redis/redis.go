@@ -44,6 +44,7 @@ type Store struct {
 	epoch   int64 // the highest this process has seen
 	tagKey  []byte
 	status  store.Status
+	leaving int64 // epoch of the lease to give up at the end, 0 for none
 }
 
 // New returns a store that connects when it is first used, or all that is wrong

@@ -77,7 +77,8 @@ func (r *runs) differ(before []string) bool {
 }
 
 func loadInto(ctx context.Context, c goredis.Scripter) error {
-	for _, script := range []*goredis.Script{putScript, pruneScript, epochScript} {
+	for _, script := range []*goredis.Script{putScript, pruneScript, epochScript,
+		leaseScript, leaveScript, fenceScript, adoptScript} {
 		if err := script.Load(ctx, c).Err(); err != nil {
 			return fmt.Errorf("load scripts: %w", err)
 		}

@@ -48,6 +48,7 @@ func (s *Store) Run(ctx context.Context) error {
 	if n := s.Status().Pending; n > 0 {
 		s.log.Warn("stopped with calls that could not be written", zap.String("addr", s.addr), zap.Int("pending", n))
 	}
+	s.leave(work)
 	if err := s.client.Close(); err != nil {
 		return fmt.Errorf("close connections to %s: %w", s.addr, err)
 	}

@@ -1,0 +1,28 @@
+package store
+
+import "time"
+
+// Node is one of the processes that share a store.
+type Node struct {
+	Name  string
+	State NodeState
+	Epoch int64     // under which it holds its lease
+	Since time.Time // when this run of it began
+	Seen  time.Time // when it last renewed its lease
+	Calls int       // that it owned then
+	Addr  string    // where its SIP is reached by the other nodes
+}
+
+// NodeState is how a node fares.
+type NodeState string
+
+// The values of NodeState.
+const (
+	NodeUp       NodeState = "up"       // holds its lease
+	NodeDraining NodeState = "draining" // is about to stop and takes no new calls
+	NodeLeft     NodeState = "left"     // has stopped in order: its calls are free at once
+	NodeDead     NodeState = "dead"     // did not renew its lease
+)
+
+// Live says whether the node may own calls.
+func (n *Node) Live() bool { return n.State == NodeUp || n.State == NodeDraining }

@@ -1,0 +1,108 @@
+package redis
+
+import (
+	"cmp"
+	"context"
+	_ "embed" // the script
+	"iter"
+	"slices"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"sipvigil/store"
+)
+
+//go:embed script/adopt.lua
+var adoptSource string
+
+var adoptScript = goredis.NewScript(adoptSource)
+
+// Owner returns the node that has a call, store.ErrNotFound or
+// store.ErrUnavailable.
+func (s *Store) Owner(ctx context.Context, id string) (node string, err error) {
+	c, err := s.Get(ctx, id)
+	if err == nil && c.State == store.Terminated {
+		err = store.ErrNotFound
+	}
+	return c.Node, err
+}
+
+// Stranded returns the ids of the calls of a node, or store.ErrUnavailable.
+func (s *Store) Stranded(ctx context.Context, node string) ([]string, error) {
+	ids, err := s.members(ctx, func(shard string) string { return s.keys.node(shard, node) })
+	if err != nil {
+		return nil, s.unavailable("list the calls of "+node, err)
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
+// Adopt makes these calls of a node that is gone this node's, under an epoch
+// that must have been taken before its lease was found to be gone. It returns
+// those that this node has now, those found ending first. On store.ErrUnavailable
+// some of them may have been adopted: it is to be asked again for the same ids
+// with the same epoch. No call goes to two nodes that ask for it.
+func (s *Store) Adopt(ctx context.Context, from string, epoch int64, ids []string) ([]store.Call, error) {
+	var adopted []string
+	for part := range slices.Chunk(ids, readSize) {
+		replies := make([]*goredis.Cmd, len(part))
+		err := s.scripted(ctx, func(pipe goredis.Pipeliner) {
+			for i, id := range part {
+				shard := shardOf(id)
+				keys := []string{s.keys.call(id), s.keys.node(shard, from), s.keys.node(shard, s.cfg.Node), s.keys.fence(shard, from)}
+				replies[i] = pipe.EvalSha(ctx, adoptScript.Hash(), keys, id, from, s.cfg.Node, epoch,
+					activeTTL.Milliseconds(), setTTL.Milliseconds())
+			}
+		})
+		if err != nil {
+			return nil, s.unavailable("adopt calls of "+from, err)
+		}
+		for i, id := range part {
+			if word, _ := replies[i].Text(); word == "adopted" {
+				adopted = append(adopted, id)
+			}
+		}
+	}
+	var calls []store.Call
+	for part := range slices.Chunk(adopted, readSize) {
+		read, _, err := s.read(ctx, part)
+		if err != nil {
+			return nil, s.unavailable("read adopted calls", err)
+		}
+		calls = append(calls, read...)
+	}
+	slices.SortStableFunc(calls, func(a, b store.Call) int {
+		return cmp.Compare(place(&a), place(&b))
+	})
+	return calls, nil
+}
+
+// place is 0 for calls that come first.
+func place(c *store.Call) int {
+	if c.State == store.Ending {
+		return 0
+	}
+	return 1
+}
+
+// NextEpochAbove is NextEpoch after this process has heard of another epoch.
+func (s *Store) NextEpochAbove(ctx context.Context, epoch int64) (int64, error) {
+	s.mu.Lock()
+	s.epoch = max(s.epoch, epoch)
+	s.mu.Unlock()
+	return s.NextEpoch(ctx)
+}
+
+func sorted(nodes []store.Node) []store.Node {
+	slices.SortFunc(nodes, func(a, b store.Node) int { return cmp.Compare(a.Name, b.Name) })
+	return nodes
+}
+
+// chunks yields the keys of a map in parts of up to n.
+func chunks(m map[string]int64, n int) iter.Seq[[]string] {
+	all := make([]string, 0, len(m))
+	for id := range m {
+		all = append(all, id)
+	}
+	return slices.Chunk(all, n)
+}
