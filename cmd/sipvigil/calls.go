@@ -23,6 +23,17 @@ STATUS is the state of a call. A confirmed call shows how its legs fare instead,
 the worse one if they differ; an ended call shows why it ended. EVIDENCE is how
 long ago caller/callee last showed a sign of life.`,
 	}
+	t.serverFlags(cmd)
+	list := t.listCommand("list")
+	list.Short = "List calls"
+	cmd.RunE, cmd.Args = list.RunE, list.Args
+	listFlags(cmd)
+	cmd.AddCommand(list, t.showCommand(), t.hangupCommand(), t.probeCommand())
+	return cmd
+}
+
+// serverFlags say whom a command asks, and how it prints the answer.
+func (t *tool) serverFlags(cmd *cobra.Command) {
 	server := t.getenv("SIPVIGIL_SERVER")
 	if server == "" {
 		server = defaultServer
@@ -30,13 +41,6 @@ long ago caller/callee last showed a sign of life.`,
 	cmd.PersistentFlags().String("server", server, "`URL` of the sipvigil to ask (SIPVIGIL_SERVER)")
 	cmd.PersistentFlags().StringP("output", "o", "table", "`FORMAT`: table, json, jsonl or csv")
 	complete(cmd, "output", formats...)
-
-	list := t.listCommand("list")
-	list.Short = "List calls"
-	cmd.RunE, cmd.Args = list.RunE, list.Args
-	listFlags(cmd)
-	cmd.AddCommand(list, t.showCommand(), t.hangupCommand(), t.probeCommand())
-	return cmd
 }
 
 // listFlags are the filters of a list; the server judges their values.

@@ -14,6 +14,7 @@ import (
 type Health struct {
 	Ready        bool     `json:"ready"`
 	Reasons      []string `json:"reasons,omitempty"` // why not
+	Idle         string   `json:"idle,omitempty"`    // why calls are not watched
 	Store        string   `json:"store"`             // ok or degraded
 	StoreBackend string   `json:"store_backend"`
 	StoreSince   Time     `json:"store_since,omitzero"`
@@ -35,6 +36,9 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 		StoreBackend: st.Backend,
 		StoreSince:   Time{st.Since},
 		StorePending: st.Pending,
+	}
+	if s.cfg.Idle != nil {
+		h.Idle = s.cfg.Idle()
 	}
 	if !st.Reachable {
 		h.Store, h.StoreError = "degraded", st.LastError

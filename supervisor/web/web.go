@@ -43,6 +43,10 @@ type Calls interface {
 type Config struct {
 	Listen string        // host:port as configured; its host may be used to reach the server
 	Probe  time.Duration // the longest that a probe asked for by hand may take
+	// Nodes lists the nodes that share the store, this one among them. Its error
+	// wraps store.ErrUnavailable.
+	Nodes func(ctx context.Context) ([]store.Node, error)
+	Idle  func() string // why calls are not watched, "" while they are; nil: always watched
 }
 
 // Limits of one HTTP exchange.
@@ -162,6 +166,7 @@ func (s *Server) routes(gatherer prometheus.Gatherer) http.Handler {
 	get("/api/v1/calls/{id}/events", s.listEvents)
 	route("/api/v1/calls/{id}/probe", map[string]http.HandlerFunc{http.MethodPost: s.probeCall})
 	route("/api/v1/brake/release", map[string]http.HandlerFunc{http.MethodPost: s.releaseHeld})
+	get("/api/v1/nodes", s.listNodes)
 	get("/metrics", metrics(gatherer, s.warnings))
 	get("/livez", s.livez)
 	get("/readyz", s.readyz)

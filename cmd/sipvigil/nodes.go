@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"reflect"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sipvigil/supervisor/web"
+)
+
+func (t *tool) nodes() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "nodes",
+		Short: "List the nodes that share the store of a running sipvigil",
+		Long: `List the nodes that share the store of a running sipvigil.
+
+STATE is up, draining (it is about to stop), left (it has stopped in order) or
+dead (it did not renew its lease). The others adopt the calls of a node that
+has left or is dead. SINCE is for how long it has run, SEEN how long ago it
+renewed its lease.`,
+		Args: cobra.NoArgs,
+	}
+	t.serverFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return t.ask(cmd, nil, func(ctx context.Context, c *client) (report, error) {
+			var body json.RawMessage
+			if err := c.do(ctx, shortTime, http.MethodGet, "/api/v1/nodes", &body); err != nil {
+				return report{}, err
+			}
+			return reportNodes(body)
+		})
+	}
+	return cmd
+}
+
+func reportNodes(body json.RawMessage) (report, error) {
+	var list struct {
+		Nodes []json.RawMessage `json:"nodes"`
+	}
+	if err := json.Unmarshal(body, &list); err != nil {
+		return report{}, unreadable(err)
+	}
+	nodes := make([]web.Node, len(list.Nodes))
+	header, _ := flatten("", reflect.ValueOf(web.Node{}))
+	rows := [][]string{header}
+	for i, raw := range list.Nodes {
+		if err := json.Unmarshal(raw, &nodes[i]); err != nil {
+			return report{}, unreadable(err)
+		}
+		_, row := flatten("", reflect.ValueOf(nodes[i]))
+		rows = append(rows, row)
+	}
+	return report{body, list.Nodes, rows, func(w io.Writer, width int, now time.Time) error {
+		return nodesTable(nodes, now).print(w, width)
+	}}, nil
+}
+
+func nodesTable(nodes []web.Node, now time.Time) table {
+	t := table{columns: []column{{name: "NODE", least: 8}, {name: "STATE"}, {name: "CALLS"}, {name: "SINCE"}, {name: "SEEN"},
+		{name: "EPOCH", drop: 1}, {name: "ADDRESS", drop: 2}}}
+	for i := range nodes {
+		n := &nodes[i]
+		t.rows = append(t.rows, []string{clean(n.Name), clean(n.State), strconv.Itoa(n.Calls), ago(n.Since, now), ago(n.Seen, now),
+			strconv.FormatInt(n.Epoch, 10), clean(n.Addr)})
+	}
+	return t
+}
