@@ -81,9 +81,12 @@ type Agent struct {
 	passing     atomic.Int64  // requests outside of calls that are being relayed
 	lost        lost
 
-	mu        sync.Mutex // guards calls and lingering
+	draining atomic.Bool
+
+	mu        sync.Mutex // guards calls, lingering and postponed
 	calls     map[string]*call
-	lingering map[string]*call // ended, but subscriptions inside them go on
+	lingering map[string]*call     // ended, but subscriptions inside them go on
+	postponed map[string]store.End // releases that wait until we may
 	ended     ended
 }
 
@@ -115,6 +118,7 @@ func New(cfg Config, st Store, obs Observer, log *zap.Logger, reg prometheus.Reg
 		calls:    make(map[string]*call),
 
 		lingering: make(map[string]*call),
+		postponed: make(map[string]store.End),
 		strangers: newStrangers(cfg.Unknown),
 		spoofLog:  rate.NewLimiter(1, 10),
 	}

@@ -1,6 +1,7 @@
 package b2bua
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -30,6 +31,15 @@ type Config struct {
 	// Reinvite has the session of each call remembered, so that Probe can ask
 	// with INVITE. It costs memory: the session descriptions of both legs.
 	Reinvite bool
+
+	// May says whether this node is sure to own its calls now. While it is not,
+	// only requests of the far ends are sent inside calls; [Agent.GoOn] tells
+	// when it is again. nil: always.
+	May func() bool
+	// Find is asked for a call that a request inside it names, which this agent
+	// does not have. It may wait for the network, and must keep to its ctx. nil:
+	// there are no calls elsewhere.
+	Find func(ctx context.Context, id string) (Place, error)
 
 	// TLS returns what is in force: our certificate for both directions, the
 	// RootCAs that peers are verified by, those of the system if nil, and the

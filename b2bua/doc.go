@@ -48,7 +48,7 @@
 //	RFC 3261 section 15 → call.leave, call.settle
 //	RFC 3261 section 15.1.1 → call.byeDone
 //	RFC 3261 section 15.1.2 → Agent.outOfDialog, call.onBye, call.settle, call.stopTransits
-//	RFC 3261 section 16 → passage
+//	RFC 3261 section 16 → Agent.forward, passage
 //	RFC 3261 section 16.3 → Agent.loops, passage.admit
 //	RFC 3261 section 16.4 → inbound.takeRoute
 //	RFC 3261 section 16.5 → passage.find
@@ -60,7 +60,7 @@
 //	RFC 3261 section 17.1.3 → transactions
 //	RFC 3261 section 17.2.3 → madeBranch, serverKey, transactions
 //	RFC 3261 section 18.1.1 → maxDatagram
-//	RFC 3261 section 18.2.1 → appendTopVia, passage.request
+//	RFC 3261 section 18.2.1 → Agent.forwardOf, appendTopVia, passage.request
 //	RFC 3261 section 18.2.2 → Agent.newLayers, appendTopVia, reply, returnPath
 //	RFC 3261 section 18.3 → bodyLength, checkFields, delimited, lines
 //	RFC 3261 section 18.4 → Agent.undelivered
@@ -116,7 +116,7 @@
 //	RFC 4028 section 9 → call.negotiated, dialog.Negotiate, dialog.Timer.TooShort, dialog.Timer.refresher, inbound.tooShort
 //	RFC 4028 section 10 → call.onClock, call.onRenewal, dialog.SessionMargin
 //	RFC 4320 section 4.1 → Agent.outside, call.relay, passage.answered
-//	RFC 4320 section 4.2 → passage.answered, passage.unanswered
+//	RFC 4320 section 4.2 → Agent.forward, passage.answered, passage.unanswered
 //	RFC 4475 section 3.1.2.3 → stream.Read
 //	RFC 4475 section 3.1.2.8 → screen
 //	RFC 4475 section 3.3.8 → repeated
@@ -126,7 +126,7 @@
 //	RFC 4538 section 3 → crossing.targetDialog
 //	RFC 4538 section 7 → dialog.TargetDialog
 //	RFC 4648 section 7 → dialog.base32hex
-//	RFC 5057 section 5.1 → call.onRelayed
+//	RFC 5057 section 5.1 → call.onRelayed, inbound.later
 //	RFC 5057 section 5.5 → call.outlives
 //	RFC 5118 section 4.2 → goodRequestURI
 //	RFC 5393 section 4.2 → Agent.loops

@@ -14,16 +14,17 @@ import (
 // inbound is a request that came in and passed the checks of RFC 3261 section
 // 8.2 that every request must pass.
 type inbound struct {
-	req    *sip.Request
-	tx     *sip.ServerTx
-	agent  *Agent
-	method string
-	cseq   uint32
-	tag    string // ours, "" outside of dialogs
-	source string // address and port
-	call   *call  // once it is known
-	raised bool   // was sent on once more with a longer session interval
-	route  route  // what its Routes say of us; not read inside of calls
+	req       *sip.Request
+	tx        *sip.ServerTx
+	agent     *Agent
+	method    string
+	cseq      uint32
+	tag       string // ours, "" outside of dialogs
+	source    string // address and port
+	call      *call  // once it is known
+	forwarded bool   // by another node
+	raised    bool   // was sent on once more with a longer session interval
+	route     route  // what its Routes say of us; not read inside of calls
 }
 
 // onRequest takes every request that is no retransmission. A panic costs this
@@ -31,6 +32,7 @@ type inbound struct {
 func (a *Agent) onRequest(req *sip.Request, tx *sip.ServerTx) {
 	in := &inbound{req: req, tx: tx, agent: a, method: string(req.Method), source: req.Source()}
 	defer in.rescue()
+	in.takeSource()
 	a.metrics.requests.WithLabelValues(methodLabel(in.method)).Inc()
 	if in.method == "ACK" {
 		defer tx.Terminate() // an ACK is not answered
@@ -239,6 +241,10 @@ func (a *Agent) inDialog(in *inbound) {
 func (a *Agent) noCall(id string, in *inbound) {
 	if in.method == "BYE" && a.ended.owns(id, in) {
 		in.answer(200)
+		return
+	}
+	if a.cfg.Find != nil && dialog.CheckTag(a.identity.Load().tagKey, in.tag) {
+		a.elsewhere(id, in)
 		return
 	}
 	in.unknownDialog()

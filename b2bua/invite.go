@@ -114,6 +114,9 @@ func (a *Agent) admit(in *inbound) (f *fault, why string) {
 	if f := in.tooShort(); f != nil {
 		return f, "session_interval"
 	}
+	if a.draining.Load() {
+		return &fault{503, "Stopping", []string{"Retry-After", "10"}}, "draining"
+	}
 	if a.cfg.RejectDown && !a.store.Status().Reachable {
 		return &fault{503, "Store Not Reachable", []string{"Retry-After", "10"}}, "store"
 	}

@@ -16,6 +16,7 @@ type metrics struct {
 	connections *prometheus.GaugeVec
 	closed      *prometheus.CounterVec
 	surplus     prometheus.Counter
+	forwarded   prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -60,6 +61,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "sipvigil_b2bua_surplus_answers_total",
 			Help: "Calls answered by one more fork downstream, which were ended there.",
 		}),
+		forwarded: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sipvigil_b2bua_forwarded_total",
+			Help: "Requests inside calls that were passed on to the node that owns the call.",
+		}),
 		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "sipvigil_b2bua_connections",
 			Help: "Connections that are open.",
@@ -78,7 +83,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		m.outside.WithLabelValues(result)
 	}
 	reg.MustRegister(m.requests, m.responses, m.malformed, m.rejected, m.outside, m.panics, m.challenges, m.strangers, m.spoofed,
-		m.surplus, m.connections, m.closed)
+		m.surplus, m.forwarded, m.connections, m.closed)
 	for _, transport := range []string{"tcp", "tls", "ws", "wss"} {
 		m.connections.WithLabelValues(transport)
 	}

@@ -43,7 +43,7 @@ func (c *call) probe(side store.Side, method string, timeout time.Duration) {
 		c.agent.observer.Answered(c.id, side, ans)
 		return
 	}
-	if c.pending(method) {
+	if c.pending(method) || !c.agent.may() {
 		ans.Kind = store.Deferred
 		c.agent.observer.Answered(c.id, side, ans)
 		return

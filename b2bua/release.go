@@ -43,6 +43,10 @@ func (c *call) release(end store.End) {
 		}
 		return
 	}
+	if !c.agent.may() {
+		c.agent.postpone(c.id, end)
+		return
+	}
 	c.begin(end)
 	c.settle()
 	for _, side := range store.Sides {

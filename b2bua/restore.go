@@ -28,7 +28,8 @@ func (a *Agent) restore(rec store.Call, covered *countdown) {
 	if rec.State == store.Ending {
 		c.end = &ending{}
 	}
-	c.rec.Epoch, c.rec.Node = a.identity.Load().epoch, a.cfg.Node
+	// A call that was adopted has an epoch of its own.
+	c.rec.Epoch, c.rec.Node = max(rec.Epoch, a.identity.Load().epoch), a.cfg.Node
 	var marks [2]uint32
 	for _, side := range store.Sides {
 		marks[side] = dialog.Resume(c.dialog(side))

@@ -250,6 +250,8 @@ func (c *call) onClock() {
 	}
 	s := c.dialog(side).Session
 	switch {
+	case !c.agent.may():
+		c.schedule(time.Now().Add(patience))
 	case s.Refresher == store.Self:
 		c.renew(side)
 	case c.inv != nil || time.Since(c.clock.due) > stall:

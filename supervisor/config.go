@@ -20,6 +20,7 @@ type Config struct {
 	Trunks      map[string]Action // the same for single trunks, "" for Action; all trunks that there are
 	MaxDuration time.Duration     // from the answer on, 0 = a call may last for ever
 	Record      func(cdr []byte)  // takes a CDR for each call that ends, one line of JSON; returns at once; may be nil
+	May         func() bool       // whether this node is sure to own its calls now; while it is not, nobody is asked and nothing ends; nil = always
 	Brake       Brake             // when silence ends no calls
 	Rate        int               // probes a second at most
 	Keep        time.Duration     // how long ended calls are remembered

@@ -143,6 +143,9 @@ func (s *Supervisor) heed(l *leg, a store.Answer, at time.Time) step {
 			s.stall(now, "probes cannot be sent: "+a.Reason)
 		}
 	}
+	if s.cfg.Policy.judge(a).against() && !s.may() {
+		return anew
+	}
 	if s.cfg.Policy.judge(a) == missed && s.brake.deaf(l.asked, now) {
 		return anew
 	}

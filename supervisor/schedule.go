@@ -31,6 +31,9 @@ func (s *Supervisor) turn(at time.Time) (task, time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.watch(at)
+	if !s.may() {
+		return task{}, s.beat(at, recess)
+	}
 	s.reconsider(at)
 	t, wait := s.first(at)
 	return t, s.beat(at, wait)

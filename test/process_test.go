@@ -166,6 +166,7 @@ func (l *lines) String() string {
 type sipvigil struct {
 	*process
 	udp, tcp, admin string // host:port
+	redisURL, name  string
 }
 
 // serve starts a daemon on free ports that probes every second, and waits until
@@ -183,7 +184,7 @@ func (d *sipvigil) again(redisURL string, flags ...string) *sipvigil {
 
 func serveAt(t testing.TB, at *sipvigil, redisURL string, flags ...string) *sipvigil {
 	t.Helper()
-	d := &sipvigil{process: launch(t, append([]string{"serve",
+	d := &sipvigil{redisURL: redisURL, name: nodeName(flags), process: launch(t, append([]string{"serve",
 		"--listen", "udp://" + at.udp, "--listen", "tcp://" + at.tcp, "--admin", at.admin, "--store", redisURL,
 		"--node", "edge-1", "--probe-interval", "1s", "--probe-timeout", "1s"}, flags...)...)}
 	eventually(t, "sipvigil is ready", func() bool {
@@ -204,6 +205,17 @@ func serveAt(t testing.TB, at *sipvigil, redisURL string, flags ...string) *sipv
 		return d.udp != "" && d.tcp != "" && d.admin != "" && d.status("/readyz") == http.StatusOK
 	})
 	return d
+}
+
+// nodeName is that of the last --node.
+func nodeName(flags []string) string {
+	name := "edge-1"
+	for i, f := range flags {
+		if f == "--node" {
+			name = flags[i+1]
+		}
+	}
+	return name
 }
 
 // status is the status of a page, 0 when there is no answer.

@@ -51,7 +51,7 @@ func (s *Store) Adopt(ctx context.Context, from string, epoch int64, ids []strin
 				shard := shardOf(id)
 				keys := []string{s.keys.call(id), s.keys.node(shard, from), s.keys.node(shard, s.cfg.Node), s.keys.fence(shard, from)}
 				replies[i] = pipe.EvalSha(ctx, adoptScript.Hash(), keys, id, from, s.cfg.Node, epoch,
-					activeTTL.Milliseconds(), setTTL.Milliseconds())
+					setTTL.Milliseconds())
 			}
 		})
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -40,6 +41,7 @@ type Dialog struct {
 	localCSeq    uint32
 	remoteCSeq   uint32
 	remoteTarget string
+	through      netip.AddrPort // where requests go whatever the target and routes say, if valid
 	routes       []string
 	sdp          string
 	check        sequence

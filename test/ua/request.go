@@ -68,10 +68,24 @@ func (d *Dialog) path() (target string, routes []string) {
 // hop is the address that a request goes to first, through a loose router or a
 // strict one: RFC 3261 section 8.1.2.
 func (d *Dialog) hop() (netip.AddrPort, error) {
+	d.mu.Lock()
+	through := d.through
+	d.mu.Unlock()
+	if through.IsValid() {
+		return through, nil
+	}
 	if routes := d.Routes(); len(routes) > 0 {
 		return resolve(addressURI(routes[0]))
 	}
 	return resolve(d.RemoteTarget())
+}
+
+// Through has all further requests go to this address and port, as they are:
+// what had the address of the remote target has moved there.
+func (d *Dialog) Through(addr netip.AddrPort) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.through = addr
 }
 
 // Request sends a request with the next CSeq and returns the final response,

@@ -49,6 +49,9 @@ type Daemon struct {
 	cdrs       *cdrFile // nil without one
 	records    []func(cdr []byte)
 
+	member *member // nil with a store of its own
+
+	since    time.Time
 	stopping atomic.Bool
 
 	certificates *certificates // nil without TLS
@@ -63,7 +66,7 @@ func New(cfg Config, log *zap.Logger) (*Daemon, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	d := &Daemon{cfg: cfg, log: log}
+	d := &Daemon{cfg: cfg, log: log, since: time.Now()}
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := d.makeStore(reg); err != nil {
@@ -73,6 +76,10 @@ func New(cfg Config, log *zap.Logger) (*Daemon, error) {
 		return nil, err
 	}
 	agent := agentConfig(cfg)
+	if cfg.Store.URL != "embedded" {
+		agent.May = func() bool { return d.member.may() }
+		agent.Find = func(ctx context.Context, id string) (b2bua.Place, error) { return d.member.find(ctx, id) }
+	}
 	if cfg.SIP.TLS != (TLS{}) {
 		d.certificates = &certificates{files: cfg.SIP.TLS, log: log.Named("tls")}
 		agent.TLS = d.certificates.current
@@ -82,7 +89,10 @@ func New(cfg Config, log *zap.Logger) (*Daemon, error) {
 		return nil, err
 	}
 	d.supervisor.Bind(d.agent)
-	d.web, err = web.New(web.Config{Listen: cfg.Admin.Listen, Probe: cfg.Supervise.Timeout + time.Second},
+	if st, ok := d.store.(*redis.Store); ok {
+		d.member = newMember(st, d.agent, func(id string) { d.member.refused(id) }, cfg.Node, log.Named("node"), reg)
+	}
+	d.web, err = web.New(web.Config{Listen: cfg.Admin.Listen, Probe: cfg.Supervise.Timeout + time.Second, Nodes: d.nodes, Idle: d.idle},
 		d.supervisor, d.store.Status, d.unready, reg, log.Named("web"))
 	return d, err
 }
@@ -93,7 +103,33 @@ func (d *Daemon) unready() []string {
 	if d.stopping.Load() {
 		return []string{"stopping"}
 	}
+	if d.member != nil {
+		return d.member.unready()
+	}
 	return nil
+}
+
+// idle says why calls are not watched.
+func (d *Daemon) idle() string {
+	if d.member == nil {
+		return ""
+	}
+	return d.member.idle()
+}
+
+// nodes lists the nodes that share the store. A store of its own has one.
+func (d *Daemon) nodes(ctx context.Context) ([]store.Node, error) {
+	if d.member != nil {
+		return d.member.Nodes(ctx)
+	}
+	n := store.Node{Name: d.cfg.Node, State: store.NodeUp, Since: d.since, Seen: time.Now(), Calls: len(d.agent.Held()), Addr: d.sipAddr()}
+	return []store.Node{n}, nil
+}
+
+// drop forgets a call without a word: another node owns it now.
+func (d *Daemon) drop(id string) {
+	d.agent.Drop(id)
+	d.supervisor.Drop(id)
 }
 
 func (d *Daemon) makeStore(reg prometheus.Registerer) error {
@@ -106,7 +142,7 @@ func (d *Daemon) makeStore(reg prometheus.Registerer) error {
 	} else {
 		st, err := redis.New(redis.Config{
 			URL: d.cfg.Store.URL, Node: d.cfg.Node,
-			Fenced:  func(id string) { d.agent.Drop(id) },
+			Fenced:  d.drop,
 			Missing: d.resave,
 			Lost:    d.resaveAll,
 		}, d.log.Named("store"))
@@ -169,6 +205,9 @@ func (d *Daemon) makeSupervisor(reg prometheus.Registerer) (err error) {
 		}
 	}
 	c.Brake = supervisor.Brake(d.cfg.Supervise.Brake)
+	if d.cfg.Store.URL != "embedded" {
+		c.May = func() bool { return d.member.may() }
+	}
 	d.supervisor, err = supervisor.New(c, d.store, d.log.Named("supervisor"), reg)
 	return err
 }
@@ -304,6 +343,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 			return err
 		}
 	}
+	if d.member != nil {
+		d.member.addr = d.sipAddr()
+	}
 	storing, stopStore := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopStore()
 	stored := make(chan error, 1)
@@ -313,7 +355,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		recording.Go(func() { d.cdrs.run(storing) })
 	}
 
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := errgroup.WithContext(d.drained(ctx))
 	context.AfterFunc(ctx, func() { d.stopping.Store(true) })
 	loaded := make(chan struct{})
 	g.Go(func() error { defer close(loaded); d.load(ctx); return nil })
@@ -339,7 +381,14 @@ func (d *Daemon) Run(ctx context.Context) error {
 	g.Go(func() error { d.supervisor.Run(ctx); return nil })
 	g.Go(func() error { return d.agent.Run(ctx, d.packets, d.streams) })
 	g.Go(func() error { return d.web.Run(ctx, d.admin) })
+	if d.member != nil {
+		g.Go(func() error { d.member.hold(ctx); return nil })
+		g.Go(func() error { <-loaded; d.member.watch(ctx); return nil })
+	}
 	err := g.Wait()
+	if d.member != nil {
+		d.member.leave()
+	}
 	stopStore()
 	recording.Wait()
 	if storeErr := <-stored; storeErr != nil && !errors.Is(storeErr, context.Canceled) {
@@ -374,6 +423,14 @@ func (d *Daemon) load(ctx context.Context) {
 	}
 }
 
+// epoch is that of what this process finds to be its own.
+func (d *Daemon) epoch(ctx context.Context) (int64, error) {
+	if d.member != nil {
+		return d.member.join(ctx)
+	}
+	return d.store.NextEpoch(ctx)
+}
+
 func (d *Daemon) tryLoad(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, loadTry)
 	defer cancel()
@@ -382,7 +439,7 @@ func (d *Daemon) tryLoad(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the key of tags: %w", err)
 	}
-	epoch, err := d.store.NextEpoch(ctx)
+	epoch, err := d.epoch(ctx)
 	if err != nil {
 		return fmt.Errorf("taking an epoch: %w", err)
 	}

@@ -3,7 +3,7 @@
 -- KEYS  1 the call   2 the calls of the old owner   3 those of the new one
 --       4 the fence of the old owner
 -- ARGV  1 the call's id   2 the old owner   3 the new one   4 its epoch
---       5 milliseconds that the call is kept   6 milliseconds that the sets are kept
+--       5 milliseconds that the sets are kept
 --
 -- Returns adopted, or changes nothing and returns
 --   gone     there is no such call, or it is over
@@ -26,6 +26,5 @@ redis.call('HSET', KEYS[1], 'node', to, 'epoch', ARGV[4])
 redis.call('HINCRBY', KEYS[1], 'version', 1)
 redis.call('SREM', KEYS[2], id)
 redis.call('SADD', KEYS[3], id)
-redis.call('PEXPIRE', KEYS[1], ARGV[5])
-redis.call('PEXPIRE', KEYS[3], ARGV[6])
+redis.call('PEXPIRE', KEYS[3], ARGV[5])
 return 'adopted'

@@ -1,0 +1,72 @@
+package b2bua
+
+import (
+	"sipvigil/store"
+)
+
+// may says whether this node may send requests of its own inside calls: it is
+// sure to own them. Requests of the far ends are passed on in any case.
+func (a *Agent) may() bool { return a.cfg.May == nil || a.cfg.May() }
+
+// postpone keeps a release that may not begin now for [Agent.GoOn].
+func (a *Agent) postpone(id string, end store.End) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, ok := a.postponed[id]; !ok && a.calls[id] != nil {
+		a.postponed[id] = end
+	}
+}
+
+// GoOn says that [Config.May] is true again, and that the calls of other owners
+// have been dropped: releases that were to begin meanwhile begin now.
+func (a *Agent) GoOn() {
+	a.mu.Lock()
+	todo := a.postponed
+	a.postponed = make(map[string]store.End)
+	a.mu.Unlock()
+	for id, end := range todo {
+		a.Release(id, end)
+	}
+}
+
+// Drain has new calls refused from now on, because this node is about to stop.
+func (a *Agent) Drain() { a.draining.Store(true) }
+
+// Unsettled counts the calls that another node could not go on with: they are
+// being set up or ended.
+func (a *Agent) Unsettled() int {
+	n := 0
+	a.Calls(func(c store.Call) bool {
+		if c.State != store.Confirmed {
+			n++
+		}
+		return true
+	})
+	return n
+}
+
+// Held returns the calls of this agent, by id, with the epoch of each.
+func (a *Agent) Held() map[string]int64 {
+	held := make(map[string]int64)
+	a.Calls(func(c store.Call) bool {
+		held[c.ID] = c.Epoch
+		return true
+	})
+	return held
+}
+
+// Claim has the record of a call of this agent written again under an epoch,
+// and is false when it has no such call.
+func (a *Agent) Claim(id string, epoch int64) bool {
+	c := a.call(id)
+	if c == nil {
+		return false
+	}
+	c.do(func() {
+		if c.state() != store.Terminated {
+			c.set(func(rec *store.Call) { rec.Epoch = max(rec.Epoch, epoch) })
+			c.save()
+		}
+	})
+	return true
+}

@@ -1,0 +1,282 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"sipvigil/b2bua"
+	"sipvigil/store"
+)
+
+// How other nodes are watched, and what becomes of their calls.
+const (
+	lookEvery  = time.Second
+	deadLooks  = 2                     // a lease must be missing so many times in a row: a failover may have lost a renewal
+	lookAgain  = 30 * time.Second      // for calls of a node that had none left
+	fairTime   = 30 * time.Second      // after that whoever looks takes what others have left
+	adoptPage  = 500                   // calls that are adopted together
+	adoptPause = 20 * time.Millisecond // between two pages
+	spotTime   = 10 * time.Second      // bounds an adoption on the spot
+)
+
+// seen is what is known of another node.
+type seen struct {
+	store.Node
+	missing int       // looks in a row that found no lease
+	died    time.Time // when the first of these was
+	empty   time.Time // when it was last found to own nothing
+}
+
+// dead says whether the calls of the node may be adopted.
+func (s *seen) dead() bool {
+	return s.State == store.NodeLeft || s.missing >= deadLooks
+}
+
+// watch looks at the other nodes until ctx ends, and adopts its share of the
+// calls of those that are gone.
+func (m *member) watch(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(lookEvery + rand.N(lookEvery/5)):
+		}
+		m.busy.Add(1)
+		m.finish(ctx)
+		m.busy.Add(-1)
+		live, dead, err := m.survey(ctx)
+		if err != nil {
+			m.log.Debug("nodes were not listed", zap.Error(err))
+			continue
+		}
+		for _, s := range dead {
+			if err := m.inherit(ctx, s, live); err != nil && ctx.Err() == nil {
+				m.log.Info("adoption is not complete, it goes on", zap.String("from", s.Name), zap.Error(err))
+			}
+		}
+	}
+}
+
+// survey lists the nodes that may adopt, this one among them, and those whose
+// calls are to be adopted.
+func (m *member) survey(ctx context.Context) (live []string, dead []*seen, err error) {
+	ctx, cancel := context.WithTimeout(ctx, renewEvery)
+	defer cancel()
+	nodes, err := m.Nodes(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	now := time.Now()
+	m.look.Lock()
+	defer m.look.Unlock()
+	before := m.nodes
+	m.nodes = make(map[string]*seen)
+	for _, n := range nodes {
+		s := before[n.Name]
+		if s == nil {
+			s = &seen{}
+		}
+		if s.Node = n; n.Live() {
+			s.missing, s.empty = 0, time.Time{}
+		} else if s.missing++; s.missing == 1 {
+			s.died = now
+		}
+		m.nodes[n.Name] = s
+		switch {
+		case n.State == store.NodeUp:
+			live = append(live, n.Name)
+		case n.Name != m.name && s.dead() && now.Sub(s.empty) > lookAgain:
+			dead = append(dead, s)
+		}
+	}
+	return live, dead, nil
+}
+
+// mayAdopt says whether this node may take calls now: it must be sure of its
+// own lease, and stay.
+func (m *member) mayAdopt() bool {
+	return m.lease.Load().stands(time.Now()) && m.may() && !m.draining.Load()
+}
+
+// inherit adopts this node's share of the calls of a node that is gone.
+func (m *member) inherit(ctx context.Context, from *seen, live []string) error {
+	if !m.mayAdopt() || !slices.Contains(live, m.name) {
+		return nil
+	}
+	ids, err := m.Stranded(ctx, from.Name)
+	if err != nil {
+		return err
+	}
+	if len(ids) == 0 {
+		m.look.Lock()
+		from.empty = time.Now()
+		m.look.Unlock()
+		if from.State == store.NodeLeft {
+			return m.Forget(ctx, from.Name)
+		}
+		return nil
+	}
+	if time.Since(from.died) < fairTime {
+		ids = slices.DeleteFunc(ids, func(id string) bool { return heir(live, id) != m.name })
+	}
+	start, count := time.Now(), 0
+	for page := range slices.Chunk(ids, adoptPage) {
+		n, err := m.adopt(ctx, from.Name, page)
+		if count += n; err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(adoptPause):
+		}
+	}
+	if count > 0 {
+		m.log.Info("calls adopted", zap.String("from", from.Name), zap.Int("calls", count), zap.Duration("took", time.Since(start)))
+	}
+	return nil
+}
+
+// errBack says that the node whose calls were to be adopted is there again.
+var errBack = errors.New("the node is back")
+
+// adopt takes some calls of a node that is gone, and goes on with them.
+func (m *member) adopt(ctx context.Context, from string, ids []string) (int, error) {
+	m.busy.Add(1)
+	defer m.busy.Add(-1)
+	epoch, err := m.NextEpoch(ctx)
+	if err != nil {
+		return 0, err
+	}
+	// After the epoch was taken, so that the node's fence holds us off if it
+	// comes back from now on.
+	nodes, err := m.Nodes(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, n := range nodes {
+		if n.Name == from && n.Live() {
+			return 0, fmt.Errorf("adopting calls of %s: %w", from, errBack)
+		}
+	}
+	return m.take(ctx, adoption{from: from, epoch: epoch, ids: ids})
+}
+
+// adoption is one that the store is asked for. To ask again does no harm.
+type adoption struct {
+	from  string
+	epoch int64
+	ids   []string
+	calls []store.Call // that are here, but whose numbers may not be reserved yet
+}
+
+// take carries an adoption out. When the store does not answer it may have been
+// carried out there all the same: it is kept, to be tried again.
+func (m *member) take(ctx context.Context, a adoption) (int, error) {
+	var err error
+	if a.calls == nil {
+		a.calls, err = m.Adopt(ctx, a.from, a.epoch, a.ids)
+		// A call that is here already is ours, and the store had lost that.
+		a.calls = slices.DeleteFunc(a.calls, func(c store.Call) bool { return m.calls.Claim(c.ID, c.Epoch) })
+	}
+	if err == nil {
+		err = m.calls.Restore(ctx, a.calls)
+	}
+	if err != nil {
+		m.look.Lock()
+		m.unsure = append(m.unsure, a)
+		m.look.Unlock()
+		return 0, err
+	}
+	m.adopted.Add(float64(len(a.calls)))
+	return len(a.calls), nil
+}
+
+// finish tries adoptions again whose outcome is not known.
+func (m *member) finish(ctx context.Context) {
+	m.look.Lock()
+	unsure := m.unsure
+	m.unsure = nil
+	m.look.Unlock()
+	for _, a := range unsure {
+		limited, cancel := context.WithTimeout(ctx, spotTime)
+		if _, err := m.take(limited, a); err != nil {
+			m.log.Debug("outcome of an adoption is not known, it is tried again", zap.String("from", a.from), zap.Error(err))
+		}
+		cancel()
+	}
+}
+
+// settling says whether a call that the store says is ours may still come.
+func (m *member) settling() bool {
+	m.look.Lock()
+	defer m.look.Unlock()
+	return m.busy.Load() > 0 || len(m.unsure) > 0
+}
+
+// heir is the node that adopts a call: the one whose hash with it is highest, so
+// that all survivors agree without a word.
+func heir(live []string, id string) string {
+	var best string
+	var most uint64
+	for _, name := range live {
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(name + "\x00" + id)) // never fails
+		sum := h.Sum64()
+		sum = (sum ^ sum>>33) * 0xff51afd7ed558ccd // so that the last bytes count as much as the first
+		sum = (sum ^ sum>>33) * 0xc4ceb9fe1a85ec53
+		if sum ^= sum >> 33; best == "" || sum > most {
+			best, most = name, sum
+		}
+	}
+	return best
+}
+
+// errUnsettled says that it cannot be told now where a call is.
+var errUnsettled = errors.New("the owner of the call is changing")
+
+// find says where a call is that this node was asked for but does not have. One
+// whose owner is gone is adopted on the spot.
+func (m *member) find(ctx context.Context, id string) (b2bua.Place, error) {
+	owner, err := m.Owner(ctx, id)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return b2bua.Place{}, nil
+	case err != nil:
+		return b2bua.Place{}, err
+	case owner == m.name && m.settling():
+		return b2bua.Place{}, errUnsettled
+	case owner == m.name:
+		return b2bua.Place{Here: true}, nil // it came meanwhile, or has just ended
+	}
+	m.look.Lock()
+	s := m.nodes[owner]
+	var dead bool
+	var addr string
+	if s != nil {
+		dead = s.dead()
+		if s.Live() {
+			addr = s.Addr
+		}
+	}
+	m.look.Unlock()
+	switch {
+	case addr != "":
+		return b2bua.Place{Addr: addr}, nil
+	case !dead || !m.mayAdopt():
+		return b2bua.Place{}, errUnsettled
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), spotTime)
+	defer cancel()
+	if _, err := m.adopt(ctx, owner, []string{id}); err != nil {
+		return b2bua.Place{}, err
+	}
+	return b2bua.Place{Here: true}, nil
+}

@@ -1,0 +1,248 @@
+package test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"sipvigil/store/storetest"
+	"sipvigil/test/ua"
+)
+
+// adoptTime is how long it may take until the calls of a node that was killed
+// have another owner, on a busy machine.
+const adoptTime = time.Minute
+
+// cluster starts nodes edge-1, edge-2… that share a Redis.
+func cluster(t *testing.T, n int) ([]*sipvigil, *storetest.Server) {
+	t.Helper()
+	redisURL, server := storetest.Redis(t)
+	var nodes []*sipvigil
+	for i := range n {
+		nodes = append(nodes, serve(t, redisURL, "--node", fmt.Sprintf("edge-%d", i+1)))
+	}
+	eventually(t, "all hold their leases", func() bool { return len(nodes[0].nodes()) == n })
+	since := time.Now()
+	eventually(t, "all know of all", func() bool {
+		for _, seen := range nodes[0].nodes() {
+			if !seen.Seen.After(since) {
+				return false
+			}
+		}
+		return true
+	})
+	return nodes, server
+}
+
+// spread counts the confirmed calls of each node, as one of them lists them.
+func (d *sipvigil) spread() map[string]int {
+	d.t.Helper()
+	count := make(map[string]int)
+	for _, c := range d.calls() {
+		if c.State == "confirmed" {
+			count[c.Node]++
+		}
+	}
+	return count
+}
+
+// askers are the addresses that a phone was probed from, from a number on.
+func askers(leg *ua.Dialog, above uint32) map[string]int {
+	from := make(map[string]int)
+	for _, r := range leg.Received() {
+		if r.Method == "OPTIONS" && !r.Retransmission && r.CSeq > above {
+			_, hop, _ := strings.Cut(r.Message.Get("Via"), " ")
+			hop, _, _ = strings.Cut(hop, ";")
+			from[hop]++
+		}
+	}
+	return from
+}
+
+// adopted waits until calls are owned by these nodes only, and every leg was
+// asked again by its new owner, and by nobody else.
+func adopted(t *testing.T, calls []*talk, before map[*ua.Dialog]uint32, by ...*sipvigil) {
+	t.Helper()
+	within(t, adoptTime, "all calls are adopted", func() bool {
+		spread, n := by[0].spread(), 0
+		for i := range by {
+			n += spread[by[i].name]
+		}
+		return n == len(calls)
+	})
+	addrs := make(map[string]string)
+	for _, d := range by {
+		addrs[d.name] = d.udp
+	}
+	for _, c := range calls {
+		shown, _ := by[0].call(c.id)
+		for who, leg := range map[string]*ua.Dialog{"caller": c.caller, "callee": c.callee} {
+			within(t, adoptTime, "the "+who+" is asked twice by the new owner", func() bool { return askers(leg, before[leg])[addrs[shown.Node]] > 1 })
+			for from := range askers(leg, before[leg]) {
+				if from != addrs[shown.Node] {
+					t.Errorf("call %s of %s: its %s was asked by %s, too", c.id, shown.Node, who, from)
+				}
+			}
+			if n := len(requests(leg, "BYE")); n > 0 {
+				t.Errorf("call %s: %d BYEs to the %s of a call that goes on", c.id, n, who)
+			}
+		}
+	}
+}
+
+func numbers(calls []*talk) map[*ua.Dialog]uint32 {
+	seen := make(map[*ua.Dialog]uint32)
+	for _, c := range calls {
+		c.leaps = true
+		seen[c.caller], seen[c.callee] = c.caller.RemoteCSeq(), c.callee.RemoteCSeq()
+	}
+	return seen
+}
+
+// moved has a phone send to another node than the one that it called.
+func moved(t *testing.T, leg *ua.Dialog, to *sipvigil) {
+	t.Helper()
+	leg.Through(netip.MustParseAddrPort(to.udp))
+}
+
+func TestCallsOfAKilledNodeGoOnAtTheOthers(t *testing.T) {
+	nodes, _ := cluster(t, 3)
+	calls := dialMany(t, nodes[0], 100)
+	eventually(t, "the others list the calls", func() bool { return nodes[1].spread()["edge-1"] == len(calls) })
+	nodes[0].kill()
+	before := numbers(calls)
+
+	adopted(t, calls, before, nodes[1], nodes[2])
+	spread := nodes[2].spread()
+	if spread["edge-2"] < 20 || spread["edge-3"] < 20 {
+		t.Errorf("the calls were not shared out: %v", spread)
+	}
+
+	// Whichever survivor a phone speaks to, its call is served.
+	for i, c := range calls[:10] {
+		moved(t, c.caller, nodes[1+i%2])
+		moved(t, c.callee, nodes[2-i%2])
+		if res, err := c.callee.Request(limit(t, patience), "INFO", ""); err != nil || res.Status != 200 {
+			t.Errorf("INFO to a survivor: %v, %v", res, err)
+		}
+		hangUp(t, c.caller, c.callee)
+	}
+	if n := nodes[1].metric("sipvigil_b2bua_forwarded_total") + nodes[2].metric("sipvigil_b2bua_forwarded_total"); n < 5 {
+		t.Errorf("%v requests were passed on to the owner", n)
+	}
+
+	// The node that died comes back, and leaves what is others' alone.
+	nodes[0] = nodes[0].again(nodes[0].redisURL, "--node", "edge-1")
+	eventually(t, "the node is back", func() bool { return nodes[0].metric("sipvigil_node_lease") == 1 })
+	if n := nodes[0].metric("sipvigil_calls_active"); n != 0 {
+		t.Errorf("the node that came back has %v calls", n)
+	}
+}
+
+func TestNodeThatWasStoppedDropsWhatOthersAdopted(t *testing.T) {
+	nodes, _ := cluster(t, 3)
+	calls := dialMany(t, nodes[0], 30)
+	eventually(t, "the others list the calls", func() bool { return nodes[1].spread()["edge-1"] == len(calls) })
+	before := numbers(calls)
+	if err := nodes[0].cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = nodes[0].cmd.Process.Signal(syscall.SIGCONT) })
+	for leg := range before {
+		before[leg] = leg.RemoteCSeq()
+	}
+	adopted(t, calls, before, nodes[1], nodes[2])
+
+	if err := nodes[0].cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the node has dropped the calls", func() bool {
+		return nodes[0].metric("sipvigil_calls_active") == 0 && nodes[0].metric("sipvigil_node_lease") == 1
+	})
+	adopted(t, calls, numbers(calls), nodes[1], nodes[2])
+	if n := len(nodes[0].entries("call ended")); n != 0 {
+		t.Errorf("the node wrote %d ends of calls that go on", n)
+	}
+	for _, c := range calls[:3] {
+		moved(t, c.callee, nodes[0]) // which does not have the call any more
+		hangUp(t, c.callee, c.caller)
+	}
+}
+
+func TestNodeThatStopsInOrderHandsItsCallsOver(t *testing.T) {
+	nodes, _ := cluster(t, 2)
+	calls := dialMany(t, nodes[0], 20)
+	start := time.Now()
+	nodes[0].stop()
+	before := numbers(calls)
+	if code := nodes[0].cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	adopted(t, calls, before, nodes[1])
+	t.Logf("handed over and asked twice after %v", time.Since(start))
+	moved(t, calls[0].caller, nodes[1])
+	hangUp(t, calls[0].caller, calls[0].callee)
+	eventually(t, "the node that left is forgotten", func() bool { return len(nodes[1].nodes()) == 1 })
+}
+
+// nodes are those that the API lists, by name.
+func (d *sipvigil) nodes() map[string]member {
+	d.t.Helper()
+	var list struct{ Nodes []member }
+	if status, body := d.http("GET", "/api/v1/nodes"); status != 200 || json.Unmarshal(body, &list) != nil {
+		d.t.Fatalf("nodes: %d %s", status, body)
+	}
+	nodes := make(map[string]member)
+	for _, n := range list.Nodes {
+		nodes[n.Name] = n
+	}
+	return nodes
+}
+
+// member is a node as the API lists it.
+type member struct {
+	Name, State string
+	Seen        time.Time
+}
+
+func TestNodesWithoutRedisKeepTheirCallsAndJudgeNone(t *testing.T) {
+	nodes, server := cluster(t, 2)
+	calls := dialMany(t, nodes[0], 5)
+	for _, c := range calls {
+		c.leaps = true
+	}
+	probed(t, calls[4].callee, 2)
+	server.Pause()
+	for _, d := range nodes {
+		eventually(t, "the node watches no call", func() bool { return d.metric("sipvigil_node_lease") == 0 })
+		if got := d.status("/readyz"); got != 200 {
+			t.Errorf("/readyz says %d", got)
+		}
+	}
+	calls[0].callee.Forget()
+	seen := options(calls[1].caller)
+	for range 5 { // what the phones send passes
+		if res, err := calls[2].caller.Request(limit(t, patience), "INFO", ""); err != nil || res.Status != 200 {
+			t.Errorf("INFO while Redis is away: %v, %v", res, err)
+		}
+	}
+	hangUp(t, calls[2].caller, calls[2].callee)
+	if n := options(calls[1].caller) - seen; n > 0 {
+		t.Errorf("%d probes while Redis is away", n)
+	}
+	server.Resume()
+	released(t, calls[0].caller) // what was lost meanwhile is found now
+	probed(t, calls[1].caller, 2)
+	for _, c := range calls[3:] {
+		if n := len(requests(c.caller, "BYE")) + len(requests(c.callee, "BYE")); n > 0 {
+			t.Errorf("%d BYEs to a call that goes on", n)
+		}
+	}
+	if got := nodes[0].nodes(); got["edge-1"].State != "up" || got["edge-2"].State != "up" {
+		t.Errorf("nodes: %v", got)
+	}
+}
