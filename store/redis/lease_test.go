@@ -21,7 +21,7 @@ func onEach(t *testing.T, f func(t *testing.T, url string)) {
 	})
 	t.Run("cluster", func(t *testing.T) {
 		first, _ := startCluster(t)
-		f(t, "redis-cluster://"+first)
+		f(t, "redis-cluster://"+first[0].Addr())
 	})
 }
 
