@@ -90,7 +90,7 @@ func New(cfg Config, log *zap.Logger) (*Daemon, error) {
 	}
 	d.supervisor.Bind(d.agent)
 	if st, ok := d.store.(*redis.Store); ok {
-		d.member = newMember(st, d.agent, func(id string) { d.member.refused(id) }, cfg.Node, log.Named("node"), reg)
+		d.member = newMember(st, d.agent, d.drop, cfg.Node, log.Named("node"), reg)
 	}
 	d.web, err = web.New(web.Config{Listen: cfg.Admin.Listen, Probe: cfg.Supervise.Timeout + time.Second, Nodes: d.nodes, Idle: d.idle},
 		d.supervisor, d.store.Status, d.unready, reg, log.Named("web"))
@@ -142,7 +142,7 @@ func (d *Daemon) makeStore(reg prometheus.Registerer) error {
 	} else {
 		st, err := redis.New(redis.Config{
 			URL: d.cfg.Store.URL, Node: d.cfg.Node,
-			Fenced:  d.drop,
+			Fenced:  func(id string) { d.member.refused(id) },
 			Missing: d.resave,
 			Lost:    d.resaveAll,
 		}, d.log.Named("store"))
