@@ -110,7 +110,6 @@ func moved(t *testing.T, leg *ua.Dialog, to *sipvigil) {
 }
 
 func TestCallsOfAKilledNodeGoOnAtTheOthers(t *testing.T) {
-	t.Parallel()
 	nodes, _ := cluster(t, 3)
 	calls := dialMany(t, nodes[0], 100)
 	eventually(t, "the others list the calls", func() bool { return nodes[1].spread()["edge-1"] == len(calls) })
@@ -145,7 +144,6 @@ func TestCallsOfAKilledNodeGoOnAtTheOthers(t *testing.T) {
 }
 
 func TestNodeThatWasStoppedDropsWhatOthersAdopted(t *testing.T) {
-	t.Parallel()
 	nodes, _ := cluster(t, 3)
 	calls := dialMany(t, nodes[0], 30)
 	eventually(t, "the others list the calls", func() bool { return nodes[1].spread()["edge-1"] == len(calls) })
@@ -176,7 +174,6 @@ func TestNodeThatWasStoppedDropsWhatOthersAdopted(t *testing.T) {
 }
 
 func TestNodeThatStopsInOrderHandsItsCallsOver(t *testing.T) {
-	t.Parallel()
 	nodes, _ := cluster(t, 2)
 	calls := dialMany(t, nodes[0], 20)
 	start := time.Now()
@@ -213,7 +210,6 @@ type member struct {
 }
 
 func TestNodesWithoutRedisKeepTheirCallsAndJudgeNone(t *testing.T) {
-	t.Parallel()
 	nodes, server := cluster(t, 2)
 	calls := dialMany(t, nodes[0], 5)
 	for _, c := range calls {

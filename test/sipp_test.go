@@ -24,12 +24,12 @@ type load struct {
 
 func TestSIPpCallsOverUDPAreProbedAndEndWithoutAFailure(t *testing.T) {
 	t.Parallel()
-	run(t, load{transport: "u1", calls: 300, rate: 50})
+	run(t, load{transport: "u1", calls: 300, rate: 25})
 }
 
 func TestSIPpCallsOverTCPAreProbedAndEndWithoutAFailure(t *testing.T) {
 	t.Parallel()
-	run(t, load{transport: "t1", calls: 60, rate: 20})
+	run(t, load{transport: "t1", calls: 60, rate: 10})
 }
 
 func run(t *testing.T, l load) {
