@@ -40,6 +40,10 @@ type lost struct {
 // the beginning: RFC 3261 section 18.4. Anybody can send such an error, so it
 // counts only when what it quotes carries a tag that only we can make. Then it
 // is about all legs at that address.
+//
+// Departs from RFC 3261 section 18.4: it fails a transaction only where there
+// is another address to try. A far end that is just starting hears one of the
+// repetitions.
 func (a *Agent) undelivered(to netip.AddrPort, quoted []byte, why string) {
 	tag := ownTag(quoted)
 	id, _, ok := dialog.ReadTag(tag)
