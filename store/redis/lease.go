@@ -200,7 +200,7 @@ func (s *Store) scripted(ctx context.Context, fill func(goredis.Pipeliner)) erro
 				return err
 			}
 		}
-		if err := s.load(ctx); err != nil {
+		if err := s.masters(ctx, loadInto); err != nil {
 			return err
 		}
 	}

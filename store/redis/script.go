@@ -28,8 +28,9 @@ var (
 	epochScript = goredis.NewScript(epochSource)
 )
 
-// load hands the scripts to every master. One that is away does not keep the
-// others from being used.
+// load hands the scripts to every master, and notices when they are others than
+// before; it belongs to Run. One that is away does not keep the others from being
+// used.
 func (s *Store) load(ctx context.Context) error {
 	var servers runs
 	greet := func(ctx context.Context, c goredis.UniversalClient) error {
@@ -39,18 +40,21 @@ func (s *Store) load(ctx context.Context) error {
 		servers.add(ctx, c)
 		return nil
 	}
-	var err error
-	if c, ok := s.client.(*goredis.ClusterClient); ok {
-		err = c.ForEachMaster(ctx, func(ctx context.Context, master *goredis.Client) error { return greet(ctx, master) })
-	} else {
-		err = greet(ctx, s.client)
-	}
+	err := s.masters(ctx, greet)
 	if len(servers.ids) == 0 {
 		return err
 	}
 	s.changed = s.changed || servers.differ(s.servers)
 	s.servers = servers.ids
 	return nil
+}
+
+// masters visits every master, those of a cluster side by side.
+func (s *Store) masters(ctx context.Context, visit func(context.Context, goredis.UniversalClient) error) error {
+	if c, ok := s.client.(*goredis.ClusterClient); ok {
+		return c.ForEachMaster(ctx, func(ctx context.Context, master *goredis.Client) error { return visit(ctx, master) })
+	}
+	return visit(ctx, s.client)
 }
 
 // runs are the lives of servers: each has an id, new with every start.
@@ -76,7 +80,7 @@ func (r *runs) differ(before []string) bool {
 	return len(before) > 0 && slices.ContainsFunc(r.ids, func(id string) bool { return !slices.Contains(before, id) })
 }
 
-func loadInto(ctx context.Context, c goredis.Scripter) error {
+func loadInto(ctx context.Context, c goredis.UniversalClient) error {
 	for _, script := range []*goredis.Script{putScript, pruneScript, epochScript,
 		leaseScript, leaveScript, fenceScript, adoptScript} {
 		if err := script.Load(ctx, c).Err(); err != nil {
