@@ -60,7 +60,7 @@
 //	RFC 3261 section 17.1.3 → transactions
 //	RFC 3261 section 17.2.3 → madeBranch, serverKey, transactions
 //	RFC 3261 section 18.1.1 → maxDatagram
-//	RFC 3261 section 18.2.1 → Agent.forwardOf, appendTopVia, passage.request
+//	RFC 3261 section 18.2.1 → appendTopVia, inbound.carryOn
 //	RFC 3261 section 18.2.2 → Agent.newLayers, appendTopVia, reply, returnPath
 //	RFC 3261 section 18.3 → bodyLength, checkFields, delimited, lines
 //	RFC 3261 section 18.4 → Agent.undelivered

@@ -105,20 +105,7 @@ func (a *Agent) forwardOf(in *inbound, to netip.AddrPort) *sip.Request {
 		ProtocolName: "SIP", ProtocolVersion: "2.0", Transport: "UDP", Host: host, Port: port,
 		Params: sip.HeaderParams{{K: "branch", V: mark}, {K: "rport"}},
 	})
-	top := true
-	for _, h := range in.req.Headers() {
-		if via, ok := h.(*sip.ViaHeader); ok {
-			via = copyVia(via)
-			if top {
-				returnPath(in.source, via) // RFC 3261 section 18.2.1
-			}
-			top = false
-			out.AppendHeader(via)
-		}
-	}
-	n, _ := forwards(in.req)
-	mf := sip.MaxForwardsHeader(n)
-	out.AppendHeader(&mf)
+	in.carryOn(out)
 	out.AppendHeader(sip.NewHeader(forwardHeader, in.source+" "+a.seal(mark, in.source, in.req)))
 	for _, h := range in.req.Headers() {
 		switch long(h.Name()) {

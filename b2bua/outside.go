@@ -281,20 +281,7 @@ func (p *passage) request(t target, to locate.Hop) *sip.Request {
 		ProtocolName: "SIP", ProtocolVersion: "2.0", Transport: strings.ToUpper(to.Transport), Host: host, Port: port,
 		Params: sip.HeaderParams{{K: "branch", V: branch() + "." + in.loopMark()}, {K: "rport"}},
 	})
-	top := true
-	for _, h := range in.req.Headers() {
-		if via, ok := h.(*sip.ViaHeader); ok {
-			via = copyVia(via)
-			if top {
-				returnPath(in.source, via) // RFC 3261 section 18.2.1
-			}
-			top = false
-			out.AppendHeader(via)
-		}
-	}
-	n, _ := forwards(in.req)
-	mf := sip.MaxForwardsHeader(n)
-	out.AppendHeader(&mf)
+	in.carryOn(out)
 	for _, r := range routes {
 		out.AppendHeader(sip.NewHeader("Route", r))
 	}
@@ -365,4 +352,23 @@ func (p *passage) end() {
 		p.later.Stop()
 		p.in.agent.passing.Add(-1)
 	})
+}
+
+// carryOn gives a request that is sent on as by a proxy the Vias that it came
+// with, below ours, and one hop less to go.
+func (in *inbound) carryOn(out *sip.Request) {
+	top := true
+	for _, h := range in.req.Headers() {
+		if via, ok := h.(*sip.ViaHeader); ok {
+			via = copyVia(via)
+			if top {
+				returnPath(in.source, via) // RFC 3261 section 18.2.1
+			}
+			top = false
+			out.AppendHeader(via)
+		}
+	}
+	n, _ := forwards(in.req)
+	mf := sip.MaxForwardsHeader(n)
+	out.AppendHeader(&mf)
 }
