@@ -50,7 +50,7 @@ func (s *Supervisor) conclude(l *leg, c change, end store.End, at time.Time) {
 		s.note(c)
 		return
 	}
-	if !s.found(l) {
+	if f := l.call.found; f == nil || f.wrong { // what was found first would have ended the call
 		l.call.found = &finding{side: l.side(), trunk: s.trunk(l), end: end}
 		c.observed = true
 		s.happened(l.call, l.side(), EventObserved, verdictText(end), 0, at)

@@ -89,6 +89,23 @@ func TestAnObservedVerdictIsRightOrWrongInTheEnd(t *testing.T) {
 	}
 }
 
+func TestTheFirstLegThatWasFoundDeadIsTheOneThatIsJudged(t *testing.T) {
+	inWorld(t, func(c *Config) { c.Action, c.Trunks = Observe, map[string]Action{"out": Observe, "in": Observe} }, func(t *testing.T, w *world) {
+		w.legs.says(store.Callee, inTurn(status(200), status(481)))
+		w.legs.says(store.Caller, inTurn(status(200), status(200), status(200), status(481))) // its BYE is on the way
+		w.call("c")
+		for len(w.legs.times("c", store.Caller)) < 4 {
+			sleep(100 * time.Millisecond)
+		}
+		c, _ := w.legs.Call("c")
+		c.End = store.End{Reason: store.Caller.Bye(), Released: [2]store.Outcome{store.ReleaseConfirmed, store.ReleaseAlreadyGone}}
+		w.sup.Ended(c)
+		if out, in := w.verdicts("out"), w.verdicts("in"); out != [2]float64{1, 0} || in != [2]float64{0, 0} {
+			t.Errorf("right and wrong: %v of the callee, %v of the caller, want one right of the callee", out, in)
+		}
+	})
+}
+
 func TestOnlyTheTrunkOfTheDeadLegDecidesWhatFollows(t *testing.T) {
 	test := func(global Action, trunks map[string]Action, dead store.Side, ends bool) {
 		t.Helper()
