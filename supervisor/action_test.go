@@ -97,6 +97,7 @@ func TestTheFirstLegThatWasFoundDeadIsTheOneThatIsJudged(t *testing.T) {
 		for len(w.legs.times("c", store.Caller)) < 4 {
 			sleep(100 * time.Millisecond)
 		}
+		sleep(time.Second) // for its answer
 		c, _ := w.legs.Call("c")
 		c.End = store.End{Reason: store.Caller.Bye(), Released: [2]store.Outcome{store.ReleaseConfirmed, store.ReleaseAlreadyGone}}
 		w.sup.Ended(c)
