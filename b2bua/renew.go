@@ -17,7 +17,7 @@ import (
 const (
 	patience   = 2 * time.Second  // before a refresh that cannot be sent now is tried again
 	restSpread = 10 * time.Second // over which the refreshes that are due after a restart are spread
-	leastPause = 5 * time.Second  // between a refresh that was refused and the next
+	leastPause = 5 * time.Second  // between a refresh that was refused, or got no answer, and the next
 	mostRaises = 3                // times that one refresh is sent again after a 422
 	mostOffer  = 8192             // bytes of a session description that is kept
 )
@@ -103,7 +103,7 @@ func (c *call) onRenewal(side store.Side, r *renewal, res *sip.Response, err err
 	}
 	switch {
 	case errors.Is(err, sip.ErrTransactionTimeout), status == 408:
-		c.release(store.End{Reason: side.Silent(), Status: 408})
+		c.renewAgain(side)
 	case status == 481:
 		c.lost(side)
 	case status >= 200 && status < 300:
@@ -116,6 +116,23 @@ func (c *call) onRenewal(side store.Side, r *renewal, res *sip.Response, err err
 	default:
 		c.renewLater(side, 0, status, err)
 	}
+}
+
+// renewAgain asks once more while the far end, too, takes the session for one that
+// lasts, and ends the call when it has run out.
+//
+// Departs from RFC 4028 section 10: the first refresh that nobody answers ends
+// no call. It goes out after half the interval, and the network may have been
+// gone for some of the rest only, for this call and for all others.
+func (c *call) renewAgain(side store.Side) {
+	s := c.dialog(side).Session
+	left := time.Until(s.Refreshed.Add(s.Interval - dialog.SessionMargin(s)))
+	if left <= leastPause {
+		c.release(store.End{Reason: side.Silent(), Status: 408})
+		return
+	}
+	c.agent.log.Info("refresh of the session got no answer", c.fields(zap.String("leg", side.String()), zap.Duration("left", left))...)
+	c.schedule(time.Now().Add(leastPause))
 }
 
 // renewed starts the interval again, as the 2xx says, or ends the timer when it

@@ -267,11 +267,11 @@ func TestOurRefreshWaitsAfterA491AsLongAsTheCallIDSays(t *testing.T) {
 // waiting is how many datagrams have arrived.
 func (p *phone) waiting() int { return len(p.host.in) }
 
-func TestARefreshThatNobodyAnswersEndsTheCall(t *testing.T) {
+func TestARefreshThatNobodyAnswersEndsTheCallWhenTheSessionIsOver(t *testing.T) {
 	for _, method := range []string{"UPDATE", "INVITE"} {
 		t.Run(method, func(t *testing.T) {
 			inWorld(t, nil, func(w *world) {
-				w.ours(store.Caller, "Allow: "+method)
+				w.ours(store.Caller, "Allow: "+method) // for 90 s, and 30 s before that it is over
 				pass(45 * time.Second)
 				pass(32*time.Second - time.Millisecond)
 				w.bob.nothing()
@@ -284,13 +284,65 @@ func TestARefreshThatNobodyAnswersEndsTheCall(t *testing.T) {
 	}
 }
 
-func TestA481Or408ToOurRefreshEndsTheCall(t *testing.T) {
-	for status, want := range map[int]string{481: "callee-gone(481)", 408: "callee-silent(408)"} {
-		for _, method := range []string{"UPDATE", "INVITE"} {
+func TestARefreshThatNobodyAnswersIsSentAgainWhileTheSessionLasts(t *testing.T) {
+	const interval = "Session-Expires: 600;refresher=uas"
+	begin := func(w *world) {
+		w.timed([]string{timer, interval, "Allow: UPDATE"}, []string{sdp})
+		pass(300 * time.Second)
+	}
+	silence := func(w *world) { // of one refresh, and the pause after it
+		w.alice.next("UPDATE")
+		pass(32 * time.Second)
+		w.alice.all()
+		w.bob.nothing()
+		pass(5*time.Second - time.Millisecond)
+		w.alice.nothing()
+		pass(time.Millisecond)
+	}
+	t.Run("until it is answered", func(t *testing.T) {
+		inWorld(t, nil, func(w *world) {
+			begin(w)
+			for range 5 {
+				silence(w)
+			}
+			w.alice.respond(w.alice.next("UPDATE"), 200, "", "Session-Expires: 600;refresher=uac", "Require: timer")
+			w.heard("evidence caller: 200 UPDATE")
+			pass(300*time.Second - time.Millisecond)
+			w.alice.nothing()
+			pass(time.Millisecond)
+			w.alice.next("UPDATE")
+		})
+	})
+	t.Run("until it is over", func(t *testing.T) {
+		inWorld(t, nil, func(w *world) {
+			begin(w)
+			for range 7 { // 259 of 300 s; 32 s before the end it is over
+				silence(w)
+			}
+			w.alice.next("UPDATE")
+			pass(32*time.Second - time.Millisecond)
+			w.alice.all()
+			w.bob.nothing()
+			pass(time.Millisecond)
+			w.over(`SIP;cause=408;text="No answer inside the dialog", Q.850;cause=102`)
+			w.heard("ending caller-silent(408)", "ended caller-silent(408) confirmed/confirmed")
+		})
+	})
+}
+
+func TestA481ToOurRefreshEndsTheCallAtOnceAnd408WhenTheSessionIsOver(t *testing.T) {
+	for _, method := range []string{"UPDATE", "INVITE"} {
+		for status, want := range map[int]string{481: "callee-gone(481)", 408: "callee-silent(408)"} {
 			inWorld(t, nil, func(w *world) {
 				w.ours(store.Callee, "Allow: "+method)
 				pass(45 * time.Second)
 				w.refuses(w.bob, method, status)
+				if status == 408 {
+					for range 2 {
+						pass(5 * time.Second)
+						w.refuses(w.bob, method, status)
+					}
+				}
 				w.alice.respond(w.alice.next("BYE"), 200, "")
 				w.bob.respond(w.bob.next("BYE"), 481, "")
 				w.heard("ending "+want, "ended "+want+" confirmed/already-gone")
