@@ -18,6 +18,9 @@ func (c *call) onInviteResponse(inv *invite, tx *sip.ClientTx, res *sip.Response
 		return
 	}
 	inv.final = res.StatusCode >= 200
+	if inv.initial {
+		c.agent.heard(inv.target.trunk, inv.hop, answerOf(res))
+	}
 	if c.early() == inv && dialog.Tag(value(res, "to")) != "" && res.StatusCode > 100 && res.StatusCode < 300 {
 		f := c.forkOf(inv, res)
 		if f == nil || f.left && res.StatusCode < 200 {
@@ -357,6 +360,7 @@ func (c *call) onInviteFailed(inv *invite, tx *sip.ClientTx, err error) {
 	if inv.outTx != tx || c.inv != inv || inv.answer != nil {
 		return
 	}
+	c.failedThere(inv, err)
 	if inv.cancelled != "" {
 		c.gaveUp(inv)
 		return

@@ -41,6 +41,9 @@ type Config struct {
 	// there are no calls elsewhere.
 	Find func(ctx context.Context, id string) (Place, error)
 
+	// Links decides which addresses new calls go to. nil: everything is up.
+	Links Links
+
 	// TLS returns what is in force: our certificate for both directions, the
 	// RootCAs that peers are verified by, those of the system if nil, and the
 	// ClientCAs of those who connect to us, nil if none are asked for. It is

@@ -70,7 +70,9 @@
 //	RFC 3261 section 20.10 → dialog.ParseAddr
 //	RFC 3261 section 20.14 → bodyLength
 //	RFC 3261 section 20.16 → dialog.CSeq, goodCSeq
+//	RFC 3261 section 20.33 → retryAfter
 //	RFC 3261 section 21.4.1 → bad
+//	RFC 3261 section 21.5.4 → noLink
 //	RFC 3261 section 21.5.6 → screen
 //	RFC 3261 section 21.5.14 → lines.next
 //	RFC 3261 section 22.1 → attempt.refused, attempt.vouch, challenge.sameDomain

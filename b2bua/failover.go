@@ -33,7 +33,10 @@ func (c *call) next(inv *invite, last *fault) {
 				c.look(inv, last)
 				return
 			}
-			inv.hops = hops
+			if inv.hops = inv.usable(c.agent.cfg.Links, hops); len(inv.hops) == 0 {
+				last = &noLink
+				continue
+			}
 		}
 		h := inv.hops[0]
 		inv.hops = inv.hops[1:]
@@ -41,6 +44,7 @@ func (c *call) next(inv *invite, last *fault) {
 		if err == nil {
 			return
 		}
+		c.agent.heard(inv.target.trunk, h, Traffic{Kind: Unsent, Reason: cause(err)})
 		c.unreachable(inv, zap.Stringer("addr", h.Addr), err)
 	}
 	if inv.cancelled != "" {
@@ -68,7 +72,9 @@ func (c *call) look(inv *invite, last *fault) {
 			if err != nil {
 				c.unreachable(inv, zap.Skip(), err)
 			}
-			inv.hops = hops
+			if inv.hops = inv.usable(c.agent.cfg.Links, hops); len(hops) > 0 && len(inv.hops) == 0 {
+				last = &noLink
+			}
 			c.next(inv, last)
 		})
 	})
@@ -83,6 +89,7 @@ func (c *call) unreachable(inv *invite, at zap.Field, err error) {
 // transaction, RFC 3263 section 4.3.
 func (c *call) try(inv *invite, t target, h locate.Hop) error {
 	c.unfork(inv)
+	inv.hop = h
 	uri, routes, listener := inv.way(t)
 	s := c.agent.socketFor(h.Transport, listener, h.Addr.String())
 	if inv.outCSeq == 0 {
@@ -116,7 +123,8 @@ func (c *call) giveUp(inv *invite, tx *sip.ClientTx, status int) {
 	if c.inv != inv || inv.outTx != tx || inv.ringing || inv.final || inv.cancelled != "" {
 		return
 	}
-	c.agent.forget(&forgotten{attempt: inv.attempt, dialog: *c.dialog(store.Callee), trunk: c.trunk(store.Callee)})
+	c.agent.heard(inv.target.trunk, inv.hop, Traffic{Kind: NoReply})
+	c.agent.forget(&forgotten{attempt: inv.attempt, hop: inv.hop, dialog: *c.dialog(store.Callee), trunk: c.trunk(store.Callee)})
 	tx.Terminate()
 	c.next(inv, &fault{status: status})
 }
@@ -124,6 +132,7 @@ func (c *call) giveUp(inv *invite, tx *sip.ClientTx, status int) {
 // forgotten is an INVITE that went to the next address before its answer came.
 type forgotten struct {
 	*attempt
+	hop    locate.Hop   // that it was sent to
 	dialog store.Dialog // as far as it is known
 	trunk  string
 
@@ -155,6 +164,7 @@ func (a *Agent) onLate(res *sip.Response) bool {
 		return ok
 	}
 	f, tag := v.(*forgotten), dialog.Tag(value(res, "to"))
+	a.heard(f.trunk, f.hop, answerOf(res))
 	cseq := f.out.CSeq().SeqNo
 	f.mu.Lock()
 	cancel := res.StatusCode < 200 && !f.cancelled

@@ -45,6 +45,7 @@ func (a *Agent) onRequest(req *sip.Request, tx *sip.ServerTx) {
 		in.refuse(&fault{status: 403, phrase: "Client Certificate Required"})
 		return
 	}
+	a.heardFrom(in)
 	if in.method == "CANCEL" {
 		a.transaction.cancel(in)
 		return

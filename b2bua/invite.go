@@ -26,6 +26,7 @@ type invite struct {
 	outTx   *sip.ClientTx
 	outCSeq uint32
 	target  target       // that is being tried
+	hop     locate.Hop   // its address that is being tried
 	hops    []locate.Hop // its addresses, still to be tried
 	targets []target     // still to be tried
 	attempt *attempt     // what out and its challenges belong to

@@ -16,6 +16,7 @@ type target struct {
 	routes []string     // Route that it is sent with
 	addrs  []locate.Hop // its addresses, if they have been found already
 	flow   *dialog.Flow // by which it is sent, whatever the URIs say; nil: none
+	last   bool         // addrs are demoted, and nothing else is left
 }
 
 // trunkOf is the trunk that a request from this address belongs to: the one
