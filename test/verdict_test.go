@@ -97,6 +97,26 @@ func TestHalfATrunkIsHeldAndAFewDeadPhonesAreFound(t *testing.T) {
 
 // A leg dies after 4 x 4 s without an answer. By then a probe has been sent 4 x 4
 // times; with the default timers it would have been 2 x 11 times.
+func TestTheOperatorEndsWhatTheBrakeHolds(t *testing.T) {
+	t.Parallel()
+	c := gather(t, 12, "supervise: {brake: {floor: 2}}", "--probe-interval", "1s", "--probe-timeout", "1s")
+	dead := c.calls[:4]
+	for _, one := range dead {
+		one.callee.Silence()
+	}
+	c.reach("their calls are held", func() bool { return c.held() == len(dead) })
+	c.wantReleased()
+	var answer struct{ Calls int }
+	ask(t, c.d, 0, &answer, "calls", "release")
+	if answer.Calls != len(dead) {
+		t.Errorf("%d calls are said to end, want %d", answer.Calls, len(dead))
+	}
+	for _, one := range dead {
+		released(t, one.caller)
+	}
+	c.wantReleased(dead...)
+}
+
 func TestLossEndsNoCallAndHidesNoDeadPhone(t *testing.T) {
 	t.Parallel()
 	c := gather(t, many, "", "--probe-interval", "2s", "--probe-timeout", "4s", "--probe-misses", "4")

@@ -28,7 +28,7 @@ long ago caller/callee last showed a sign of life.`,
 	list.Short = "List calls"
 	cmd.RunE, cmd.Args = list.RunE, list.Args
 	listFlags(cmd)
-	cmd.AddCommand(list, t.showCommand(), t.hangupCommand(), t.probeCommand())
+	cmd.AddCommand(list, t.showCommand(), t.hangupCommand(), t.releaseCommand(), t.probeCommand())
 	return cmd
 }
 
@@ -127,6 +127,23 @@ func (t *tool) hangupCommand() *cobra.Command {
 		})
 	}
 	return cmd
+}
+
+func (t *tool) releaseCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "release",
+		Short: "End the calls that the brake holds now on this node, one after the other",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return t.ask(cmd, nil, func(ctx context.Context, c *client) (report, error) {
+				body, err := c.release(ctx)
+				if err != nil {
+					return report{}, err
+				}
+				return reportRelease(body)
+			})
+		},
+	}
 }
 
 func (t *tool) probeCommand() *cobra.Command {

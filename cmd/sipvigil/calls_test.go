@@ -130,6 +130,17 @@ func TestHangupNamesACallByEitherID(t *testing.T) {
 		ran{Code: 1, Errors: "sipvigil: " + url + ": call " + f.calls[2].ID + " is terminated already, ended by callee-silent\n"})
 }
 
+func TestReleaseSaysHowManyCallsEnd(t *testing.T) {
+	for held, want := range map[int]string{
+		0:  "No call is held.\n",
+		1:  "1 held call ends now, unless it answers meanwhile.\n",
+		12: "12 held calls end now, one after the other, unless they answer meanwhile.\n",
+	} {
+		wantRun(t, run(t, serve(t, &fakeCalls{held: held}), "calls", "release"), ran{Out: want})
+	}
+	wantRun(t, run(t, serve(t, &fakeCalls{held: 12}), "calls", "release", "-o", "csv"), ran{Out: "calls\n12\n"})
+}
+
 func TestProbeExitsByWhatTheLegsAnswered(t *testing.T) {
 	ok := store.Answer{Kind: store.Answered, Method: "OPTIONS", Status: 200, RTT: 1500 * time.Microsecond}
 	gone := store.Answer{Kind: store.Answered, Method: "OPTIONS", Status: 481, RTT: 2 * time.Millisecond}

@@ -107,6 +107,10 @@ func (c *client) hangup(ctx context.Context, id, reason string) (body json.RawMe
 	return body, c.do(ctx, shortTime, http.MethodDelete, path, &body)
 }
 
+func (c *client) release(ctx context.Context) (body json.RawMessage, err error) {
+	return body, c.do(ctx, shortTime, http.MethodPost, "/api/v1/brake/release", &body)
+}
+
 func callPath(id string) string { return "/api/v1/calls/" + url.PathEscape(id) }
 
 // do sends one request and decodes its answer.

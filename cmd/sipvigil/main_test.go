@@ -29,6 +29,7 @@ type fakeCalls struct {
 	answers [2]store.Answer
 	events  []supervisor.Event // nil = another node has them
 	hungUp  []string
+	held    int
 	queries []store.Query
 }
 
@@ -69,7 +70,7 @@ func (f *fakeCalls) Events(_ context.Context, id string) ([]supervisor.Event, er
 	return f.events, nil
 }
 
-func (f *fakeCalls) ReleaseHeld() int { return 0 }
+func (f *fakeCalls) ReleaseHeld() int { return f.held }
 
 func (f *fakeCalls) Hangup(_ context.Context, id, text string) error {
 	f.hungUp = append(f.hungUp, id+": "+text)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -104,6 +105,26 @@ func reportHangup(body json.RawMessage) (report, error) {
 	}
 	return report{body, []json.RawMessage{body}, [][]string{{"id"}, {c.ID}}, func(w io.Writer, _ int, _ time.Time) error {
 		_, err := fmt.Fprintf(w, "Call %s is being ended.\n", clean(c.ID))
+		return err
+	}}, nil
+}
+
+func reportRelease(body json.RawMessage) (report, error) {
+	var held struct {
+		Calls int `json:"calls"`
+	}
+	if err := json.Unmarshal(body, &held); err != nil {
+		return report{}, unreadable(err)
+	}
+	return report{body, []json.RawMessage{body}, [][]string{{"calls"}, {strconv.Itoa(held.Calls)}}, func(w io.Writer, _ int, _ time.Time) error {
+		text := fmt.Sprintf("%d held calls end now, one after the other, unless they answer meanwhile.\n", held.Calls)
+		switch held.Calls {
+		case 0:
+			text = "No call is held.\n"
+		case 1:
+			text = "1 held call ends now, unless it answers meanwhile.\n"
+		}
+		_, err := io.WriteString(w, text)
 		return err
 	}}, nil
 }
