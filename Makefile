@@ -9,7 +9,7 @@ FUZZTIME    ?= 3m
 export PATH := $(PATH):/usr/sbin:/sbin
 
 # What the tests talk to, as Debian packages: command and package in turn.
-PEERS = redis-server:redis-server sipp:sip-tester baresip:baresip-core kamailio:kamailio sipsak:sipsak ip:iproute2
+PEERS = redis-server:redis-server sipp:sip-tester baresip:baresip-core kamailio:kamailio sipsak:sipsak sngrep:sngrep ip:iproute2
 
 .PHONY: build test check peers fuzz bench compare
 

@@ -80,6 +80,7 @@ type Agent struct {
 	closed      chan struct{} // closed when no answer comes any more
 	passing     atomic.Int64  // requests outside of calls that are being relayed
 	lost        lost
+	mirror      *mirror // nil: nobody wants copies
 
 	draining atomic.Bool
 
@@ -125,6 +126,7 @@ func New(cfg Config, st Store, obs Observer, log *zap.Logger, reg prometheus.Reg
 	for trunk := range a.accounts {
 		a.metrics.challengesOf(trunk)
 	}
+	a.mirror = newMirror(a, cfg.Mirror)
 	a.early = provisionalKey()
 	a.identity.Store(&identity{tagKey: a.early})
 	a.newLayers()
@@ -164,6 +166,9 @@ func (a *Agent) Run(ctx context.Context, packets []net.PacketConn, streams []Lis
 		serving.Go(func() { a.accept(ctx, l) })
 	}
 	serving.Go(func() { a.served("tcp", a.transport.ServeTCP(a.streams)) })
+	if a.mirror != nil {
+		a.work.Go(func() { a.mirror.run(a.closed) })
+	}
 	for _, r := range ready {
 		<-r
 	}

@@ -44,6 +44,9 @@ type Config struct {
 	// Links decides which addresses new calls go to. nil: everything is up.
 	Links Links
 
+	// Mirror gets a copy of every message. nil: nobody does.
+	Mirror Mirror
+
 	// TLS returns what is in force: our certificate for both directions, the
 	// RootCAs that peers are verified by, those of the system if nil, and the
 	// ClientCAs of those who connect to us, nil if none are asked for. It is

@@ -17,6 +17,7 @@ type metrics struct {
 	closed      *prometheus.CounterVec
 	surplus     prometheus.Counter
 	forwarded   prometheus.Counter
+	unmirrored  prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -61,6 +62,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "sipvigil_b2bua_surplus_answers_total",
 			Help: "Calls answered by one more fork downstream, which were ended there.",
 		}),
+		unmirrored: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sipvigil_b2bua_unmirrored_total",
+			Help: "Messages of which the capture server got no copy: it is not there, they are too long, or too many waited.",
+		}),
 		forwarded: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sipvigil_b2bua_forwarded_total",
 			Help: "Requests inside calls that were passed on to the node that owns the call.",
@@ -83,7 +88,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		m.outside.WithLabelValues(result)
 	}
 	reg.MustRegister(m.requests, m.responses, m.malformed, m.rejected, m.outside, m.panics, m.challenges, m.strangers, m.spoofed,
-		m.surplus, m.forwarded, m.connections, m.closed)
+		m.surplus, m.forwarded, m.unmirrored, m.connections, m.closed)
 	for _, transport := range []string{"tcp", "tls", "ws", "wss"} {
 		m.connections.WithLabelValues(transport)
 	}

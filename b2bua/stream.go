@@ -104,6 +104,7 @@ func (s *stream) Read(b []byte) (int, error) {
 		}
 		if n > 0 {
 			s.proven = true
+			s.agent.mirror.copy(s.transport, s.source, s.Conn.LocalAddr(), b[:n])
 			return n, nil
 		}
 	}
@@ -233,6 +234,7 @@ func (s *stream) pinged() error {
 // Write sends one message, without what the guard added for the library.
 func (s *stream) Write(b []byte) (int, error) {
 	out := withoutBranch(b)
+	s.agent.mirror.copy(s.transport, s.Conn.LocalAddr(), s.source, out)
 	if isWebSocket(s.transport) {
 		var err error
 		if out, err = frame(out); err != nil {

@@ -213,6 +213,7 @@ func (p *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
 		}
 		if err == nil {
 			if n, ok := p.guard.pass(b, n, addr, p.PacketConn); ok {
+				p.guard.agent.mirror.copy("udp", addr, p.LocalAddr(), b[:n])
 				return n, addr, nil
 			}
 		}
@@ -223,6 +224,7 @@ func (p *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
 // WriteTo sends a message without what the guard added for the library.
 func (p *packetConn) WriteTo(b []byte, addr net.Addr) (int, error) {
 	out := withoutBranch(b)
+	p.guard.agent.mirror.copy("udp", p.LocalAddr(), addr, out)
 	_, err := p.PacketConn.WriteTo(out, addr)
 	for tries := 0; p.excuse(err) && tries < mostExcuses; tries++ {
 		_, err = p.PacketConn.WriteTo(out, addr)

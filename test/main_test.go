@@ -1,6 +1,6 @@
 // Package test runs the whole daemon: the real binary as a process of its own,
 // real sockets, a real redis-server, SIPp, baresip, kamailio,
-// sipsak and scripted phones.
+// sipsak, sngrep and scripted phones.
 package test
 
 import (
@@ -26,7 +26,7 @@ func runAll(m *testing.M) int {
 	}
 	for _, need := range []struct{ command, debian string }{
 		{"redis-server", "redis-server"}, {"sipp", "sip-tester"}, {"baresip", "baresip-core"},
-		{"kamailio", "kamailio"}, {"sipsak", "sipsak"}, {"ip", "iproute2"},
+		{"kamailio", "kamailio"}, {"sipsak", "sipsak"}, {"sngrep", "sngrep"}, {"ip", "iproute2"},
 	} {
 		if _, err := exec.LookPath(need.command); err != nil {
 			fmt.Fprintf(os.Stderr, "these tests need %s (Debian: apt-get install %s): %v\n", need.command, need.debian, err)

@@ -20,6 +20,7 @@ type Config struct {
 	Trunks    []Trunk   `yaml:"trunks,omitempty"`
 	Routes    []Route   `yaml:"routes,omitempty"` // the first that matches decides
 	CDR       CDR       `yaml:"cdr"`
+	HEP       HEP       `yaml:"hep,omitempty"`
 	Admin     Admin     `yaml:"admin"`
 }
 
@@ -109,6 +110,12 @@ type CDR struct {
 	File  string `yaml:"file,omitempty"` // none when empty
 	MaxMB int    `yaml:"max_mb"`         // megabytes after which a new file is begun
 	Keep  int    `yaml:"keep"`           // old files that are kept, 0 for all
+}
+
+// HEP is the capture server that gets a copy of every SIP message.
+type HEP struct {
+	Address string `yaml:"address,omitempty"` // host:port, by UDP; nobody gets copies when empty
+	ID      int    `yaml:"id,omitempty"`      // what this node is called there
 }
 
 // Admin is the HTTP API and page.

@@ -94,6 +94,7 @@ routes:
   - {from: _other, to: [pbx]}
   - to: [carrier-b]
 cdr: {file: /var/log/sipvigil/cdr.jsonl, max_mb: 5, keep: 0}
+hep: {address: "homer.example:9060", id: 2001}
 admin:
   listen: "[::1]:9000"
 `
@@ -121,6 +122,7 @@ func TestFileSetsEveryOption(t *testing.T) {
 			{To: []string{"carrier-b"}},
 		},
 		CDR:   CDR{File: "/var/log/sipvigil/cdr.jsonl", MaxMB: 5},
+		HEP:   HEP{Address: "homer.example:9060", ID: 2001},
 		Admin: Admin{Listen: "[::1]:9000"},
 	}
 	if d := cmp.Diff(want, got); d != "" {
@@ -172,6 +174,8 @@ func TestEverySettingHasItsVariable(t *testing.T) {
 			"SIPVIGIL_CDR_FILE":                   "cdr.jsonl",
 			"SIPVIGIL_CDR_MAX_MB":                 "7",
 			"SIPVIGIL_CDR_KEEP":                   "3",
+			"SIPVIGIL_HEP_ADDRESS":                "192.0.2.9:9060",
+			"SIPVIGIL_HEP_ID":                     "7",
 			"SIPVIGIL_ADMIN_LISTEN":               "localhost:0",
 			"SIPVIGIL_SIP_NEXT_HOP":               "sip:pbx.example",
 		}[name]
@@ -186,6 +190,7 @@ func TestEverySettingHasItsVariable(t *testing.T) {
 		Store:     Store{URL: "redis-sentinel://a:1,b:2,c:3/main/0", OnOutage: "reject"},
 		Supervise: Supervise{Jitter: 0.5, Timeout: time.Second, Misses: 9, Method: "options", Policy: "rfc5057", Action: "observe", MaxDuration: 2 * time.Hour, Brake: Brake{Share: 1, Floor: 2, PerMinute: 0.3}},
 		CDR:       CDR{File: "cdr.jsonl", MaxMB: 7, Keep: 3},
+		HEP:       HEP{Address: "192.0.2.9:9060", ID: 7},
 		Admin:     Admin{Listen: "localhost:0"},
 	}
 	if d := cmp.Diff(want, got); d != "" {
@@ -281,6 +286,9 @@ cdr:
     file: /var/log/sipvigil/cdr.jsonl
     max_mb: 5
     keep: 0
+hep:
+    address: homer.example:9060
+    id: 2001
 admin:
     listen: '[::1]:9000'
 `

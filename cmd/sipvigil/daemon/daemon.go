@@ -48,6 +48,7 @@ type Daemon struct {
 	web        *web.Server
 	cdrs       *cdrFile // nil without one
 	records    []func(cdr []byte)
+	capture    *capture // nil without one
 
 	member *member // nil with a store of its own
 
@@ -83,6 +84,10 @@ func New(cfg Config, log *zap.Logger) (*Daemon, error) {
 	if cfg.SIP.TLS != (TLS{}) {
 		d.certificates = &certificates{files: cfg.SIP.TLS, log: log.Named("tls")}
 		agent.TLS = d.certificates.current
+	}
+	if cfg.HEP.Address != "" {
+		d.capture = newCapture(cfg.HEP, log.Named("hep"))
+		agent.Mirror = d.capture
 	}
 	var err error
 	if d.agent, err = b2bua.New(agent, d.store, d.supervisor, log.Named("b2bua"), reg); err != nil {
@@ -391,6 +396,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	stopStore()
 	recording.Wait()
+	if d.capture != nil {
+		d.capture.to.Close()
+	}
 	if storeErr := <-stored; storeErr != nil && !errors.Is(storeErr, context.Canceled) {
 		err = errors.Join(err, storeErr)
 	}

@@ -53,6 +53,13 @@ func TestFaultsOfHowDeathIsFound(t *testing.T) {
 		`sipvigil.yaml:2: trunks[0].action: "wait" is neither hangup nor observe`)
 }
 
+func TestFaultsOfTheCaptureServer(t *testing.T) {
+	_, err := load(t, "hep: {address: homer.example, id: -1}", nil, nil)
+	wantFaults(t, err, `sipvigil.yaml:1: hep.id: -1 is not between 0 and 4294967295`, `sipvigil.yaml:1: hep.address: "homer.example" is not host:port`)
+	_, err = load(t, "hep: {id: 7}", nil, nil)
+	wantFaults(t, err, `sipvigil.yaml:1: hep.id: nobody is told: hep.address is empty`)
+}
+
 func TestEveryFaultIsNamedWithItsPlace(t *testing.T) {
 	_, err := load(t, faulty, []string{"SIPVIGIL_SUPERVISE_JITTER=lots", "SIPVIGIL_SIP_RING_TIMEOUT=1ms", "SIPVIGIL_SIP_DNS=192.0.2.53"},
 		map[string][]string{"probe-timeout": {"soon"}})
@@ -97,7 +104,7 @@ func TestEveryFaultIsNamedWithItsPlace(t *testing.T) {
 		`sipvigil.yaml:30: routes[1].to: is empty: a route leads to at least one trunk`,
 		`sipvigil.yaml:32: admin.listen: "0.0.0.0:8080" is not a loopback address: the API knows no users yet, `+
 			`so whoever reaches it can end calls. Use 127.0.0.1:8080, and an SSH tunnel or a proxy that asks for a password`,
-		`sipvigil.yaml:33: unknown key "colour", there are node, sip, store, supervise, trunks, routes, cdr, admin`,
+		`sipvigil.yaml:33: unknown key "colour", there are node, sip, store, supervise, trunks, routes, cdr, hep, admin`,
 		`SIPVIGIL_SUPERVISE_JITTER: "lots" is not a number`,
 		`--probe-timeout: "soon" is not a length of time such as 500ms, 30s or 3m`,
 		`SIPVIGIL_SIP_RING_TIMEOUT: 1ms is below 1s`,
@@ -111,7 +118,7 @@ func TestFileThatIsNoConfigurationIsAFault(t *testing.T) {
 		_, err := load(t, text, nil, nil)
 		wantFaults(t, err, want...)
 	}
-	const keys = "node, sip, store, supervise, trunks, routes, cdr, admin"
+	const keys = "node, sip, store, supervise, trunks, routes, cdr, hep, admin"
 	test("")
 	test("# nothing\n")
 	test("trunks: [{name: a, sources: [192.0.2.1], trusted: maybe}]\n",

@@ -52,6 +52,8 @@ var settings = []setting{
 	{"cdr.file", "SIPVIGIL_CDR_FILE", ""},
 	{"cdr.max_mb", "SIPVIGIL_CDR_MAX_MB", ""},
 	{"cdr.keep", "SIPVIGIL_CDR_KEEP", ""},
+	{"hep.address", "SIPVIGIL_HEP_ADDRESS", ""},
+	{"hep.id", "SIPVIGIL_HEP_ID", ""},
 	{"admin.listen", "SIPVIGIL_ADMIN_LISTEN", "admin"},
 }
 

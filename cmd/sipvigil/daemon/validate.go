@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"net/url"
@@ -56,6 +57,7 @@ func validate(c *Config, fault report) {
 	validateTLS(c, fault)
 	validateRoutes(c.Routes, trunks, fault)
 	validateCDR(&c.CDR, fault)
+	validateHEP(&c.HEP, fault)
 	validateAdmin(&c.Admin, fault)
 }
 
@@ -274,6 +276,21 @@ func validateCDR(c *CDR, fault report) {
 	}
 	if c.Keep < 0 {
 		fault("cdr.keep", "%d is below 0; 0 keeps all", c.Keep)
+	}
+}
+
+func validateHEP(h *HEP, fault report) {
+	if h.Address == "" {
+		if h.ID != 0 {
+			fault("hep.id", "nobody is told: hep.address is empty")
+		}
+		return
+	}
+	if h.ID < 0 || h.ID > math.MaxUint32 {
+		fault("hep.id", "%d is not between 0 and %d", h.ID, uint32(math.MaxUint32))
+	}
+	if host, port, err := net.SplitHostPort(h.Address); err != nil || !isHost(host) || !isPort(port, 1) {
+		fault("hep.address", "%q is not host:port", h.Address)
 	}
 }
 
