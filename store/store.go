@@ -90,7 +90,11 @@ func (c *Call) Leg(s Side) *Leg { return &c.Legs[s] }
 
 // Liveness is the worse of the two legs'.
 func (c *Call) Liveness() Liveness {
-	a, b := c.Legs[Caller].Liveness, c.Legs[Callee].Liveness
+	return Worse(c.Legs[Caller].Liveness, c.Legs[Callee].Liveness)
+}
+
+// Worse is the one of two that is nearer to death, a where they are alike.
+func Worse(a, b Liveness) Liveness {
 	if badness(b) > badness(a) {
 		return b
 	}

@@ -44,21 +44,31 @@ func (s *Supervisor) Call(ctx context.Context, id string) (store.Call, error) {
 	return store.Call{}, fmt.Errorf("call %s: %w", id, store.ErrNotFound)
 }
 
+// Local returns a call of this node that goes on.
+func (s *Supervisor) Local(id string) (store.Call, bool) {
+	c, ok := s.legs.Call(id)
+	if ok {
+		s.overlay(&c)
+	}
+	return c, ok
+}
+
 // local looks for a call of this node, first among those that go on.
 func (s *Supervisor) local(id string) (c store.Call, ok bool) {
-	if c, ok = s.legs.Call(id); !ok {
-		find := func(have store.Call) bool {
-			if named(&have, id) {
-				c, ok = have, true
-			}
-			return !ok
-		}
-		if s.legs.Calls(find); !ok {
-			s.ended.each(time.Now(), find)
-			return c, ok
-		}
+	if c, ok = s.Local(id); ok {
+		return c, ok
 	}
-	s.overlay(&c)
+	find := func(have store.Call) bool {
+		if named(&have, id) {
+			c, ok = have, true
+		}
+		return !ok
+	}
+	if s.legs.Calls(find); ok {
+		s.overlay(&c)
+		return c, ok
+	}
+	s.ended.each(time.Now(), find)
 	return c, ok
 }
 

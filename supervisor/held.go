@@ -74,6 +74,7 @@ func (s *Supervisor) announce(n news) {
 		s.metrics.brake.WithLabelValues(brakeReasons[n.reason]).Inc()
 	}
 	s.note(change{brake: &n})
+	s.follower.Braked(n.braking(), n.engaged)
 }
 
 func (s *Supervisor) logBrake(n *news) {

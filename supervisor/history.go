@@ -92,6 +92,12 @@ func (s *Supervisor) happened(k *call, side store.Side, kind EventKind, text str
 	}
 	k.history.entries[k.history.count%historyLength] = e
 	k.history.count++
+	switch kind {
+	case EventAnswer, EventMiss, EventEvidence:
+		s.follower.Heard(k.id)
+	default:
+		s.follower.Changed(k.id)
+	}
 }
 
 // events reads a history, the oldest first. Called locked.

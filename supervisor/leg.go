@@ -15,9 +15,10 @@ type call struct {
 	class     [2]class      // of the legs in these
 	answered  time.Duration // when, on the clock of leg
 	history   history
-	found     *finding // what was found and only observed, or nil
-	confirmed bool     // its legs may be asked
-	ending    bool     // its release was asked for or has begun: ask no more
+	counted   store.Liveness // as which it is in lives, while it is watched
+	found     *finding       // what was found and only observed, or nil
+	confirmed bool           // its legs may be asked
+	ending    bool           // its release was asked for or has begun: ask no more
 }
 
 // leg is what is known of one far end, and where it stands in the schedule.

@@ -16,7 +16,9 @@ func (s *Supervisor) Started(c store.Call) {
 	if s.calls[c.ID] == nil {
 		s.calls[c.ID] = newCall(c.ID)
 	}
+	s.starts.add(time.Now())
 	s.mu.Unlock()
+	s.follower.Changed(c.ID)
 	s.metrics.started.Inc()
 	s.log.Info("call started", callFields(&c)...)
 }
@@ -60,6 +62,8 @@ func (s *Supervisor) confirm(c *store.Call, at time.Time) (restored, ok bool) {
 		s.brake.tally(l)
 		s.begin(l, at.Sub(s.made), restored)
 	}
+	k.counted = k.liveness()
+	s.lives[k.counted]++
 	return restored, true
 }
 
@@ -133,6 +137,7 @@ func (s *Supervisor) Ending(id string, end store.End) {
 	defer s.mu.Unlock()
 	if k := s.calls[id]; k != nil {
 		s.leave(k)
+		s.follower.Changed(id)
 	}
 }
 
@@ -169,12 +174,15 @@ func (s *Supervisor) Ended(c store.Call) {
 		events = s.events(k)
 		delete(s.calls, c.ID)
 	}
+	s.today.add(reclaimed(&c), c.End.At)
 	s.mu.Unlock()
 	s.ended.add(c, events, time.Now())
 	s.metrics.end(&c)
+	r := record(&c, found)
 	if s.cfg.Record != nil {
-		s.cfg.Record(record(&c, found).line())
+		s.cfg.Record(r.line())
 	}
+	s.follower.Ended(r)
 	s.log.Info("call ended", endFields(&c)...)
 }
 

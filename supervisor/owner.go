@@ -31,4 +31,5 @@ func (s *Supervisor) Drop(id string) {
 		s.deliver(&k.legs[i], store.Answer{Kind: store.NoCall, At: time.Now()})
 	}
 	delete(s.calls, id)
+	s.follower.Left(id)
 }

@@ -209,6 +209,9 @@ func (s *Supervisor) leave(k *call) {
 			l.kind.legs--
 		}
 	}
+	if k.confirmed {
+		s.lives[k.counted]--
+	}
 }
 
 // lose takes out a leg of which nobody knows any more. With the second one the
@@ -218,6 +221,7 @@ func (s *Supervisor) lose(l *leg) {
 	if k := l.call; k.legs[l.side().Other()].place == 0 {
 		s.leave(k)
 		delete(s.calls, k.id)
+		s.follower.Left(k.id)
 	}
 }
 
@@ -228,6 +232,10 @@ func (s *Supervisor) recount(l *leg, was store.Liveness) {
 	if l.call.confirmed && !l.call.ending && l.Liveness != was {
 		s.counts[l.side()][was]--
 		s.counts[l.side()][l.Liveness]++
+		s.lives[l.call.counted]--
+		l.call.counted = l.call.liveness()
+		s.lives[l.call.counted]++
+		s.follower.Changed(l.call.id)
 	}
 }
 

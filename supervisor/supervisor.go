@@ -52,17 +52,18 @@ const burst = 20
 
 // Supervisor watches over calls.
 type Supervisor struct {
-	cfg     Config
-	legs    Legs
-	st      Store
-	log     *zap.Logger
-	metrics *metrics
-	made    time.Time      // zero of the clock of the schedule
-	random  func() float64 // from 0, below 1
-	pace    *rate.Limiter
-	hurried *rate.Limiter // probes that were brought forward
-	wake    chan struct{} // tells Run that there is something to do now
-	ended   *memory
+	cfg      Config
+	legs     Legs
+	st       Store
+	log      *zap.Logger
+	metrics  *metrics
+	made     time.Time      // zero of the clock of the schedule
+	random   func() float64 // from 0, below 1
+	pace     *rate.Limiter
+	hurried  *rate.Limiter // probes that were brought forward
+	wake     chan struct{} // tells Run that there is something to do now
+	ended    *memory
+	follower Follower
 
 	mu      sync.Mutex
 	calls   map[string]*call
@@ -70,7 +71,10 @@ type Supervisor struct {
 	brake   brake
 	kinds   kinds
 	texts   texts
-	counts  [2]map[store.Liveness]int      // legs that are watched
+	counts  [2]map[store.Liveness]int // legs that are watched
+	lives   map[store.Liveness]int    // calls that are watched, by the worse leg
+	starts  starts
+	today   today
 	changes []change                       // what Run has to pass on
 	names   map[response]string            // what answers are called as evidence
 	waiting map[*leg][]chan<- store.Answer // who else wants the answer to the probe under way
@@ -83,21 +87,23 @@ func New(cfg Config, st Store, log *zap.Logger, reg prometheus.Registerer) (*Sup
 		return nil, fmt.Errorf("supervisor: %w", err)
 	}
 	s := &Supervisor{
-		cfg:     cfg,
-		st:      st,
-		log:     log,
-		made:    time.Now(),
-		random:  rand.Float64,
-		pace:    rate.NewLimiter(rate.Limit(cfg.Rate), burst),
-		hurried: rate.NewLimiter(max(rate.Limit(cfg.Rate)/hurryShare, 1), burst),
-		wake:    make(chan struct{}, 1),
-		ended:   &memory{keep: cfg.Keep, most: cfg.KeepCalls},
-		calls:   make(map[string]*call),
-		brake:   newBrake(&cfg),
-		kinds:   make(kinds),
-		texts:   newTexts(),
-		names:   make(map[response]string),
-		waiting: make(map[*leg][]chan<- store.Answer),
+		cfg:      cfg,
+		st:       st,
+		log:      log,
+		made:     time.Now(),
+		random:   rand.Float64,
+		pace:     rate.NewLimiter(rate.Limit(cfg.Rate), burst),
+		hurried:  rate.NewLimiter(max(rate.Limit(cfg.Rate)/hurryShare, 1), burst),
+		wake:     make(chan struct{}, 1),
+		ended:    &memory{keep: cfg.Keep, most: cfg.KeepCalls},
+		calls:    make(map[string]*call),
+		brake:    newBrake(&cfg),
+		kinds:    make(kinds),
+		texts:    newTexts(),
+		names:    make(map[response]string),
+		waiting:  make(map[*leg][]chan<- store.Answer),
+		lives:    make(map[store.Liveness]int),
+		follower: unfollowed{},
 	}
 	for i := range s.counts {
 		s.counts[i] = make(map[store.Liveness]int)

@@ -70,7 +70,10 @@ func (f *fakeCalls) Events(_ context.Context, id string) ([]supervisor.Event, er
 	return f.events, nil
 }
 
-func (f *fakeCalls) ReleaseHeld() int { return f.held }
+func (f *fakeCalls) ReleaseHeld() int                { return f.held }
+func (f *fakeCalls) Local(string) (store.Call, bool) { return store.Call{}, false }
+func (f *fakeCalls) Overview() supervisor.Overview   { return supervisor.Overview{} }
+func (f *fakeCalls) Follow(supervisor.Follower)      {}
 
 func (f *fakeCalls) Hangup(_ context.Context, id, text string) error {
 	f.hungUp = append(f.hungUp, id+": "+text)

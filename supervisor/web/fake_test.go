@@ -23,6 +23,9 @@ type fakeCalls struct {
 	err     error // of Calls and of what is done to a call
 	lookErr error // of Call
 
+	overview supervisor.Overview
+	follower supervisor.Follower
+
 	query   store.Query
 	hungUp  []string
 	probed  []string
@@ -62,6 +65,15 @@ func (f *fakeCalls) Probe(ctx context.Context, id string) ([2]store.Answer, erro
 func (f *fakeCalls) Events(context.Context, string) ([]supervisor.Event, error) {
 	return f.events, f.err
 }
+
+func (f *fakeCalls) Local(id string) (store.Call, bool) {
+	c, ok := f.calls[id]
+	return c, ok
+}
+
+func (f *fakeCalls) Overview() supervisor.Overview { return f.overview }
+
+func (f *fakeCalls) Follow(to supervisor.Follower) { f.follower = to }
 
 func (f *fakeCalls) ReleaseHeld() int { return 7 }
 

@@ -3,8 +3,6 @@ package web
 import (
 	"context"
 	"net/http"
-
-	"sipvigil/store"
 )
 
 // Nodes is the answer to a query for nodes.
@@ -26,17 +24,22 @@ type Node struct {
 func (s *Server) listNodes(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), lookTime)
 	defer cancel()
-	list := []store.Node(nil)
-	if s.cfg.Nodes != nil {
-		var err error
-		if list, err = s.cfg.Nodes(ctx); err != nil {
-			s.fail(w, r, err)
-			return
-		}
+	list, err := s.nodes(ctx)
+	if err != nil {
+		s.fail(w, r, err)
+		return
 	}
-	body := Nodes{Nodes: make([]Node, len(list))}
+	reply(w, http.StatusOK, Nodes{Nodes: list})
+}
+
+func (s *Server) nodes(ctx context.Context) ([]Node, error) {
+	if s.cfg.Nodes == nil {
+		return []Node{}, nil
+	}
+	list, err := s.cfg.Nodes(ctx)
+	nodes := make([]Node, len(list))
 	for i, n := range list {
-		body.Nodes[i] = Node{n.Name, string(n.State), n.Calls, n.Epoch, Time{n.Since}, Time{n.Seen}, n.Addr}
+		nodes[i] = Node{n.Name, string(n.State), n.Calls, n.Epoch, Time{n.Since}, Time{n.Seen}, n.Addr}
 	}
-	reply(w, http.StatusOK, body)
+	return nodes, err
 }

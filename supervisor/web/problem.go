@@ -34,14 +34,20 @@ func reply(w http.ResponseWriter, status int, body any) {
 }
 
 func write(w http.ResponseWriter, status int, body any) {
+	b := encode(body)
+	w.WriteHeader(status)
+	w.Write(b) // an error here means that the client has left
+}
+
+// encode is a body in JSON, on one line that is ended.
+func encode(body any) []byte {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false) // keeps <sip:…> readable; no browser takes this for HTML
 	if err := enc.Encode(body); err != nil {
 		panic(err) // plain records always encode
 	}
-	w.WriteHeader(status)
-	w.Write(b.Bytes()) // an error here means that the client has left
+	return b.Bytes()
 }
 
 // fail answers with the problem that an error of Calls stands for.

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,6 +35,12 @@ type Calls interface {
 	Probe(ctx context.Context, id string) ([2]store.Answer, error)
 	// Hangup begins to end a call for the operator; text says why.
 	Hangup(ctx context.Context, id, text string) error
+	// Local returns a call of this node that goes on. It asks no store.
+	Local(id string) (store.Call, bool)
+	// Overview is how the calls of this node fare as a whole.
+	Overview() supervisor.Overview
+	// Follow has a follower told of all changes.
+	Follow(supervisor.Follower)
 	// ReleaseHeld begins to end all calls that the brake holds now, one after
 	// the other, and returns how many they are.
 	ReleaseHeld() int
@@ -68,6 +75,7 @@ type Server struct {
 	log      *zap.Logger
 	warnings *log.Logger // the same for net/http
 	crossing *http.CrossOriginProtection
+	feed     *feed
 	handler  http.Handler
 }
 
@@ -97,6 +105,8 @@ func New(cfg Config, calls Calls, status func() store.Status, ready func() []str
 		warnings: warnings,
 		crossing: http.NewCrossOriginProtection(),
 	}
+	s.feed = newFeed(calls.Local)
+	calls.Follow(s.feed)
 	s.handler = s.guard(s.routes(gatherer))
 	return s, nil
 }
@@ -119,6 +129,11 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ErrorLog:          s.warnings,
 	}
+	var telling sync.WaitGroup
+	told, stop := context.WithCancel(ctx)
+	telling.Go(func() { s.follow(told) })
+	defer telling.Wait()
+	defer stop()
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
 	select {
@@ -167,6 +182,8 @@ func (s *Server) routes(gatherer prometheus.Gatherer) http.Handler {
 	route("/api/v1/calls/{id}/probe", map[string]http.HandlerFunc{http.MethodPost: s.probeCall})
 	route("/api/v1/brake/release", map[string]http.HandlerFunc{http.MethodPost: s.releaseHeld})
 	get("/api/v1/nodes", s.listNodes)
+	get("/api/v1/overview", s.showOverview)
+	get("/api/v1/events", s.streamEvents)
 	get("/metrics", metrics(gatherer, s.warnings))
 	get("/livez", s.livez)
 	get("/readyz", s.readyz)

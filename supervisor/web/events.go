@@ -1,0 +1,178 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	sendTime = 10 * time.Second // a reader that takes nothing for so long is dropped
+	hushTime = 15 * time.Second // after so long without events a comment shows that the line is open
+	nodeTime = 5 * time.Second  // how often nodes are looked at
+)
+
+// streamEvents answers with events as they happen, until the client leaves. One
+// that comes back with Last-Event-ID gets what it missed; when that is not kept
+// any more the event reset tells it to load again. Every other answer begins
+// with the overview.
+func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request) {
+	if faults := parseParams(r.URL.RawQuery).done(); len(faults) > 0 {
+		problem(w, http.StatusBadRequest, strings.Join(faults, "; "))
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("X-Accel-Buffering", "no") // said to a proxy of nginx
+	if r.Method == http.MethodHead {
+		return
+	}
+	last := r.Header.Get("Last-Event-ID")
+	place, gap, ok := s.feed.join(last)
+	if !ok {
+		w.Header().Set("Retry-After", "30")
+		problem(w, http.StatusServiceUnavailable, "too many clients read events already")
+		return
+	}
+	defer s.feed.leave()
+	out := eventWriter{w, http.NewResponseController(w)}
+	_ = out.rc.SetReadDeadline(time.Time{}) // nothing more is to come; not every writer can
+	begin := []byte("retry: 2000\n\n")
+	if gap {
+		begin = append(begin, s.feed.frame(message{"reset", struct{}{}}, place)...)
+	}
+	if gap || last == "" {
+		begin = append(begin, s.feed.frame(message{"overview", s.overview(s.glance(r.Context()))}, place)...)
+	}
+	if !out.send(begin) {
+		return
+	}
+	s.relay(r.Context(), out, place)
+}
+
+// relay sends what comes after a place until the client leaves or is left
+// behind.
+func (s *Server) relay(ctx context.Context, out eventWriter, place uint64) {
+	hush := time.NewTimer(hushTime)
+	defer hush.Stop()
+	for {
+		frames, news, ok := s.feed.after(place)
+		if !ok {
+			s.log.Debug("a reader of events is too slow")
+			return
+		}
+		if len(frames) > 0 {
+			if !out.send(frames...) {
+				return
+			}
+			place += uint64(len(frames))
+			continue
+		}
+		hush.Reset(hushTime)
+		select {
+		case <-ctx.Done():
+			return
+		case <-news:
+		case <-hush.C:
+			if !out.send([]byte(":\n\n")) {
+				return
+			}
+		}
+	}
+}
+
+type eventWriter struct {
+	w  http.ResponseWriter
+	rc *http.ResponseController
+}
+
+// send is false when the client has left, or does not read.
+func (e eventWriter) send(frames ...[]byte) bool {
+	for _, frame := range frames {
+		_ = e.rc.SetWriteDeadline(time.Now().Add(sendTime)) // not every writer has one
+		if _, err := e.w.Write(frame); err != nil {
+			return false
+		}
+	}
+	return e.rc.Flush() == nil
+}
+
+// follow passes changes on while there are readers, until ctx ends.
+func (s *Server) follow(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.feed.woken:
+		}
+		var nodes atomic.Pointer[[]Node]
+		awake, sleep := context.WithCancel(ctx)
+		var watching sync.WaitGroup
+		watching.Go(func() { s.watchNodes(awake, &nodes) })
+		s.feed.serve(awake, s.watchAll(&nodes))
+		sleep()
+		watching.Wait()
+	}
+}
+
+// watchAll returns a function that tells of the store and the overview if they
+// have changed since it was called before.
+func (s *Server) watchAll(nodes *atomic.Pointer[[]Node]) func() {
+	var shown []byte
+	was := storeState(s.status())
+	return func() {
+		if now := storeState(s.status()); now.State != was.State || now.Error != was.Error {
+			was = now
+			s.feed.tell("store", now)
+		}
+		list := nodes.Load()
+		if list == nil {
+			return // for the first second or so
+		}
+		o := s.overview(*list)
+		if now := encode(o); !bytes.Equal(now, shown) {
+			shown = now
+			s.feed.tell("overview", o)
+		}
+	}
+}
+
+// watchNodes tells of nodes that change, but for when they were seen.
+func (s *Server) watchNodes(ctx context.Context, nodes *atomic.Pointer[[]Node]) {
+	ticks := time.NewTicker(nodeTime)
+	defer ticks.Stop()
+	was := make(map[string]Node)
+	for {
+		look, cancel := context.WithTimeout(ctx, lookTime)
+		list, err := s.nodes(look)
+		cancel()
+		if err != nil {
+			s.log.Debug("nodes cannot be listed", zap.Error(err))
+			nodes.CompareAndSwap(nil, &list)
+		} else {
+			nodes.Store(&list)
+			now := make(map[string]Node)
+			for _, n := range list {
+				seen := n.Seen
+				n.Seen = Time{}
+				if now[n.Name] = n; was[n.Name] != n && len(was) > 0 {
+					n.Seen = seen
+					s.feed.tell("node", n)
+				}
+			}
+			was = maps.Clone(now)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticks.C:
+		}
+	}
+}
