@@ -208,31 +208,6 @@ func (a *Agent) served(transport string, err error) {
 	}
 }
 
-// Restore takes over calls that were read back from the store: numbers jump
-// past what may have been used, and the new mark is reserved. It returns when
-// all reservations are covered, so that the calls may be used at once, or with
-// ctx's error. Calls that the agent has already are left alone. Calls whose
-// release had begun are released once Run serves.
-func (a *Agent) Restore(ctx context.Context, calls []store.Call) error {
-	covered := countdown{done: make(chan struct{})}
-	covered.more()
-	for _, rec := range calls {
-		a.restore(rec, &covered)
-	}
-	covered.less()
-	select {
-	case <-covered.done:
-	case <-ctx.Done():
-		return fmt.Errorf("reserving CSeq numbers of %d calls: %w", len(calls), ctx.Err())
-	}
-	for i := range calls {
-		if c := a.call(calls[i].ID); c != nil {
-			c.do(c.resume)
-		}
-	}
-	return nil
-}
-
 // Loaded says that every call of an earlier run has been given to Restore: a
 // dialog that is unknown from now on does not exist.
 func (a *Agent) Loaded() {

@@ -18,6 +18,7 @@ func (c *call) onInviteResponse(inv *invite, tx *sip.ClientTx, res *sip.Response
 		return
 	}
 	inv.final = res.StatusCode >= 200
+	c.firstAnswer(inv.from.Other(), res)
 	if inv.initial {
 		c.agent.heard(inv.target.trunk, inv.hop, answerOf(res))
 	}

@@ -20,9 +20,10 @@ type call struct {
 	asked string // Request-URI of the INVITE that made it
 	after string // id of the call of ours that this INVITE belongs to, if it came back
 
-	mu         sync.Mutex // guards rec and sessionIDs
+	mu         sync.Mutex // guards rec, sessionIDs and restored
 	rec        store.Call // written only by who has the turn
 	sessionIDs sessionIDs
+	restored   bool // read back, and not in use yet
 
 	// What follows is touched only by who has the turn.
 	transits []*transit // requests on their way through, without INVITEs and BYEs
@@ -33,7 +34,7 @@ type call struct {
 	end      *ending    // the release, once it has begun
 	clock    *clock     // of the session timer, nil without one
 	stored   bool       // the store knows the call
-	restored bool       // and knew it before this process
+	fresh    [2]bool    // no answer came since the numbers of the leg jumped
 
 	subscriptions []*subscription
 	farewell      *time.Timer // ends its lingering, see linger

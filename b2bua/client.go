@@ -106,6 +106,7 @@ func (c *call) ask(at *attempt, each func(*sip.Response), failed func(error)) er
 	at.tx, at.sent = tx, time.Now()
 	c.agent.await(tx, func(res *sip.Response) {
 		c.do(func() {
+			c.firstAnswer(at.side, res)
 			if at.over || !c.challenged(at, res) {
 				each(res)
 				return

@@ -12,6 +12,7 @@ import (
 
 	"sipvigil/b2bua/dialog"
 	"sipvigil/b2bua/locate"
+	"sipvigil/store"
 )
 
 // Config is what the agent needs to know.
@@ -36,6 +37,10 @@ type Config struct {
 	// only requests of the far ends are sent inside calls; [Agent.GoOn] tells
 	// when it is again. nil: always.
 	May func() bool
+	// Kept returns once a failover of the store cannot lose what it has
+	// acknowledged so far, and which of these calls it has lost already. It is
+	// asked before calls that were read back are used. nil: nothing gets lost.
+	Kept func(ctx context.Context, calls []store.Call) (lost []string, err error)
 	// Find is asked for a call that a request inside it names, which this agent
 	// does not have. It may wait for the network, and must keep to its ctx. nil:
 	// there are no calls elsewhere.

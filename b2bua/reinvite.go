@@ -42,6 +42,9 @@ func (c *call) reinvite(at *attempt, each func(*sip.Response, error)) error {
 // onOwnAnswer serves an answer to a re-INVITE of ours, or that there is none.
 func (c *call) onOwnAnswer(inv *invite, each func(*sip.Response, error), res *sip.Response, err error) {
 	inv.final = res == nil || res.StatusCode >= 200
+	if res != nil {
+		c.firstAnswer(inv.attempt.side, res)
+	}
 	if !inv.final {
 		first := !inv.ringing
 		inv.ringing = true

@@ -1,7 +1,12 @@
 package b2bua
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"sync/atomic"
+
+	"github.com/emiago/sipgo/sip"
 
 	"sipvigil/b2bua/dialog"
 	"sipvigil/store"
@@ -21,35 +26,120 @@ func (c *countdown) less() {
 	}
 }
 
-// restore puts a call that was read back from the store in its place.
-func (a *Agent) restore(rec store.Call, covered *countdown) {
+// ErrLost says that the store has lost what it had acknowledged.
+var ErrLost = errors.New("the store has lost what it had acknowledged")
+
+// Restore takes over calls that were read back from the store: numbers jump
+// past what may have been used, and the new mark is reserved. It returns when
+// all reservations are covered and kept, so that the calls may be used at once,
+// or with ctx's error: then it may be asked again. With ErrLost some calls are
+// as if they had never been given to it. Calls that the agent had before are
+// left alone. Calls whose release had begun are released once Run serves.
+func (a *Agent) Restore(ctx context.Context, calls []store.Call) error {
+	covered := countdown{done: make(chan struct{})}
+	covered.more()
+	var news []*call
+	for _, rec := range calls {
+		if c := a.restore(rec, &covered); c != nil {
+			news = append(news, c)
+		}
+	}
+	covered.less()
+	select {
+	case <-covered.done:
+	case <-ctx.Done():
+		return fmt.Errorf("reserving CSeq numbers of %d calls: %w", len(calls), ctx.Err())
+	}
+	lost, err := a.kept(ctx, news)
+	if err != nil {
+		return err
+	}
+	for _, id := range lost {
+		a.Drop(id)
+	}
+	for _, c := range news {
+		c.do(c.resume)
+	}
+	if len(lost) > 0 {
+		return fmt.Errorf("restoring %d of %d calls: %w", len(lost), len(calls), ErrLost)
+	}
+	return nil
+}
+
+// kept asks whether the store has these calls for good.
+func (a *Agent) kept(ctx context.Context, calls []*call) (lost []string, err error) {
+	if a.cfg.Kept == nil || len(calls) == 0 {
+		return nil, nil
+	}
+	records := make([]store.Call, len(calls))
+	for i, c := range calls {
+		records[i] = c.snapshot()
+	}
+	return a.cfg.Kept(ctx, records)
+}
+
+// restore puts a call that was read back from the store in its place. It is nil
+// when the call is there already, and in use.
+func (a *Agent) restore(rec store.Call, covered *countdown) *call {
 	c := a.newCall(rec)
 	c.stored, c.restored = true, true
+	c.fresh = [2]bool{true, true}
 	if rec.State == store.Ending {
 		c.end = &ending{}
 	}
 	// A call that was adopted has an epoch of its own.
 	c.rec.Epoch, c.rec.Node = max(rec.Epoch, a.identity.Load().epoch), a.cfg.Node
-	var marks [2]uint32
 	for _, side := range store.Sides {
-		marks[side] = dialog.Resume(c.dialog(side))
+		dialog.Resume(c.dialog(side))
 	}
 	if !a.add(c) {
-		return
+		if c = a.call(rec.ID); c == nil || !c.waits() {
+			return nil
+		}
 	}
 	a.store.Save(c.snapshot())
 	for _, side := range store.Sides {
 		covered.more()
-		c.reserve(side, marks[side], covered.less)
+		a.store.Reserve(c.id, side, c.snapshot().Legs[side].LocalAsked, func(uint32) { covered.less() })
 	}
+	return c
+}
+
+// firstAnswer takes note of an answer to a request of ours on a leg. A 500 to the
+// first after a takeover may mean that the far end has seen higher numbers, RFC
+// 3261 section 12.2.2: the next one is far above, once.
+func (c *call) firstAnswer(side store.Side, res *sip.Response) {
+	if !c.fresh[side] || res.StatusCode < 200 {
+		return
+	}
+	c.fresh[side] = false
+	if res.StatusCode != 500 || c.state() == store.Terminated {
+		return
+	}
+	var mark uint32
+	c.set(func(rec *store.Call) { mark = dialog.Leap(&rec.Legs[side].Dialog) })
+	c.reserve(side, mark, nil)
+}
+
+// waits says whether the call was read back and may not be used yet.
+func (c *call) waits() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.restored
 }
 
 // resume goes on with a call that was read back, once its numbers are covered.
 func (c *call) resume() {
-	if !c.restored {
+	if !c.waits() || c.state() == store.Terminated { // it was dropped
 		return
 	}
-	c.restored = false
+	c.set(func(rec *store.Call) {
+		c.restored = false
+		for i := range rec.Legs {
+			d := &rec.Legs[i].Dialog
+			dialog.Covered(d, d.LocalAsked)
+		}
+	})
 	c.agent.observer.Confirmed(c.snapshot())
 	if c.end == nil {
 		c.resumeTimer()

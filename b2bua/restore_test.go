@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sipvigil/b2bua"
 	"sipvigil/b2bua/dialog"
 	"sipvigil/store"
 )
@@ -138,5 +139,102 @@ func TestADroppedCallSaysNoMoreWords(t *testing.T) {
 		if len(w.store.finished) != 0 {
 			w.Error("a dropped call was finished in the store")
 		}
+	})
+}
+
+func TestA500ToTheFirstRequestAfterATakeoverJumpsOnceMore(t *testing.T) {
+	ask := func(w *world, status int, cseq uint32) {
+		w.Helper()
+		w.agent.Probe(w.id, store.Callee, "OPTIONS", time.Second)
+		m := w.bob.next("OPTIONS")
+		same(w.T, m.Get("CSeq"), fmt.Sprintf("%d OPTIONS", cseq))
+		w.bob.respond(m, status, "")
+		synctest.Wait()
+	}
+	const first = 160 + dialog.Jump + 1
+	idleWorld(t, func(w *world) {
+		w.serve()
+		w.restore(w.remembered(store.Confirmed))
+		w.store.marks = nil
+		ask(w, 500, first)
+		ask(w, 500, first+dialog.Jump) // once only: more says that CSeq is not the matter
+		ask(w, 200, first+dialog.Jump+1)
+		if want := []string{"callee 8368"}; !slices.Equal(w.store.marks, want) {
+			w.Errorf("reserved %q, want %q", w.store.marks, want)
+		}
+		w.alice.request("BYE", "") // the caller's leg has numbers of its own
+		w.alice.next("200 BYE")
+		w.bob.respond(w.bob.next("BYE"), 200, "")
+	})
+	idleWorld(t, func(w *world) { // not after an answer
+		w.serve()
+		w.restore(w.remembered(store.Confirmed))
+		ask(w, 200, first)
+		ask(w, 500, first+1)
+		ask(w, 200, first+2)
+	})
+	idleWorld(t, func(w *world) { // what a phone sends
+		w.serve()
+		w.restore(w.remembered(store.Confirmed))
+		for i := range uint32(2) {
+			w.alice.request("INVITE", offer, "Content-Type: application/sdp")
+			w.alice.next("100 INVITE")
+			m := w.bob.next("INVITE")
+			same(w.T, m.Get("CSeq"), fmt.Sprintf("%d INVITE", first+i*dialog.Jump))
+			w.bob.respond(m, 500, "")
+			w.bob.next("ACK")
+			w.alice.next("500 INVITE")
+			w.alice.say(w.alice.build("ACK", w.alice.cseq, ""))
+		}
+	})
+	idleWorld(t, func(w *world) { // a BYE is sent again
+		w.serve()
+		w.restore(w.remembered(store.Confirmed))
+		w.agent.Release(w.id, store.End{Reason: store.Operator})
+		w.alice.respond(w.alice.next("BYE"), 200, "")
+		w.bob.respond(w.bob.next("BYE"), 500, "")
+		bye := w.bob.next("BYE")
+		same(w.T, bye.Get("CSeq"), fmt.Sprintf("%d BYE", first+dialog.Jump))
+		w.bob.respond(bye, 200, "")
+		w.heard("confirmed", "ending operator", "ended operator confirmed/confirmed")
+	})
+}
+
+func TestNothingIsSentInsideACallThatAFailoverMayStillTakeBack(t *testing.T) {
+	var lost []string
+	broken := errors.New("no replica has it")
+	change := func(c *b2bua.Config) {
+		c.Kept = func(_ context.Context, calls []store.Call) ([]string, error) {
+			if len(calls) != 1 || calls[0].Leg(store.Callee).LocalAsked != 160+dialog.Jump+dialog.Block {
+				t.Errorf("asked for %v", calls)
+			}
+			return lost, broken
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, change)
+		w.agent.Identify(7, []byte("0123456789abcdef0123456789abcdef"))
+		w.serve()
+		rec := w.remembered(store.Confirmed)
+		refused := func(want error) {
+			t.Helper()
+			if err := w.agent.Restore(t.Context(), []store.Call{rec}); !errors.Is(err, want) {
+				t.Errorf("restored: %v", err)
+			}
+			w.agent.Probe(w.id, store.Callee, "OPTIONS", time.Second)
+			w.alice.request("INFO", "")
+			w.alice.next("503 INFO")
+			w.bob.nothing()
+		}
+		refused(broken)
+		w.obs.heard()
+		broken, lost = nil, []string{w.id}
+		refused(b2bua.ErrLost)
+		w.heard("probe callee OPTIONS: no call")
+		lost = nil
+		w.restore(rec)
+		w.agent.Probe(w.id, store.Callee, "OPTIONS", time.Second)
+		w.bob.respond(w.bob.next("OPTIONS"), 200, "")
+		w.heard("confirmed", "probe callee OPTIONS: answered 200 after 0s")
 	})
 }

@@ -90,6 +90,16 @@ func Resume(d *store.Dialog) (mark uint32) {
 	return d.LocalAsked
 }
 
+// Leap goes on higher once more, because the far end has refused the first
+// request after [Resume] as one that is old, RFC 3261 section 12.2.2: the stored
+// mark had been lost. It returns the mark to reserve, and leaves a [Block] to spend
+// until that is [Covered].
+func Leap(d *store.Dialog) (mark uint32) {
+	d.LocalCSeq = max(d.LocalCSeq, plus(d.LocalMark, Jump-Block))
+	d.LocalAsked = max(d.LocalAsked, plus(d.LocalCSeq, Block))
+	return d.LocalAsked
+}
+
 // plus adds and stays at the highest number instead of starting again at zero.
 func plus(n, more uint32) uint32 {
 	if n > math.MaxUint32-more {

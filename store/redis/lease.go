@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	_ "embed" // the scripts
+	"slices"
 	"strconv"
 	"time"
 
@@ -57,6 +58,10 @@ func (s *Store) Renew(ctx context.Context, n store.Node) (Leased, error) {
 	word, err := leaseScript.Run(ctx, s.client, []string{s.keys.lease(n.Name)}, n.Epoch, LeaseTime.Milliseconds(),
 		"state", string(n.State), "since", n.Since.UTC().Format(instant), "seen", n.Seen.UTC().Format(instant),
 		"calls", n.Calls, "addr", n.Addr).Text()
+	if err == nil && word != string(LeaseTaken) {
+		// Two renewals that a failover loses are more than the lease allows for.
+		err = s.replicated(ctx, slices.Values([]string{s.keys.lease(n.Name)}))
+	}
 	if err == nil && word != string(LeaseTaken) {
 		err = s.client.ZAdd(ctx, s.keys.nodes(), goredis.Z{Score: float64(n.Seen.UnixMilli()), Member: n.Name}).Err()
 	}
@@ -152,6 +157,16 @@ func (s *Store) Fence(ctx context.Context, epoch int64) error {
 		if err != nil {
 			return s.unavailable("fence the calls of "+s.cfg.Node, err)
 		}
+	}
+	err := s.replicated(ctx, func(yield func(string) bool) {
+		for i := range shards {
+			if !yield(s.keys.active(shard(i))) {
+				return
+			}
+		}
+	})
+	if err != nil {
+		return s.unavailable("wait for replicas", err)
 	}
 	return nil
 }

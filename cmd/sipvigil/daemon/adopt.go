@@ -189,6 +189,9 @@ func (m *member) take(ctx context.Context, a adoption) (int, error) {
 	if err == nil {
 		err = m.calls.Restore(ctx, a.calls)
 	}
+	if errors.Is(err, b2bua.ErrLost) {
+		a.calls = nil
+	}
 	if err != nil {
 		m.look.Lock()
 		m.unsure = append(m.unsure, a)

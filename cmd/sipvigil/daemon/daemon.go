@@ -79,6 +79,7 @@ func New(cfg Config, log *zap.Logger) (*Daemon, error) {
 	agent := agentConfig(cfg)
 	if cfg.Store.URL != "embedded" {
 		agent.May = func() bool { return d.member.may() }
+		agent.Kept = func(ctx context.Context, calls []store.Call) ([]string, error) { return d.member.Kept(ctx, calls) }
 		agent.Find = func(ctx context.Context, id string) (b2bua.Place, error) { return d.member.find(ctx, id) }
 	}
 	if cfg.SIP.TLS != (TLS{}) {

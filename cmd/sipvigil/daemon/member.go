@@ -26,6 +26,7 @@ type shared interface {
 	Owner(ctx context.Context, id string) (node string, err error)
 	Stranded(ctx context.Context, node string) ([]string, error)
 	Adopt(ctx context.Context, from string, epoch int64, ids []string) ([]store.Call, error)
+	Kept(ctx context.Context, calls []store.Call) (lost []string, err error)
 	Forget(ctx context.Context, node string) error
 	Leave(epoch int64)
 }
