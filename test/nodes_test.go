@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"sipvigil/b2bua/dialog"
 	"sipvigil/store/storetest"
 	"sipvigil/test/ua"
 )
@@ -17,10 +18,20 @@ import (
 // have another owner, on a busy machine.
 const adoptTime = time.Minute
 
+// sites has two tests of several nodes run at a time: each has many processes.
+var sites = make(chan struct{}, 2)
+
 // cluster starts nodes edge-1, edge-2… that share a Redis.
 func cluster(t *testing.T, n int) ([]*sipvigil, *storetest.Server) {
 	t.Helper()
 	redisURL, server := storetest.Redis(t)
+	return nodesAt(t, redisURL, n), server
+}
+
+func nodesAt(t *testing.T, redisURL string, n int) []*sipvigil {
+	t.Helper()
+	sites <- struct{}{}
+	t.Cleanup(func() { <-sites })
 	var nodes []*sipvigil
 	for i := range n {
 		nodes = append(nodes, serve(t, redisURL, "--node", fmt.Sprintf("edge-%d", i+1)))
@@ -35,7 +46,7 @@ func cluster(t *testing.T, n int) ([]*sipvigil, *storetest.Server) {
 		}
 		return true
 	})
-	return nodes, server
+	return nodes
 }
 
 // spread counts the confirmed calls of each node, as one of them lists them.
@@ -50,21 +61,44 @@ func (d *sipvigil) spread() map[string]int {
 	return count
 }
 
-// askers are the addresses that a phone was probed from, from a number on.
-func askers(leg *ua.Dialog, above uint32) map[string]int {
-	from := make(map[string]int)
+// asker is the address that a request came from: the owner of its call, or who
+// takes itself for that.
+func asker(r ua.Received) string {
+	_, hop, _ := strings.Cut(r.Message.Get("Via"), " ")
+	hop, _, _ = strings.Cut(hop, ";")
+	return hop
+}
+
+// askedBy counts the probes of a leg that came from an address, above a number.
+func askedBy(leg *ua.Dialog, by string, above uint32) int {
+	n := 0
 	for _, r := range leg.Received() {
-		if r.Method == "OPTIONS" && !r.Retransmission && r.CSeq > above {
-			_, hop, _ := strings.Cut(r.Message.Get("Via"), " ")
-			hop, _, _ = strings.Cut(hop, ";")
-			from[hop]++
+		if r.Method == "OPTIONS" && !r.Retransmission && r.CSeq > above && asker(r) == by {
+			n++
 		}
 	}
-	return from
+	return n
+}
+
+// oneOwner demands that a leg was asked by one node at a time: whoever is not the
+// one that asked before has taken the call over, and is far above its numbers. That
+// holds however slow the machine is, and however often a node lost its lease.
+func oneOwner(t *testing.T, leg *ua.Dialog) {
+	t.Helper()
+	var last ua.Received
+	for _, r := range leg.Received() {
+		if r.Method != "OPTIONS" || r.Retransmission {
+			continue
+		}
+		if last.Message != nil && asker(last) != asker(r) && r.CSeq < last.CSeq+dialog.Jump/2 {
+			t.Errorf("%s asked with CSeq %d, right after %s with %d", asker(r), r.CSeq, asker(last), last.CSeq)
+		}
+		last = r
+	}
 }
 
 // adopted waits until calls are owned by these nodes only, and every leg was
-// asked again by its new owner, and by nobody else.
+// asked again by its new owner. All of them go on.
 func adopted(t *testing.T, calls []*talk, before map[*ua.Dialog]uint32, by ...*sipvigil) {
 	t.Helper()
 	within(t, adoptTime, "all calls are adopted", func() bool {
@@ -79,14 +113,12 @@ func adopted(t *testing.T, calls []*talk, before map[*ua.Dialog]uint32, by ...*s
 		addrs[d.name] = d.udp
 	}
 	for _, c := range calls {
-		shown, _ := by[0].call(c.id)
 		for who, leg := range map[string]*ua.Dialog{"caller": c.caller, "callee": c.callee} {
-			within(t, adoptTime, "the "+who+" is asked twice by the new owner", func() bool { return askers(leg, before[leg])[addrs[shown.Node]] > 1 })
-			for from := range askers(leg, before[leg]) {
-				if from != addrs[shown.Node] {
-					t.Errorf("call %s of %s: its %s was asked by %s, too", c.id, shown.Node, who, from)
-				}
-			}
+			within(t, adoptTime, "the "+who+" is asked by the new owner", func() bool {
+				shown, _ := by[0].call(c.id) // it may move once more
+				return askedBy(leg, addrs[shown.Node], before[leg]) > 0
+			})
+			oneOwner(t, leg)
 			if n := len(requests(leg, "BYE")); n > 0 {
 				t.Errorf("call %s: %d BYEs to the %s of a call that goes on", c.id, n, who)
 			}
@@ -94,6 +126,8 @@ func adopted(t *testing.T, calls []*talk, before map[*ua.Dialog]uint32, by ...*s
 	}
 }
 
+// numbers are the last ones that the phones have seen. What is on its way from
+// the last owner may still come.
 func numbers(calls []*talk) map[*ua.Dialog]uint32 {
 	seen := make(map[*ua.Dialog]uint32)
 	for _, c := range calls {
@@ -103,6 +137,33 @@ func numbers(calls []*talk) map[*ua.Dialog]uint32 {
 	return seen
 }
 
+// lapsed says whether any of these nodes was too slow to keep its lease, so that
+// it had no share in what the others adopted.
+func lapsed(nodes ...*sipvigil) bool {
+	for _, d := range nodes {
+		if len(d.entries("no lease")) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// served has a phone send a request until it is served: while the owner of a call
+// changes it may be told to try again, by 503 with Retry-After.
+func served(t *testing.T, leg *ua.Dialog, method string) {
+	t.Helper()
+	eventually(t, method+" is served", func() bool {
+		res, err := leg.Request(limit(t, patience), method, "")
+		if err != nil {
+			t.Fatalf("%s: %v", method, err)
+		}
+		if res.Status != 200 && (res.Status != 503 || res.Get("Retry-After") == "") {
+			t.Fatalf("%s is answered %d", method, res.Status)
+		}
+		return res.Status == 200
+	})
+}
+
 // moved has a phone send to another node than the one that it called.
 func moved(t *testing.T, leg *ua.Dialog, to *sipvigil) {
 	t.Helper()
@@ -110,6 +171,7 @@ func moved(t *testing.T, leg *ua.Dialog, to *sipvigil) {
 }
 
 func TestCallsOfAKilledNodeGoOnAtTheOthers(t *testing.T) {
+	t.Parallel()
 	nodes, _ := cluster(t, 3)
 	calls := dialMany(t, nodes[0], 100)
 	eventually(t, "the others list the calls", func() bool { return nodes[1].spread()["edge-1"] == len(calls) })
@@ -118,7 +180,7 @@ func TestCallsOfAKilledNodeGoOnAtTheOthers(t *testing.T) {
 
 	adopted(t, calls, before, nodes[1], nodes[2])
 	spread := nodes[2].spread()
-	if spread["edge-2"] < 20 || spread["edge-3"] < 20 {
+	if (spread["edge-2"] < 20 || spread["edge-3"] < 20) && !lapsed(nodes[1:]...) {
 		t.Errorf("the calls were not shared out: %v", spread)
 	}
 
@@ -126,10 +188,9 @@ func TestCallsOfAKilledNodeGoOnAtTheOthers(t *testing.T) {
 	for i, c := range calls[:10] {
 		moved(t, c.caller, nodes[1+i%2])
 		moved(t, c.callee, nodes[2-i%2])
-		if res, err := c.callee.Request(limit(t, patience), "INFO", ""); err != nil || res.Status != 200 {
-			t.Errorf("INFO to a survivor: %v, %v", res, err)
-		}
-		hangUp(t, c.caller, c.callee)
+		served(t, c.callee, "INFO")
+		served(t, c.caller, "BYE")
+		released(t, c.callee)
 	}
 	if n := nodes[1].metric("sipvigil_b2bua_forwarded_total") + nodes[2].metric("sipvigil_b2bua_forwarded_total"); n < 5 {
 		t.Errorf("%v requests were passed on to the owner", n)
@@ -144,6 +205,7 @@ func TestCallsOfAKilledNodeGoOnAtTheOthers(t *testing.T) {
 }
 
 func TestNodeThatWasStoppedDropsWhatOthersAdopted(t *testing.T) {
+	t.Parallel()
 	nodes, _ := cluster(t, 3)
 	calls := dialMany(t, nodes[0], 30)
 	eventually(t, "the others list the calls", func() bool { return nodes[1].spread()["edge-1"] == len(calls) })
@@ -152,9 +214,6 @@ func TestNodeThatWasStoppedDropsWhatOthersAdopted(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = nodes[0].cmd.Process.Signal(syscall.SIGCONT) })
-	for leg := range before {
-		before[leg] = leg.RemoteCSeq()
-	}
 	adopted(t, calls, before, nodes[1], nodes[2])
 
 	if err := nodes[0].cmd.Process.Signal(syscall.SIGCONT); err != nil {
@@ -169,11 +228,13 @@ func TestNodeThatWasStoppedDropsWhatOthersAdopted(t *testing.T) {
 	}
 	for _, c := range calls[:3] {
 		moved(t, c.callee, nodes[0]) // which does not have the call any more
-		hangUp(t, c.callee, c.caller)
+		served(t, c.callee, "BYE")
+		released(t, c.caller)
 	}
 }
 
 func TestNodeThatStopsInOrderHandsItsCallsOver(t *testing.T) {
+	t.Parallel()
 	nodes, _ := cluster(t, 2)
 	calls := dialMany(t, nodes[0], 20)
 	start := time.Now()
@@ -183,9 +244,10 @@ func TestNodeThatStopsInOrderHandsItsCallsOver(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	adopted(t, calls, before, nodes[1])
-	t.Logf("handed over and asked twice after %v", time.Since(start))
+	t.Logf("handed over and asked again after %v", time.Since(start))
 	moved(t, calls[0].caller, nodes[1])
-	hangUp(t, calls[0].caller, calls[0].callee)
+	served(t, calls[0].caller, "BYE")
+	released(t, calls[0].callee)
 	eventually(t, "the node that left is forgotten", func() bool { return len(nodes[1].nodes()) == 1 })
 }
 
@@ -210,6 +272,7 @@ type member struct {
 }
 
 func TestNodesWithoutRedisKeepTheirCallsAndJudgeNone(t *testing.T) {
+	t.Parallel()
 	nodes, server := cluster(t, 2)
 	calls := dialMany(t, nodes[0], 5)
 	for _, c := range calls {
@@ -224,6 +287,10 @@ func TestNodesWithoutRedisKeepTheirCallsAndJudgeNone(t *testing.T) {
 		}
 	}
 	calls[0].callee.Forget()
+	// What passes to a phone comes after all that the node had sent it before.
+	if res, err := calls[1].callee.Request(limit(t, patience), "INFO", ""); err != nil || res.Status != 200 {
+		t.Errorf("INFO while Redis is away: %v, %v", res, err)
+	}
 	seen := options(calls[1].caller)
 	for range 5 { // what the phones send passes
 		if res, err := calls[2].caller.Request(limit(t, patience), "INFO", ""); err != nil || res.Status != 200 {
