@@ -69,7 +69,10 @@ func (s *Store) Adopt(ctx context.Context, from string, epoch int64, ids []strin
 		if err != nil {
 			return nil, s.unavailable("read adopted calls", err)
 		}
-		calls = append(calls, read...)
+		for i := range read {
+			s.texts.learn(read[i].ID, read[i].sum)
+			calls = append(calls, read[i].Call)
+		}
 	}
 	slices.SortStableFunc(calls, func(a, b store.Call) int {
 		return cmp.Compare(place(&a), place(&b))

@@ -305,19 +305,75 @@ func TestATextIsWrittenOnceAndAgainWhenItChanged(t *testing.T) {
 	c := storetest.Call()
 	s.Save(c)
 	storetest.Settled(t, s)
-	lives := func() time.Duration { return admin.TTL(t.Context(), textKey(c.ID)).Val().Round(time.Hour) }
-	if !admin.Expire(t.Context(), textKey(c.ID), time.Hour).Val() { // writing it would give it its full life again
-		t.Fatal("there is no text")
+	const mark = "not written since"
+	if err := admin.Set(t.Context(), textKey(c.ID), mark, time.Hour).Err(); err != nil {
+		t.Fatal(err)
 	}
+	text := func() string { return admin.Get(t.Context(), textKey(c.ID)).Val() }
 	c.State = store.Ending
 	c.Leg(store.Caller).RemoteCSeq++
 	s.Save(c)
-	same(t, "call", c, get(t, s, c.ID))
-	same(t, "life of a text that did not change", time.Hour, lives())
+	storetest.Settled(t, s)
+	same(t, "text that did not change", mark, text())
 	c.Leg(store.Callee).Target = "sip:elsewhere@192.0.2.99"
 	s.Save(c)
 	same(t, "call", c, get(t, s, c.ID))
-	same(t, "life of a text that changed", 24*time.Hour, lives())
+	if text() == mark {
+		t.Error("a text that changed was not written")
+	}
+}
+
+// Who goes on with calls knows their texts from reading them.
+func TestATextThatWasReadBackIsNotWritten(t *testing.T) {
+	url, server := storetest.Redis(t)
+	before := open(t, redis.Config{URL: url})
+	stop := storetest.Start(t, before)
+	calls := manyCalls(20)
+	for _, c := range calls {
+		before.Save(c)
+	}
+	storetest.Settled(t, before)
+	stop()
+	s := open(t, redis.Config{URL: url})
+	storetest.Start(t, s)
+	var read []store.Call
+	err := s.Owned(t.Context(), storetest.Node, func(c store.Call) bool { read = append(read, c); return true })
+	same(t, "error", error(nil), err)
+	same(t, "calls", calls, read)
+	admin := connect(t, server)
+	const mark = "not written since"
+	for i := range read {
+		if err := admin.Set(t.Context(), textKey(read[i].ID), mark, time.Hour).Err(); err != nil {
+			t.Fatal(err)
+		}
+		read[i].Epoch++
+		s.Save(read[i])
+	}
+	storetest.Settled(t, s)
+	for _, c := range calls {
+		same(t, "text", mark, admin.Get(t.Context(), textKey(c.ID)).Val())
+		same(t, "epoch", "2", admin.HGet(t.Context(), callKey(c.ID), "epoch").Val())
+	}
+}
+
+// A text that is not sent because Redis had it is sent after all when Redis has
+// lost it.
+func TestATextThatWasTakenForKnownIsWrittenWhenItIsLost(t *testing.T) {
+	url, server := storetest.Redis(t)
+	s := open(t, redis.Config{URL: url})
+	storetest.Start(t, s)
+	admin := connect(t, server)
+	c := storetest.Call()
+	s.Save(c)
+	storetest.Settled(t, s)
+	for _, lost := range [][]string{{textKey(c.ID)}, {callKey(c.ID)}, {callKey(c.ID), textKey(c.ID)}} {
+		if n := admin.Del(t.Context(), lost...).Val(); n != int64(len(lost)) {
+			t.Fatalf("%d of %v were there", n, lost)
+		}
+		c.Leg(store.Caller).RemoteCSeq++
+		s.Save(c)
+		same(t, "call", c, get(t, s, c.ID))
+	}
 }
 
 func TestATextThatIsLostIsWrittenAgain(t *testing.T) {

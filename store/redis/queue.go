@@ -17,6 +17,9 @@ type change struct {
 	health  [2]*store.Health
 	mark    [2]uint32
 	covered []cover
+
+	text []byte // of call as it goes out, nil where Redis has it
+	sum  uint64 // the hash of its lines
 }
 
 // cover is who waits for a mark to be written.

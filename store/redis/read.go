@@ -31,7 +31,8 @@ func (s *Store) Get(ctx context.Context, id string) (store.Call, error) {
 	if len(hash) == 0 {
 		return store.Call{}, fmt.Errorf("get call %s: %w", id, store.ErrNotFound)
 	}
-	return s.texts.decodeCall(id, hash, text)
+	c, _, err := s.texts.decodeCall(id, hash, text)
+	return c, err
 }
 
 // reply is a record on its way from Redis. The text outlives the hash, so that
@@ -69,7 +70,8 @@ func (s *Store) List(ctx context.Context, q store.Query) (store.Page, error) {
 	}
 	now, limit := time.Now(), q.PageLimit()
 	var page store.Page
-	take := func(c *store.Call) bool {
+	take := func(r *record) bool {
+		c := &r.Call
 		switch {
 		case c.State == store.Terminated || !q.Match(c, now):
 			return true
@@ -92,30 +94,35 @@ func (s *Store) List(ctx context.Context, q store.Query) (store.Page, error) {
 // until yield returns false. It returns store.ErrUnavailable.
 func (s *Store) Owned(ctx context.Context, node string, yield func(store.Call) bool) error {
 	set := func(shard string) string { return s.keys.node(shard, node) }
-	err := s.each(ctx, set, func(c *store.Call) bool {
-		return c.State == store.Terminated || c.Node != node || yield(*c)
-	})
+	ids, err := s.members(ctx, set)
+	if err == nil {
+		slices.Sort(ids)
+		_, err = s.visit(ctx, set, ids, func(r *record) bool {
+			if r.State == store.Terminated || r.Node != node {
+				return true
+			}
+			if node == s.cfg.Node {
+				s.texts.learn(r.ID, r.sum)
+			}
+			return yield(r.Call)
+		})
+	}
 	if err != nil {
 		return s.unavailable("read the calls of "+node, err)
 	}
 	return nil
 }
 
-// each yields the calls of a set in the order of their ids.
-func (s *Store) each(ctx context.Context, set func(shard string) string, yield func(*store.Call) bool) error {
-	ids, err := s.members(ctx, set)
-	if err != nil {
-		return err
-	}
-	slices.Sort(ids)
-	_, err = s.visit(ctx, set, ids, yield)
-	return err
+// record is a call as Redis has it.
+type record struct {
+	store.Call
+	sum uint64 // of the lines of its text, 0 where they are in the hash
 }
 
 // visit yields some calls of a set, and says whether yield had not enough. A
 // record that cannot be read is logged and left out: it must not hide the
 // others.
-func (s *Store) visit(ctx context.Context, set func(shard string) string, ids []string, yield func(*store.Call) bool) (more bool, err error) {
+func (s *Store) visit(ctx context.Context, set func(shard string) string, ids []string, yield func(*record) bool) (more bool, err error) {
 	for part := range slices.Chunk(ids, readSize) {
 		calls, gone, err := s.read(ctx, part)
 		if err != nil {
@@ -132,14 +139,14 @@ func (s *Store) visit(ctx context.Context, set func(shard string) string, ids []
 }
 
 // read reads some calls, and returns the ids of those that are not there.
-func (s *Store) read(ctx context.Context, ids []string) (calls []store.Call, gone []string, err error) {
+func (s *Store) read(ctx context.Context, ids []string) (calls []record, gone []string, err error) {
 	pipe := s.client.Pipeline()
 	replies := make([]reply, len(ids))
 	for i, id := range ids {
 		replies[i] = s.ask(ctx, pipe, id)
 	}
 	_, _ = pipe.Exec(ctx) // each reply has its own error
-	calls = make([]store.Call, 0, len(ids))
+	calls = make([]record, 0, len(ids))
 	for i, id := range ids {
 		hash, text, err := replies[i].result()
 		if err != nil && !goredis.HasErrorPrefix(err, "WRONGTYPE") {
@@ -149,15 +156,15 @@ func (s *Store) read(ctx context.Context, ids []string) (calls []store.Call, gon
 			gone = append(gone, id)
 			continue
 		}
-		var c store.Call
+		var r record
 		if err == nil {
-			c, err = s.texts.decodeCall(id, hash, text)
+			r.Call, r.sum, err = s.texts.decodeCall(id, hash, text)
 		}
 		if err != nil {
 			s.log.Warn("a call cannot be read from the store", zap.String("call", id), zap.Error(err))
 			continue
 		}
-		calls = append(calls, c)
+		calls = append(calls, r)
 	}
 	return calls, gone, nil
 }

@@ -119,13 +119,13 @@ func markOf(side string) field[store.Dialog] {
 	return f
 }
 
-// decodeCall makes a call of its hash and its text.
-func (t *texts) decodeCall(id string, hash map[string]string, text string) (store.Call, error) {
-	c := store.Call{ID: id}
-	var err error
+// decodeCall makes a call of its hash and its text, and returns the hash of the
+// text's lines, 0 where there is none.
+func (t *texts) decodeCall(id string, hash map[string]string, text string) (c store.Call, sum uint64, err error) {
+	c.ID = id
 	switch hash["schema"] {
 	case schema:
-		err = t.decode(&c, text)
+		sum, err = t.decode(&c, text)
 	case oldSchema:
 		err = setAll(textFields, &c, hash)
 	default:
@@ -146,9 +146,9 @@ func (t *texts) decodeCall(id string, hash map[string]string, text string) (stor
 		}
 	}
 	if err != nil {
-		return c, fmt.Errorf("record of call %s: %w", id, err)
+		return c, 0, fmt.Errorf("record of call %s: %w", id, err)
 	}
-	return c, nil
+	return c, sum, nil
 }
 
 func setAll[R any](fields []field[R], r *R, hash map[string]string) error {

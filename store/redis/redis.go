@@ -28,7 +28,7 @@ type Store struct {
 	client goredis.UniversalClient
 	log    *zap.Logger
 	wake   chan struct{} // capacity 1: something was queued
-	texts  texts
+	texts  *texts
 	check  time.Duration // how often an idle connection is tried
 
 	// These belong to Run.
@@ -71,6 +71,7 @@ func New(cfg Config, log *zap.Logger) (*Store, error) {
 		client: e.client(),
 		log:    log.With(zap.String("store", e.kind)),
 		wake:   make(chan struct{}, 1),
+		texts:  newTexts(),
 		check:  5 * time.Second,
 		queue:  newQueue(),
 		status: store.Status{Backend: e.kind, Since: time.Now()},

@@ -44,7 +44,10 @@ func (s *Store) load(ctx context.Context) error {
 	if len(servers.ids) == 0 {
 		return err
 	}
-	s.changed = s.changed || servers.differ(s.servers)
+	if servers.differ(s.servers) {
+		s.changed = true
+		s.texts.forgetAll()
+	}
 	s.servers = servers.ids
 	return nil
 }

@@ -5,10 +5,12 @@ import (
 	"compress/flate"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"sipvigil/store"
 )
@@ -20,10 +22,7 @@ import (
 // line feeds escaped, and is compressed (RFC 1951) with a dictionary of what
 // such texts hold.
 
-const (
-	textLevel = 2       // of compression; higher levels save a few bytes
-	textMost  = 1 << 20 // of a text that is read, decompressed
-)
+const textMost = 1 << 20 // of a text that is read, decompressed
 
 // dictionary is a part of layout 2: a text reads back with the very same only.
 // What comes last is the cheapest to refer to.
@@ -48,31 +47,107 @@ var (
 )
 
 // texts makes texts and reads them. It may be used by many at once.
-type texts struct{ writers, readers sync.Pool }
+type texts struct {
+	packers, readers sync.Pool
 
-// encode returns the text of a call.
-func (t *texts) encode(c *store.Call) []byte {
-	lines := make([]byte, 0, 1024)
-	for i := range textFields {
-		lines = append(lines, escapeText.Replace(textFields[i].get(c))...)
-		lines = append(lines, '\n')
-	}
-	lines = bytes.TrimRight(lines, "\n")
-	packed := bytes.NewBuffer(make([]byte, 0, 512))
-	w, ok := t.writers.Get().(*flate.Writer)
-	if ok {
-		w.Reset(packed)
-	} else {
-		w, _ = flate.NewWriterDict(packed, textLevel, []byte(dictionary)) // fails for a wrong level only
-	}
-	_, _ = w.Write(lines) // a buffer takes all
-	_ = w.Close()
-	t.writers.Put(w)
-	return packed.Bytes()
+	mu     sync.Mutex
+	seed   maphash.Seed
+	known  map[string]uint64 // by call: the hash of the lines that Redis has
+	before map[string]uint64 // what was known a while ago and not used since
+	turned time.Time
 }
 
-// decode sets the fields of a call that are in its text.
-func (t *texts) decode(c *store.Call, packed string) error {
+// knownFor is how long at least it is known that Redis has the text of a call
+// that does not change.
+const knownFor = time.Hour
+
+func newTexts() *texts {
+	return &texts{seed: maphash.MakeSeed(), known: make(map[string]uint64), before: make(map[string]uint64), turned: time.Now()}
+}
+
+// linesOf appends the lines of a call's text.
+func linesOf(lines []byte, c *store.Call) []byte {
+	for i := range textFields {
+		if v := textFields[i].get(c); strings.ContainsAny(v, "\\\n") {
+			lines = append(lines, escapeText.Replace(v)...)
+		} else {
+			lines = append(lines, v...)
+		}
+		lines = append(lines, '\n')
+	}
+	return bytes.TrimRight(lines, "\n")
+}
+
+// packer is what it takes to make a text.
+type packer struct {
+	deflater
+	lines []byte
+}
+
+// encode returns the text of a call and the hash of its lines. The text is nil
+// when Redis has it.
+func (t *texts) encode(c *store.Call) (packed []byte, sum uint64) {
+	p, ok := t.packers.Get().(*packer)
+	if !ok {
+		p = new(packer)
+	}
+	defer t.packers.Put(p)
+	p.lines = linesOf(p.lines[:0], c)
+	sum = maphash.Bytes(t.seed, p.lines)
+	if t.has(c.ID, sum) {
+		return nil, sum
+	}
+	return p.deflate(make([]byte, 0, 384), p.lines), sum
+}
+
+// learn notes that Redis has a text with these lines, which its owner alone
+// changes.
+func (t *texts) learn(id string, sum uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.known[id] = sum
+}
+
+// has says whether Redis has these lines. If not, nothing is known from now on
+// until the new ones are learned.
+func (t *texts) has(id string, sum uint64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if time.Since(t.turned) > knownFor { // so that calls that others adopted do not pile up
+		t.known, t.before, t.turned = make(map[string]uint64), t.known, time.Now()
+	}
+	have, ok := t.known[id]
+	if !ok {
+		have, ok = t.before[id]
+	}
+	delete(t.before, id)
+	if !ok || have != sum {
+		delete(t.known, id)
+		return false
+	}
+	t.known[id] = sum
+	return true
+}
+
+// forget notes that it is not known what Redis has of a call.
+func (t *texts) forget(id string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.known, id)
+	delete(t.before, id)
+}
+
+// forgetAll notes that it is not known what Redis has of any call.
+func (t *texts) forgetAll() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	clear(t.known)
+	clear(t.before)
+}
+
+// decode sets the fields of a call that are in its text, and returns the hash of
+// its lines.
+func (t *texts) decode(c *store.Call, packed string) (sum uint64, err error) {
 	from := strings.NewReader(packed)
 	r, ok := t.readers.Get().(io.Reader)
 	if ok {
@@ -84,23 +159,26 @@ func (t *texts) decode(c *store.Call, packed string) error {
 	t.readers.Put(r)
 	switch {
 	case err != nil:
-		return fmt.Errorf("text: %w", err)
+		return 0, fmt.Errorf("text: %w", err)
 	case len(lines) > textMost:
-		return errors.New("text: it is too long")
+		return 0, errors.New("text: it is too long")
 	}
 	i := 0
 	for line := range strings.SplitSeq(string(lines), "\n") {
 		if i == len(textFields) {
 			break
 		}
+		if strings.IndexByte(line, '\\') >= 0 {
+			line = unescapeText.Replace(line)
+		}
 		if line != "" {
-			if err := textFields[i].set(c, unescapeText.Replace(line)); err != nil {
-				return fmt.Errorf("text: field %s: %w", textFields[i].name, err)
+			if err := textFields[i].set(c, line); err != nil {
+				return 0, fmt.Errorf("text: field %s: %w", textFields[i].name, err)
 			}
 		}
 		i++
 	}
-	return nil
+	return maphash.Bytes(t.seed, lines), nil
 }
 
 // textFields are the lines of a text. The two legs alternate, so that what they

@@ -158,25 +158,43 @@ func (s *Store) take() []*change {
 // queues the others again and returns an error.
 func (s *Store) write(ctx context.Context, batch []*change) (int, error) {
 	replies := s.send(ctx, batch)
-	var unknown []int // where the script was not known: a pipeline does not recover by itself
-	for i := range replies {
-		if goredis.HasErrorPrefix(replies[i].Err(), "NOSCRIPT") {
-			unknown = append(unknown, i)
+	var failed error
+	again, forgotten := s.refused(batch, replies)
+	if forgotten {
+		if s.load(ctx) != nil {
+			again = nil
+		} else {
+			failed = s.restore(ctx) // the server may have started empty
 		}
 	}
-	var failed error
-	if len(unknown) > 0 && s.load(ctx) == nil {
-		failed = s.restore(ctx) // the server may have started empty
-		again := make([]*change, len(unknown))
-		for i, at := range unknown {
-			again[i] = batch[at]
+	if len(again) > 0 {
+		changes := make([]*change, len(again))
+		for i, at := range again {
+			changes[i] = batch[at]
 		}
-		for i, reply := range s.send(ctx, again) {
-			replies[unknown[i]] = reply
+		for i, reply := range s.send(ctx, changes) {
+			replies[again[i]] = reply
 		}
 	}
 	written, err := s.settle(batch, replies)
 	return written, errors.Join(failed, err)
+}
+
+// refused returns which changes of a batch are to be sent once more at once:
+// where the server did not know the script, of which a pipeline does not recover
+// by itself, or lacked a text.
+func (s *Store) refused(batch []*change, replies []*goredis.Cmd) (again []int, forgotten bool) {
+	for i, c := range batch {
+		word, err := replies[i].Text()
+		unknown := goredis.HasErrorPrefix(err, "NOSCRIPT")
+		if word == "textless" {
+			s.texts.forget(c.id)
+		} else if !unknown {
+			continue
+		}
+		again, forgotten = append(again, i), forgotten || unknown
+	}
+	return again, forgotten
 }
 
 // send runs put.lua for each change in one pipeline.
@@ -208,14 +226,13 @@ func (s *Store) arguments(c *change, epoch int64) (keys []string, args []any) {
 	}
 	shard := shardOf(c.id)
 	keys = []string{s.keys.call(c.id), s.keys.active(shard), s.keys.node(shard, node), s.keys.text(c.id)}
-	var text []byte
 	size := 32
 	if c.call != nil {
-		text = s.texts.encode(&call)
+		c.text, c.sum = s.texts.encode(&call)
 		size = 64
 	}
 	args = append(make([]any, 0, size), c.kind(), c.id, epoch, node, s.keys.node(shard, ""),
-		keep.Milliseconds(), setTTL.Milliseconds(), c.mark[store.Caller], c.mark[store.Callee], text, nil)
+		keep.Milliseconds(), setTTL.Milliseconds(), c.mark[store.Caller], c.mark[store.Callee], c.text, nil)
 	last := len(args) - 1
 	var empty []any
 	if c.call != nil {
@@ -243,13 +260,18 @@ func (s *Store) settle(batch []*change, replies []*goredis.Cmd) (int, error) {
 		case goredis.HasErrorPrefix(err, "WRONGTYPE"):
 			s.log.Error("a key of the store holds something else, the call is not written",
 				zap.String("call", c.id), zap.Error(err))
-		case err != nil:
+		case err != nil, word == "textless":
 			again, failed = append(again, c), err
 		case word == "fenced":
 			fenced = append(fenced, c)
 		case word == "missing" && s.cfg.Missing != nil:
 			missing = append(missing, c)
-		default: // ok; or over or missing, and nobody will read the call back
+		case word == "ok" && !c.final:
+			if c.text != nil {
+				s.texts.learn(c.id, c.sum)
+			}
+			done = append(done, c)
+		default: // ok and final; or over or missing, and nobody will read the call back
 			done = append(done, c)
 		}
 	}
@@ -265,12 +287,16 @@ func (s *Store) settle(batch []*change, replies []*goredis.Cmd) (int, error) {
 	s.mu.Unlock()
 
 	for _, c := range done {
+		if c.final {
+			s.texts.forget(c.id)
+		}
 		c.release()
 	}
 	for _, c := range missing {
 		s.cfg.Missing(c.id)
 	}
 	for _, c := range fenced {
+		s.texts.forget(c.id)
 		if s.cfg.Fenced != nil {
 			s.cfg.Fenced(c.id)
 		}

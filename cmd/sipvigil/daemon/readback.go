@@ -1,12 +1,15 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"sipvigil/store"
 )
@@ -17,6 +20,7 @@ const (
 	loadTry   = 30 * time.Second // bounds one attempt
 	loadAgain = time.Second
 	loadPage  = 1000 // calls whose numbers are reserved together
+	loadPages = 4    // that wait for their reservations while more is read
 )
 
 // load learns from the store who this node is and which calls it had, until
@@ -57,31 +61,50 @@ func (d *Daemon) tryLoad(ctx context.Context) error {
 		return fmt.Errorf("taking an epoch: %w", err)
 	}
 	d.agent.Identify(epoch, key)
-	var page []store.Call
-	count := 0
-	restore := func() error {
-		count += len(page)
-		err := d.agent.Restore(ctx, page)
-		page = page[:0]
-		return err
-	}
-	var restoring error
-	err = d.store.Owned(ctx, d.cfg.Node, func(c store.Call) bool {
-		page = append(page, c)
-		if len(page) == loadPage {
-			restoring = restore()
-		}
-		return restoring == nil
-	})
-	if err = errors.Join(err, restoring); err != nil {
+	count, err := d.readBack(ctx)
+	if err != nil {
 		return fmt.Errorf("reading back calls: %w", err)
-	}
-	if err := restore(); err != nil {
-		return err
 	}
 	d.agent.Loaded()
 	if count > 0 {
 		d.log.Info("calls read back", zap.Int("calls", count), zap.Duration("took", time.Since(start)))
 	}
 	return nil
+}
+
+// readBack goes on with the calls of this node, and returns how many they are.
+// While a page of them waits for its reservations the next is read.
+func (d *Daemon) readBack(ctx context.Context) (int, error) {
+	pages, within := errgroup.WithContext(ctx)
+	pages.SetLimit(loadPages)
+	count := 0
+	var page []store.Call
+	restore := func() {
+		calls := endingFirst(page)
+		count, page = count+len(page), nil
+		pages.Go(func() error { return d.agent.Restore(within, calls) })
+	}
+	err := d.store.Owned(ctx, d.cfg.Node, func(c store.Call) bool {
+		if page = append(page, c); len(page) == loadPage {
+			restore()
+		}
+		return within.Err() == nil
+	})
+	if err == nil {
+		restore()
+	}
+	return count, errors.Join(err, pages.Wait())
+}
+
+// endingFirst puts the calls in front whose release had begun.
+func endingFirst(calls []store.Call) []store.Call {
+	slices.SortStableFunc(calls, func(a, b store.Call) int { return cmp.Compare(turn(&a), turn(&b)) })
+	return calls
+}
+
+func turn(c *store.Call) int {
+	if c.State == store.Ending {
+		return 0
+	}
+	return 1
 }
