@@ -10,7 +10,7 @@ import (
 const (
 	cdrLength  = 100_000 // of the stream, about
 	cdrPending = 50_000  // records that wait for Redis; the oldest go first
-	cdrBatch   = 256
+	cdrBatch   = 1024
 )
 
 // records are the CDRs that Redis lacks. Its owner guards it.
@@ -79,6 +79,8 @@ func (s *Store) appendRecords(ctx context.Context, lines [][]byte) error {
 	for _, line := range lines {
 		pipe.XAdd(ctx, &goredis.XAddArgs{Stream: s.keys.cdr(), MaxLen: cdrLength, Approx: true, Values: []any{"cdr", line}})
 	}
-	_, err := pipe.Exec(ctx)
-	return err
+	return s.limited(ctx, func(ctx context.Context) error {
+		_, err := pipe.Exec(ctx)
+		return err
+	})
 }

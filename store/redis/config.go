@@ -58,11 +58,15 @@ func (c Config) Validate() error {
 	return err
 }
 
-// How long an exchange may take. Scripts may be run twice, so that one retry
-// does no harm.
+// How long an exchange may take. Run takes a Redis for lost that is silent for
+// ioTimeout, and waits longer each time up to ioMost, so that a slow one is
+// written to all the same; nobody waits for Run. Others wait up to ioMost unless
+// their context ends earlier. Scripts may be run twice, so that one retry does
+// no harm.
 const (
 	dialTimeout = time.Second
 	ioTimeout   = 500 * time.Millisecond
+	ioMost      = 4 * time.Second
 	retries     = 1
 	redirects   = 2 // Cluster counts a retry as one
 )
@@ -180,20 +184,20 @@ func (e endpoint) client() goredis.UniversalClient {
 		return goredis.NewFailoverClient(&goredis.FailoverOptions{
 			MasterName: e.master, SentinelAddrs: e.addrs, DB: e.db,
 			Username: e.user, Password: e.password, TLSConfig: secure,
-			DialTimeout: dialTimeout, DialerRetries: 1, ReadTimeout: ioTimeout, WriteTimeout: ioTimeout,
+			DialTimeout: dialTimeout, DialerRetries: 1, ReadTimeout: ioMost, WriteTimeout: ioMost,
 			MaxRetries: retries, ContextTimeoutEnabled: true, Protocol: 2, DisableIdentity: true,
 		})
 	case cluster:
 		return goredis.NewClusterClient(&goredis.ClusterOptions{
 			Addrs: e.addrs, Username: e.user, Password: e.password, TLSConfig: secure,
-			DialTimeout: dialTimeout, DialerRetries: 1, ReadTimeout: ioTimeout, WriteTimeout: ioTimeout,
+			DialTimeout: dialTimeout, DialerRetries: 1, ReadTimeout: ioMost, WriteTimeout: ioMost,
 			MaxRedirects: redirects, ContextTimeoutEnabled: true, Protocol: 2, DisableIdentity: true,
 			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 		})
 	default:
 		return goredis.NewClient(&goredis.Options{
 			Addr: e.addrs[0], DB: e.db, Username: e.user, Password: e.password, TLSConfig: secure,
-			DialTimeout: dialTimeout, DialerRetries: 1, ReadTimeout: ioTimeout, WriteTimeout: ioTimeout,
+			DialTimeout: dialTimeout, DialerRetries: 1, ReadTimeout: ioMost, WriteTimeout: ioMost,
 			MaxRetries: retries, ContextTimeoutEnabled: true, Protocol: 2, DisableIdentity: true,
 			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 		})

@@ -5,3 +5,7 @@ import "time"
 // CheckEvery sets how often an idle connection is tried. The store must not run
 // yet.
 func (s *Store) CheckEvery(d time.Duration) { s.check = d }
+
+// Grace sets how long Run goes on writing when its context has ended. The store
+// must not run yet.
+func (s *Store) Grace(d time.Duration) { s.grace = d }

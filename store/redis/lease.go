@@ -148,15 +148,13 @@ func describe(n *store.Node, hash map[string]string) {
 // was taken. What is not adopted when it returns stays with this node as long as
 // its lease does. It returns store.ErrUnavailable.
 func (s *Store) Fence(ctx context.Context, epoch int64) error {
-	for first := 0; first < shards; first += shardSize {
-		err := s.scripted(ctx, func(pipe goredis.Pipeliner) {
-			for i := range shardSize {
-				pipe.EvalSha(ctx, fenceScript.Hash(), []string{s.keys.fence(shard(first+i), s.cfg.Node)}, epoch, fenceTime.Milliseconds())
-			}
-		})
-		if err != nil {
-			return s.unavailable("fence the calls of "+s.cfg.Node, err)
+	err := s.scripted(ctx, func(pipe goredis.Pipeliner) {
+		for n := range shards {
+			pipe.EvalSha(ctx, fenceScript.Hash(), []string{s.keys.fence(shard(n), s.cfg.Node)}, epoch, fenceTime.Milliseconds())
 		}
+	})
+	if err != nil {
+		return s.unavailable("fence the calls of "+s.cfg.Node, err)
 	}
 	err := s.replicated(ctx, func(yield func(string) bool) {
 		for i := range shards {

@@ -297,6 +297,7 @@ func TestScriptsAreLoadedAgainWhenRedisForgotThem(t *testing.T) {
 func TestRunWritesWhatIsQueuedBeforeItReturns(t *testing.T) {
 	url, server := storetest.Redis(t)
 	s, logs := watched(t, redis.Config{URL: url})
+	s.Grace(time.Minute)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	calls := manyCalls(1000)

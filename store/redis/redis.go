@@ -30,12 +30,14 @@ type Store struct {
 	wake   chan struct{} // capacity 1: something was queued
 	texts  *texts
 	check  time.Duration // how often an idle connection is tried
+	grace  time.Duration // what Run still does when its context has ended
 
 	// These belong to Run.
-	connected bool      // the scripts are loaded
-	loaded    time.Time // when they were loaded last
-	servers   []string  // run ids of the masters that were there then
-	changed   bool      // another server than before answers
+	connected bool          // the scripts are loaded
+	loaded    time.Time     // when they were loaded last
+	servers   []string      // run ids of the masters that were there then
+	changed   bool          // another server than before answers
+	patience  time.Duration // how long it waits for an answer
 
 	mu      sync.Mutex
 	queue   queue
@@ -64,17 +66,19 @@ func New(cfg Config, log *zap.Logger) (*Store, error) {
 	// say, it also returns.
 	logging.Disable()
 	return &Store{
-		cfg:    cfg,
-		keys:   keys{cfg.Prefix},
-		kind:   e.kind,
-		addr:   strings.Join(e.addrs, ","),
-		client: e.client(),
-		log:    log.With(zap.String("store", e.kind)),
-		wake:   make(chan struct{}, 1),
-		texts:  newTexts(),
-		check:  5 * time.Second,
-		queue:  newQueue(),
-		status: store.Status{Backend: e.kind, Since: time.Now()},
+		cfg:      cfg,
+		keys:     keys{cfg.Prefix},
+		kind:     e.kind,
+		addr:     strings.Join(e.addrs, ","),
+		client:   e.client(),
+		log:      log.With(zap.String("store", e.kind)),
+		wake:     make(chan struct{}, 1),
+		texts:    newTexts(),
+		check:    5 * time.Second,
+		grace:    2 * time.Second,
+		queue:    newQueue(),
+		patience: ioTimeout,
+		status:   store.Status{Backend: e.kind, Since: time.Now()},
 	}, nil
 }
 

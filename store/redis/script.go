@@ -33,14 +33,15 @@ var (
 // used.
 func (s *Store) load(ctx context.Context) error {
 	var servers runs
-	greet := func(ctx context.Context, c goredis.UniversalClient) error {
-		if err := loadInto(ctx, c); err != nil {
+	err := s.limited(ctx, func(ctx context.Context) error {
+		return s.masters(ctx, func(ctx context.Context, c goredis.UniversalClient) error {
+			text, err := loadAsking(ctx, c)
+			if err == nil {
+				servers.add(text)
+			}
 			return err
-		}
-		servers.add(ctx, c)
-		return nil
-	}
-	err := s.masters(ctx, greet)
+		})
+	})
 	if len(servers.ids) == 0 {
 		return err
 	}
@@ -66,11 +67,12 @@ type runs struct {
 	ids []string
 }
 
-// add asks a server. One that does not tell is taken for the one it was.
-func (r *runs) add(ctx context.Context, c goredis.UniversalClient) {
-	id := "unknown"
-	if text, err := c.Info(ctx, "server").Result(); err == nil {
-		id = pairs(text)["run_id"]
+// add takes what a server says of itself. One that does not tell is taken for
+// the one it was.
+func (r *runs) add(info string) {
+	id := pairs(info)["run_id"]
+	if id == "" {
+		id = "unknown"
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -84,11 +86,24 @@ func (r *runs) differ(before []string) bool {
 }
 
 func loadInto(ctx context.Context, c goredis.UniversalClient) error {
-	for _, script := range []*goredis.Script{putScript, pruneScript, epochScript,
-		leaseScript, leaveScript, fenceScript, adoptScript} {
-		if err := script.Load(ctx, c).Err(); err != nil {
-			return fmt.Errorf("load scripts: %w", err)
+	_, err := loadAsking(ctx, c)
+	return err
+}
+
+// loadAsking hands the scripts to a server and returns what it says of itself,
+// nothing where it may not be asked.
+func loadAsking(ctx context.Context, c goredis.UniversalClient) (info string, err error) {
+	pipe := c.Pipeline()
+	var loaded []*goredis.StringCmd
+	for _, source := range []string{putSource, pruneSource, epochSource, leaseSource, leaveSource, fenceSource, adoptSource} {
+		loaded = append(loaded, pipe.ScriptLoad(ctx, source))
+	}
+	about := pipe.Info(ctx, "server")
+	_, _ = pipe.Exec(ctx) // each reply has its own error
+	for _, reply := range loaded {
+		if err := reply.Err(); err != nil {
+			return "", fmt.Errorf("load scripts: %w", err)
 		}
 	}
-	return nil
+	return about.Val(), nil
 }

@@ -72,12 +72,18 @@ func (s *Store) highestEpoch() int64 {
 // others do not have.
 func (s *Store) restore(ctx context.Context) error {
 	if epoch := s.highestEpoch(); epoch > 0 {
-		if err := epochScript.Run(ctx, s.client, []string{s.keys.epoch()}, epoch, 0).Err(); err != nil {
+		err := s.limited(ctx, func(ctx context.Context) error {
+			return epochScript.Run(ctx, s.client, []string{s.keys.epoch()}, epoch, 0).Err()
+		})
+		if err != nil {
 			return fmt.Errorf("restore the epoch: %w", err)
 		}
 	}
 	if key := s.knownTagKey(); key != nil {
-		if err := s.client.SetNX(ctx, s.keys.tagKey(), hex.EncodeToString(key), 0).Err(); err != nil {
+		err := s.limited(ctx, func(ctx context.Context) error {
+			return s.client.SetNX(ctx, s.keys.tagKey(), hex.EncodeToString(key), 0).Err()
+		})
+		if err != nil {
 			return fmt.Errorf("restore the tag key: %w", err)
 		}
 	}

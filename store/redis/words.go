@@ -38,7 +38,7 @@ func inWords(err error) string {
 	var network net.Error
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &network) && network.Timeout():
-		return "Redis does not answer within " + ioTimeout.String() + ": " + err.Error()
+		return "Redis does not answer in time: " + err.Error()
 	case errors.As(err, &network):
 		return "Redis cannot be connected to: " + err.Error()
 	default:

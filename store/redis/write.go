@@ -14,11 +14,10 @@ import (
 )
 
 const (
-	batchSize = 256 // calls in a pipeline
+	batchSize = 1024 // calls in a pipeline
 
 	retryFirst = 50 * time.Millisecond // pause after the first failure, then doubled
 	retryMost  = time.Second
-	grace      = 2 * time.Second // what Run still does when its context has ended
 
 	activeTTL = 24 * time.Hour // a call that nobody writes any more
 	setTTL    = 25 * time.Hour
@@ -29,7 +28,7 @@ const (
 func (s *Store) Run(ctx context.Context) error {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
+	context.AfterFunc(ctx, func() { time.AfterFunc(s.grace, cancel) })
 
 	for failures := 0; ctx.Err() == nil; {
 		if s.round(work) {
@@ -40,15 +39,17 @@ func (s *Store) Run(ctx context.Context) error {
 		failures++
 		pause(ctx, backoff(failures))
 	}
-	for failures := 1; s.unwritten() && work.Err() == nil; failures++ {
-		if !s.round(work) {
-			pause(work, backoff(failures))
+	last, done := context.WithTimeout(work, s.grace) // a deadline ends what waits for an answer, too
+	defer done()
+	for failures := 1; s.unwritten() && last.Err() == nil; failures++ {
+		if !s.round(last) {
+			pause(last, backoff(failures))
 		}
 	}
 	if n := s.Status().Pending; n > 0 {
 		s.log.Warn("stopped with calls that could not be written", zap.String("addr", s.addr), zap.Int("pending", n))
 	}
-	s.leave(work)
+	s.leave(last)
 	if err := s.client.Close(); err != nil {
 		return fmt.Errorf("close connections to %s: %w", s.addr, err)
 	}
@@ -79,6 +80,22 @@ func pause(ctx context.Context, d time.Duration) {
 func backoff(failures int) time.Duration {
 	d := min(retryFirst<<min(failures-1, 10), retryMost)
 	return d/2 + rand.N(d/2)
+}
+
+// limited does one exchange with Redis within Run's patience, which grows when
+// that was too short and shrinks when Redis is quick again.
+func (s *Store) limited(ctx context.Context, exchange func(context.Context) error) error {
+	limited, cancel := context.WithTimeout(ctx, s.patience)
+	defer cancel()
+	began := time.Now()
+	err := exchange(limited)
+	switch {
+	case limited.Err() != nil:
+		s.patience = min(2*s.patience, ioMost)
+	case err == nil:
+		s.patience = min(max(2*time.Since(began), ioTimeout), ioMost)
+	}
+	return err
 }
 
 // round connects if need be, writes what was queued when it began, and says
@@ -208,7 +225,10 @@ func (s *Store) send(ctx context.Context, changes []*change) []*goredis.Cmd {
 		keys, args := s.arguments(c, epoch)
 		replies[i] = pipe.EvalSha(ctx, putScript.Hash(), keys, args...)
 	}
-	_, _ = pipe.Exec(ctx) // each reply has its own error
+	_ = s.limited(ctx, func(ctx context.Context) error {
+		_, err := pipe.Exec(ctx)
+		return err // each reply has its own
+	})
 	return replies
 }
 
