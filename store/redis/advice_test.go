@@ -19,11 +19,13 @@ func advised(t *testing.T, url string) []string {
 }
 
 func TestAServerThatIsSetUpWellGetsNoAdvice(t *testing.T) {
+	t.Parallel()
 	url, _ := storetest.Redis(t, "--appendonly", "yes")
 	same(t, "advice", []string(nil), advised(t, url))
 }
 
 func TestAdviceOnOneServer(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t, "--maxmemory-policy", "allkeys-lru")
 	who := "redis " + server.Addr()
 	noAOF := ": appendonly is no: a Redis that restarts has lost calls; set it to yes"
@@ -67,6 +69,7 @@ func TestAdviceOnOneServer(t *testing.T) {
 }
 
 func TestAdviceOnSentinel(t *testing.T) {
+	t.Parallel()
 	_, server := storetest.Redis(t, "--appendonly", "yes")
 	watcher := storetest.Sentinel(t, "calls", server)
 	lost := fmt.Sprintf("127.0.0.1:%d", storetest.FreePort(t))
@@ -112,6 +115,7 @@ func TestAdviceOnCluster(t *testing.T) {
 }
 
 func TestNoAdviceWithoutAServer(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	server.Stop()
 	advice, err := redis.Advise(t.Context(), redis.Config{URL: url, Node: storetest.Node})

@@ -26,6 +26,7 @@ func stream(t *testing.T, admin *goredis.Client, n int) []string {
 }
 
 func TestCDRsGoToTheStreamInOrder(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	admin := connect(t, server)
 	s := open(t, redis.Config{URL: url})
@@ -40,6 +41,7 @@ func TestCDRsGoToTheStreamInOrder(t *testing.T) {
 }
 
 func TestCDRsWaitForAStoreThatIsAway(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	s := open(t, redis.Config{URL: url})
 	storetest.Start(t, s)

@@ -120,7 +120,7 @@ func TestClients(t *testing.T) {
 		o.Addr, o.Username, o.Password, o.DB, o.MaxRetries, o.TLSConfig.MinVersion,
 		[3]string{o.DialTimeout.String(), o.ReadTimeout.String(), o.WriteTimeout.String()},
 	}
-	want := options{"h:6379", "u", "p", 2, 1, tls.VersionTLS12, [3]string{"1s", "500ms", "500ms"}}
+	want := options{"h:6379", "u", "p", 2, 1, tls.VersionTLS12, [3]string{"1s", "4s", "4s"}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("options (-want +got):\n%s", diff)
 	}

@@ -15,6 +15,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	admin := connect(t, server)
 	storetest.Run(t, func(t *testing.T) storetest.Store {

@@ -32,6 +32,7 @@ func fenced(t *testing.T, url, node string) (*redis.Store, func() map[string]int
 }
 
 func TestAnOwnerIsRefusedWhenALaterOneHasTheCall(t *testing.T) {
+	t.Parallel()
 	url, _ := storetest.Redis(t)
 	early, told := fenced(t, url, "edge-1")
 	late, toldLate := fenced(t, url, "edge-2")
@@ -71,6 +72,7 @@ func TestAnOwnerIsRefusedWhenALaterOneHasTheCall(t *testing.T) {
 }
 
 func TestAnEarlierLifeOfTheSameNodeIsRefused(t *testing.T) {
+	t.Parallel()
 	url, _ := storetest.Redis(t)
 	early, told := fenced(t, url, "edge-1")
 	late, _ := fenced(t, url, "edge-1")
@@ -87,6 +89,7 @@ func TestAnEarlierLifeOfTheSameNodeIsRefused(t *testing.T) {
 }
 
 func TestACallCanComeBackToItsFirstOwner(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	first, told := fenced(t, url, "edge-1")
 	second, _ := fenced(t, url, "edge-2")

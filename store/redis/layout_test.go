@@ -15,6 +15,7 @@ import (
 )
 
 func TestAnOperatorCanReadACall(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	s := open(t, redis.Config{URL: url})
 	storetest.Start(t, s)
@@ -84,6 +85,7 @@ func TestAnOperatorCanReadACall(t *testing.T) {
 }
 
 func TestTheStoreKeepsToItsPrefix(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	s := open(t, redis.Config{URL: url, Prefix: "other"})
 	storetest.Start(t, s)
@@ -108,6 +110,7 @@ func TestTheStoreKeepsToItsPrefix(t *testing.T) {
 }
 
 func TestAnExpiredCallLeavesTheSets(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	s := open(t, redis.Config{URL: url})
 	storetest.Start(t, s)
@@ -128,6 +131,7 @@ func TestAnExpiredCallLeavesTheSets(t *testing.T) {
 }
 
 func TestOneBadRecordDoesNotHideTheOthers(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	s, logs := watched(t, redis.Config{URL: url})
 	storetest.Start(t, s)
@@ -181,6 +185,7 @@ func packed(lines []byte) string {
 }
 
 func TestAKeyThatHoldsSomethingElseDoesNotHoldUpTheOthers(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	s, logs := watched(t, redis.Config{URL: url})
 	bad, bad2, good := storetest.Call(), storetest.Call(), storetest.Call()
@@ -233,6 +238,7 @@ func recordOfLayout1(c *store.Call) map[string]any {
 }
 
 func TestARecordOfTheLayoutBeforeIsReadAndWrittenAnew(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	s := open(t, redis.Config{URL: url, Missing: func(id string) { t.Errorf("call %s is missing", id) }})
 	storetest.Start(t, s)
@@ -278,6 +284,7 @@ var healthNames = []string{"liveness", "last_alive", "last_evidence", "misses", 
 
 // A text of layout 2 must stay readable: it depends on the dictionary.
 func TestATextOfThisLayoutStaysReadable(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	s := open(t, redis.Config{URL: url})
 	storetest.Start(t, s)
@@ -298,6 +305,7 @@ func TestATextOfThisLayoutStaysReadable(t *testing.T) {
 }
 
 func TestATextIsWrittenOnceAndAgainWhenItChanged(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	s := open(t, redis.Config{URL: url})
 	storetest.Start(t, s)
@@ -325,6 +333,7 @@ func TestATextIsWrittenOnceAndAgainWhenItChanged(t *testing.T) {
 
 // Who goes on with calls knows their texts from reading them.
 func TestATextThatWasReadBackIsNotWritten(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	before := open(t, redis.Config{URL: url})
 	stop := storetest.Start(t, before)
@@ -359,6 +368,7 @@ func TestATextThatWasReadBackIsNotWritten(t *testing.T) {
 // A text that is not sent because Redis had it is sent after all when Redis has
 // lost it.
 func TestATextThatWasTakenForKnownIsWrittenWhenItIsLost(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	s := open(t, redis.Config{URL: url})
 	storetest.Start(t, s)
@@ -377,6 +387,7 @@ func TestATextThatWasTakenForKnownIsWrittenWhenItIsLost(t *testing.T) {
 }
 
 func TestATextThatIsLostIsWrittenAgain(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	c := storetest.Call()
 	var s *redis.Store

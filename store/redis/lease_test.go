@@ -54,6 +54,7 @@ func epochOf(t *testing.T, s *redis.Store) int64 {
 }
 
 func TestALeaseBelongsToTheLatestRunOfItsNode(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, url string) {
 		one, two := member(t, url, "edge-1"), member(t, url, "edge-2")
 		renew(t, one, node("edge-1", 5), redis.LeaseNew)
@@ -82,6 +83,7 @@ func states(nodes []store.Node) []string {
 }
 
 func TestALeaseThatIsNotRenewedExpires(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	one, two := member(t, url, "edge-1"), member(t, url, "edge-2")
 	renew(t, one, node("edge-1", 5), redis.LeaseNew)
@@ -118,6 +120,7 @@ func owning(t *testing.T, s *redis.Store, name string, epoch int64, n int) []str
 }
 
 func TestTwoNodesNeverAdoptTheSameCall(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, url string) {
 		gone, one, two := member(t, url, "edge-1"), member(t, url, "edge-2"), member(t, url, "edge-3")
 		ids := owning(t, gone, "edge-1", epochOf(t, gone), 600)
@@ -172,6 +175,7 @@ func b2i(b bool) int {
 }
 
 func TestAnAdoptionBegunBeforeTheOwnerCameBackFails(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, url string) {
 		gone, other := member(t, url, "edge-1"), member(t, url, "edge-2")
 		epoch := epochOf(t, gone)
@@ -214,6 +218,7 @@ func TestAnAdoptionBegunBeforeTheOwnerCameBackFails(t *testing.T) {
 }
 
 func TestANodeThatLeavesFreesItsCallsWhenAllIsWritten(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, url string) {
 		one := open(t, redis.Config{URL: url, Node: "edge-1"})
 		stop := storetest.Start(t, one)

@@ -60,6 +60,7 @@ func away(t *testing.T, s *redis.Store) {
 }
 
 func TestCallsGoOnWithoutRedisAndAreWrittenWhenItComes(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	server.Stop()
 	s, logs := watched(t, redis.Config{URL: url})
@@ -124,6 +125,7 @@ func unavailable(t *testing.T, s *redis.Store) {
 }
 
 func TestAConnectionAndItsLossAreNoticedWithoutAnyCall(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	s, logs := watched(t, redis.Config{URL: url})
 	s.CheckEvery(10 * time.Millisecond)
@@ -142,6 +144,7 @@ func TestAConnectionAndItsLossAreNoticedWithoutAnyCall(t *testing.T) {
 }
 
 func TestAReadThatFailsShowsInTheStatus(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	s, _ := watched(t, redis.Config{URL: url})
 	s.CheckEvery(time.Hour)
@@ -153,6 +156,7 @@ func TestAReadThatFailsShowsInTheStatus(t *testing.T) {
 }
 
 func TestWhileRedisDoesNotAnswerChangesAreMerged(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	s := open(t, redis.Config{URL: url})
 	storetest.Start(t, s)
@@ -181,6 +185,7 @@ func TestWhileRedisDoesNotAnswerChangesAreMerged(t *testing.T) {
 }
 
 func TestACallThatCameAndWentWhileRedisWasAwayIsWrittenOnce(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	s := open(t, redis.Config{URL: url})
 	server.Kill()
@@ -203,6 +208,7 @@ func TestACallThatCameAndWentWhileRedisWasAwayIsWrittenOnce(t *testing.T) {
 }
 
 func TestWhatRedisLostIsWrittenAgain(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	var s *redis.Store
 	owned := map[string]store.Call{} // not changed while the store runs
@@ -275,6 +281,7 @@ func listed(t *testing.T, s *redis.Store) []string {
 }
 
 func TestScriptsAreLoadedAgainWhenRedisForgotThem(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	s, logs := watched(t, redis.Config{URL: url})
 	storetest.Start(t, s)
@@ -295,6 +302,7 @@ func TestScriptsAreLoadedAgainWhenRedisForgotThem(t *testing.T) {
 }
 
 func TestRunWritesWhatIsQueuedBeforeItReturns(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	s, logs := watched(t, redis.Config{URL: url})
 	s.Grace(time.Minute)
@@ -315,6 +323,7 @@ func TestRunWritesWhatIsQueuedBeforeItReturns(t *testing.T) {
 }
 
 func TestRunReturnsWithoutRedis(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	s, logs := watched(t, redis.Config{URL: url})
 	stop := storetest.Start(t, s)

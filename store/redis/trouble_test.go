@@ -93,6 +93,7 @@ func (o *owner) isBack(t *testing.T) {
 
 // A Redis that answers later than Run waits at first is written to as well.
 func TestASlowRedisHoldsUpNobody(t *testing.T) {
+	t.Parallel()
 	for _, delay := range []time.Duration{400 * time.Millisecond, 700 * time.Millisecond} {
 		t.Run(delay.String(), func(t *testing.T) {
 			t.Parallel()
@@ -198,6 +199,7 @@ func pump(to, from net.Conn, delay time.Duration) {
 }
 
 func TestAMasterThatBecomesAReplicaAndComesBack(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	_, other := storetest.Redis(t)
 	o := own(t, url, 100)
@@ -215,6 +217,7 @@ func TestAMasterThatBecomesAReplicaAndComesBack(t *testing.T) {
 }
 
 func TestRedisOutOfMemory(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	o := own(t, url, 100)
 	storetest.Start(t, o)
@@ -242,6 +245,7 @@ func TestRedisOutOfMemory(t *testing.T) {
 func last(lines []string) string { return lines[len(lines)-1] }
 
 func TestARedisThatWasRestartedGetsCallsAtRestAgain(t *testing.T) {
+	t.Parallel()
 	url, server := storetest.Redis(t)
 	o := own(t, url, 300)
 	o.CheckEvery(10 * time.Millisecond)
@@ -268,45 +272,30 @@ func (o *owner) isBackWith(t *testing.T, n int, servers ...*storetest.Server) {
 }
 
 func TestSentinelPromotesAReplica(t *testing.T) {
-	_, server := storetest.Redis(t)
-	_, replica := storetest.Redis(t)
-	watcher := storetest.Sentinel(t, "calls", server)
-	sentinel := goredis.NewSentinelClient(&goredis.Options{Addr: watcher.Addr(), Protocol: 2})
-	t.Cleanup(func() { _ = sentinel.Close() })
-	for setting, value := range map[string]string{"down-after-milliseconds": "500", "failover-timeout": "2000"} {
-		if err := sentinel.Set(t.Context(), "calls", setting, value).Err(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	follow(t, connect(t, replica), server)
-	storetest.Eventually(t, "the Sentinel knows the replica, and it is in step", func() bool {
-		master, err := sentinel.Master(t.Context(), "calls").Result()
-		return err == nil && master["num-slaves"] == "1" &&
-			strings.Contains(connect(t, server).Info(t.Context(), "replication").Val(), "state=online")
-	})
-	o := own(t, "redis-sentinel://"+watcher.Addr()+"/calls", 100)
+	t.Parallel()
+	d := storetest.Deploy(t, "calls", time.Second)
+	o := own(t, d.URL(), 100)
 	o.CheckEvery(10 * time.Millisecond)
 	storetest.Start(t, o)
 	o.saveAll()
 	o.hasAll(t)
-	storetest.Eventually(t, "the replica is in step", func() bool {
-		n, err := connect(t, replica).Eval(t.Context(), "return #redis.call('KEYS', '*:text:*')", nil).Int()
-		return err == nil && n == len(o.calls)
-	})
-
-	admin := connect(t, replica)
-	server.Kill()
+	d.Master.Kill()
 	o.goesOn(t)
-	storetest.Eventually(t, "the replica is promoted", func() bool {
-		return strings.Contains(admin.Info(t.Context(), "replication").Val(), "role:master")
-	})
 	o.hasAll(t)
 	o.isBack(t)
+	masters := 0
+	for _, replica := range d.Replicas {
+		if strings.Contains(replica.Do("INFO", "replication"), "role:master") {
+			masters++
+		}
+	}
+	same(t, "replicas that were promoted", 1, masters)
 }
 
 // The address goes to a server that lacks the latest writes: some calls are not
 // there, others are as they were before.
 func TestAcknowledgedWritesThatAreLostAreWrittenAgain(t *testing.T) {
+	t.Parallel()
 	_, server := storetest.Redis(t)
 	_, replica := storetest.Redis(t)
 	r := relay(t, server, 0)
@@ -345,6 +334,7 @@ func TestAcknowledgedWritesThatAreLostAreWrittenAgain(t *testing.T) {
 }
 
 func TestAMasterOfAClusterIsLostAndComesBack(t *testing.T) {
+	t.Parallel()
 	servers, admins := startCluster(t)
 	for _, admin := range admins {
 		do(t, admin, "CONFIG", "SET", "cluster-require-full-coverage", "no")
@@ -377,6 +367,7 @@ func TestAMasterOfAClusterIsLostAndComesBack(t *testing.T) {
 }
 
 func TestSlotsOfAClusterMove(t *testing.T) {
+	t.Parallel()
 	servers, admins := startCluster(t)
 	o := own(t, "redis-cluster://"+servers[0].Addr(), 100)
 	storetest.Start(t, o)
@@ -387,7 +378,7 @@ func TestSlotsOfAClusterMove(t *testing.T) {
 		break
 	}
 	slot := admins[0].ClusterKeySlot(t.Context(), callKey(id)).Val()
-	from := int(slot) / slotsEach
+	from := int(slot) / storetest.SlotsEach
 	to := (from + 1) % 3
 	name := func(n int) string { return admins[n].Do(t.Context(), "CLUSTER", "MYID").Val().(string) }
 	move := func(key string) {

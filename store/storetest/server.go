@@ -3,12 +3,10 @@ package storetest
 import (
 	"bufio"
 	"bytes"
-	"fmt"
 	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -36,19 +34,9 @@ func Redis(t testing.TB, flags ...string) (string, *Server) {
 	t.Helper()
 	s := launch(t, append([]string{
 		"--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir(),
+		"--repl-diskless-sync-delay", "0",
 	}, flags...))
 	return s.URL(), s
-}
-
-// Sentinel starts a Sentinel that watches one server under a name.
-func Sentinel(t testing.TB, name string, master *Server) *Server {
-	t.Helper()
-	config := filepath.Join(t.TempDir(), "sentinel.conf")
-	text := fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 1\n", name, master.Port())
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return launch(t, []string{config, "--sentinel", "--bind", "127.0.0.1"})
 }
 
 // launch starts a server on a free port.
