@@ -156,7 +156,7 @@ func (s *Store) Fence(ctx context.Context, epoch int64) error {
 	if err != nil {
 		return s.unavailable("fence the calls of "+s.cfg.Node, err)
 	}
-	err := s.replicated(ctx, func(yield func(string) bool) {
+	err = s.replicated(ctx, func(yield func(string) bool) {
 		for i := range shards {
 			if !yield(s.keys.active(shard(i))) {
 				return
