@@ -57,6 +57,7 @@ type farEnd struct {
 	target       string // Request-URI of its requests
 	cseq, high   uint32 // the last of its own, and the highest that it was sent
 	leaps        bool   // the next number may leave some out
+	fresh        bool   // nothing may have been answered since it did
 	transactions map[string]*transaction
 	asked        int    // requests that ask whether it is there
 	method       string // of the last of them
@@ -157,10 +158,17 @@ func (f *farEnd) decide(m *ua.Message) reply {
 	}
 	f.asked++
 	f.method = m.Method
-	if f.asked <= len(f.replies) {
-		return f.replies[f.asked-1]
+	if f.asked > len(f.replies) {
+		return reply{status: 200}
 	}
-	return reply{status: 200}
+	r := f.replies[f.asked-1]
+	switch {
+	case f.fresh && r.status == 500: // it looks as if the leap was not far enough
+		f.leaps = true
+	case !r.lost && r.drop == 0 && r.after == 0:
+		f.fresh = false
+	}
+	return r
 }
 
 // count demands that numbers rise, by one unless sipvigil was started again.
@@ -169,6 +177,7 @@ func (f *farEnd) count(m *ua.Message) {
 	if n <= f.high || n > f.high+1 && !f.leaps {
 		f.faults = append(f.faults, fmt.Errorf("%s: %s has CSeq %d, the request before it %d", f.user, m.Method, n, f.high))
 	}
+	f.fresh = f.fresh || f.leaps
 	f.high, f.leaps = max(n, f.high), false
 }
 
