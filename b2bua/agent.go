@@ -146,19 +146,21 @@ func (a *Agent) Run(ctx context.Context, packets []net.PacketConn, streams []Lis
 		return errors.New("b2bua: no socket to serve on")
 	}
 	var serving sync.WaitGroup
-	var ready []<-chan struct{}
+	var sockets []*packetConn
 	for _, conn := range packets {
 		a.sockets = append(a.sockets, newSocket("udp", conn.LocalAddr()))
+		w := newPacketConn(conn, a.metrics, a.seed)
+		w.guard.agent = a
+		sockets = append(sockets, w)
 	}
+	a.transaction.sockets = sockets
 	for _, l := range streams {
 		a.sockets = append(a.sockets, newSocket(l.Transport, l.Addr()))
 	}
-	for _, conn := range packets {
-		w := newPacketConn(conn, a.metrics, a.seed)
-		w.guard.agent = a
-		ready = append(ready, w.ready)
+	for _, w := range sockets {
 		serving.Go(func() {
-			for a.panics(func() { a.served("udp", a.transport.ServeUDP(w)) }) {
+			arrived := func(m sip.Message) { guarded(func() { a.transaction.arrived(m, w) }, a.panicked) }
+			for a.panics(func() { a.served("udp", w.serve(a.parser, arrived)) }) {
 			}
 		})
 	}
@@ -168,9 +170,6 @@ func (a *Agent) Run(ctx context.Context, packets []net.PacketConn, streams []Lis
 	serving.Go(func() { a.served("tcp", a.transport.ServeTCP(a.streams)) })
 	if a.mirror != nil {
 		a.work.Go(func() { a.mirror.run(a.closed) })
-	}
-	for _, r := range ready {
-		<-r
 	}
 	close(a.serving)
 

@@ -13,7 +13,7 @@ import (
 )
 
 // onInviteResponse serves an answer to an INVITE that we sent.
-func (c *call) onInviteResponse(inv *invite, tx *sip.ClientTx, res *sip.Response) {
+func (c *call) onInviteResponse(inv *invite, tx *clientTx, res *sip.Response) {
 	if inv.outTx != tx {
 		return
 	}
@@ -179,7 +179,7 @@ func (c *call) on2xx(inv *invite, res *sip.Response) {
 		c.save()
 	}
 	inv.in.send(inv.answer)
-	c.agent.work.Go(func() { c.repeat(inv) })
+	c.repeat(inv)
 }
 
 // tooLate releases a callee that answered although the call was given up, RFC
@@ -214,39 +214,46 @@ func (c *call) refresh(side store.Side, m message) {
 	}
 }
 
-// repeat sends our 2xx again until the ACK comes, RFC 3261 section 13.3.1.4.
+// repetition sends a 2xx of ours again until its ACK comes, RFC 3261 section
+// 13.3.1.4.
+type repetition struct {
+	call     *call
+	inv      *invite
+	interval time.Duration
+	deadline time.Time
+}
+
 func (c *call) repeat(inv *invite) {
-	interval, tx := sip.T1, inv.in.tx
-	deadline := time.NewTimer(64 * sip.T1)
-	defer deadline.Stop()
-	again := time.NewTimer(interval)
-	defer again.Stop()
-	for {
-		select {
-		case <-inv.acked:
-			return
-		case <-c.agent.closed:
-			return
-		case ack := <-tx.Acks(): // an ACK with its INVITE's branch, as of RFC 2543
-			c.do(func() {
-				in := &inbound{req: ack, tx: tx, agent: c.agent, method: "ACK", source: ack.Source()}
-				in.cseq, _, _ = dialog.CSeq(value(ack, "cseq"))
-				c.onAck(inv.from, in)
-			})
-		case <-again.C:
-			_ = tx.Respond(inv.answer)
-			interval = min(2*interval, sip.T2)
-			again.Reset(interval)
-		case <-deadline.C:
-			c.do(func() { c.noAck(inv) })
-			return
-		case <-tx.Done(): // its own 64*T1 are over, or its connection broke
-			if !c.agent.closing.Load() {
-				c.do(func() { c.noAck(inv) })
-			}
-			return
-		}
+	inv.in.tx.listenAck(func(ack *sip.Request) { // as of RFC 2543
+		c.do(func() {
+			in := &inbound{req: ack, tx: inv.in.tx, agent: c.agent, method: "ACK", source: ack.Source()}
+			in.cseq, _, _ = dialog.CSeq(value(ack, "cseq"))
+			c.onAck(inv.from, in)
+		})
+	})
+	r := &repetition{c, inv, sip.T1, time.Now().Add(64 * sip.T1)}
+	c.agent.transaction.waits.after(r.interval, r, wakeRepeat)
+}
+
+// wake implements waker.
+func (r *repetition) wake(wake) {
+	if !r.inv.acked.Load() {
+		r.call.do(r.again)
 	}
+}
+
+func (r *repetition) again() {
+	if r.inv.acked.Load() {
+		return
+	}
+	left := time.Until(r.deadline)
+	if left <= 0 {
+		r.call.noAck(r.inv)
+		return
+	}
+	_ = r.inv.in.tx.Respond(r.inv.answer) // or it is sent again
+	r.interval = min(2*r.interval, sip.T2)
+	r.call.agent.transaction.waits.after(min(r.interval, left), r, wakeRepeat)
 }
 
 // onAck completes the INVITE that it belongs to; any other ACK is a repetition.
@@ -282,7 +289,8 @@ func (c *call) complete(inv *invite, ack *sip.Request) {
 	}
 	c.keepOffer(inv)
 	c.agreed(inv)
-	close(inv.acked)
+	inv.acked.Store(true)
+	inv.in.tx.listenAck(nil)
 	c.inv = nil
 }
 
@@ -357,7 +365,7 @@ func (c *call) onRefused(inv *invite, res *sip.Response) {
 }
 
 // onInviteFailed serves an INVITE that got no answer or could not be sent.
-func (c *call) onInviteFailed(inv *invite, tx *sip.ClientTx, err error) {
+func (c *call) onInviteFailed(inv *invite, tx *clientTx, err error) {
 	if inv.outTx != tx || c.inv != inv || inv.answer != nil {
 		return
 	}

@@ -9,8 +9,11 @@ type arrivals struct {
 	panicked func(any)
 
 	mu      sync.Mutex // guards waiting
-	waiting map[string][]func()
+	waiting map[string]*queue
 }
+
+// queue is what of one Call-ID waits behind what is being served.
+type queue struct{ waiting []func() }
 
 // maxWaiting is how many messages of one Call-ID may wait; more are lost, as
 // in a full socket.
@@ -19,7 +22,8 @@ const maxWaiting = 1000
 // offer runs f after what came before, unless too much waits.
 func (a *arrivals) offer(callID string, f func()) {
 	a.mu.Lock()
-	full := len(a.waiting[callID]) >= maxWaiting
+	q := a.waiting[callID]
+	full := q != nil && len(q.waiting) >= maxWaiting
 	a.mu.Unlock()
 	if !full {
 		a.add(callID, f)
@@ -30,30 +34,52 @@ func (a *arrivals) offer(callID string, f func()) {
 func (a *arrivals) add(callID string, f func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if queue, running := a.waiting[callID]; running {
-		a.waiting[callID] = append(queue, f)
+	if q := a.waiting[callID]; q != nil {
+		q.waiting = append(q.waiting, f)
 		return
 	}
 	if a.waiting == nil {
-		a.waiting = make(map[string][]func())
+		a.waiting = make(map[string]*queue)
 	}
-	a.waiting[callID] = nil
-	a.work.Go(func() { a.run(callID, f) })
+	q := &queue{}
+	a.waiting[callID] = q
+	a.work.Go(func() { a.run(callID, q, f) })
 }
 
-// run ends when nothing waits any more.
-func (a *arrivals) run(callID string, f func()) {
+// pass has what waits go on although what is being served goes on too: it has
+// its place in a line where the order is kept. It is called by what is being
+// served.
+func (a *arrivals) pass(callID string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	q := a.waiting[callID]
+	if q == nil {
+		return
+	}
+	if len(q.waiting) == 0 {
+		delete(a.waiting, callID)
+		return
+	}
+	rest := &queue{q.waiting[1:]}
+	a.waiting[callID] = rest
+	a.work.Go(func() { a.run(callID, rest, q.waiting[0]) })
+}
+
+// run ends when nothing waits any more, or others go on with it.
+func (a *arrivals) run(callID string, q *queue, f func()) {
 	for {
 		guarded(f, a.panicked)
 		a.mu.Lock()
-		queue := a.waiting[callID]
-		if len(queue) == 0 {
+		if a.waiting[callID] != q {
+			a.mu.Unlock()
+			return
+		}
+		if len(q.waiting) == 0 {
 			delete(a.waiting, callID)
 			a.mu.Unlock()
 			return
 		}
-		f = queue[0]
-		a.waiting[callID] = queue[1:]
+		f, q.waiting = q.waiting[0], q.waiting[1:]
 		a.mu.Unlock()
 	}
 }

@@ -48,6 +48,14 @@ func (a *Agent) newCall(rec store.Call) *call {
 // serial.
 func (c *call) do(f func()) { c.turns.do(f, &c.agent.work, c.agent.panicked) }
 
+// here is do for the goroutine that serves a message of this Call-ID, in its
+// order: f runs in it, unless others have the turn, and what comes after the
+// message need not wait for f.
+func (c *call) here(callID string, f func()) {
+	t := c.agent.transaction
+	c.turns.here(func() { t.arrivals.pass(callID) }, f, c.agent.panicked)
+}
+
 func (c *call) snapshot() store.Call {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -15,22 +15,18 @@ const maxEarly = 1000
 // listenCancel has a CANCEL of an INVITE reported, in turn with the other
 // messages of its Call-ID; false when one has come already. tag is that of the
 // answers to the INVITE.
-func (t *transactions) listenCancel(of *sip.ServerTx, tag string, f func(asked *sip.Request)) bool {
+func (t *transactions) listenCancel(of *serverTx, tag string, f func(asked *sip.Request)) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	tx := t.servers[of.Key()]
-	if tx == nil {
-		return true // its connection broke
-	}
-	tx.tag, tx.onCancel = tag, f
-	return !tx.cancelled
+	of.tag, of.onCancel = tag, f
+	return !of.cancelled
 }
 
 // cancel serves a CANCEL, RFC 3261 section 9.2: 200 with the tag of its
 // INVITE's answers, and what it does to the INVITE is the INVITE's business.
 // One that is faster than its INVITE waits for it a little.
 func (t *transactions) cancel(in *inbound) {
-	key, _ := serverKey(in.req, "INVITE") // its own was made
+	key, _ := serverKeyOf(in.req, "INVITE") // its own was made
 	t.mu.Lock()
 	invite := t.servers[key]
 	switch {
@@ -54,7 +50,7 @@ func (t *transactions) cancel(in *inbound) {
 }
 
 // late answers a CANCEL that has waited for its INVITE, once.
-func (t *transactions) late(key string, in *inbound) {
+func (t *transactions) late(key serverKey, in *inbound) {
 	t.mu.Lock()
 	if t.early[key] != in {
 		t.mu.Unlock()

@@ -17,7 +17,7 @@ const dialTimeout = 3 * time.Second
 
 // send starts a client transaction. Over UDP it does not wait for the network;
 // else it may open a connection.
-func (a *Agent) send(req *sip.Request) (*sip.ClientTx, error) {
+func (a *Agent) send(req *sip.Request) (*clientTx, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 	defer cancel()
 	if req.Transport() == overStream {
@@ -37,14 +37,19 @@ func (a *Agent) sendAlone(req *sip.Request) error {
 			return err
 		}
 	}
-	return a.transport.WriteMsg(req)
+	conn, err := a.transaction.carrier(ctx, req)
+	if err != nil {
+		return err
+	}
+	defer func() { _, _ = conn.TryClose() }() // as good as closed
+	return conn.WriteMsg(req)
 }
 
 // await has each called with every answer up to the final one, in the order in
 // which the messages of its Call-ID come, or failed when none comes any more. A
 // transaction that is no INVITE's is dropped after its final answer: what comes
 // later is a repetition. It is called at once after [Agent.send], or not at all.
-func (a *Agent) await(tx *sip.ClientTx, each func(*sip.Response), failed func(error)) {
+func (a *Agent) await(tx *clientTx, each func(*sip.Response), failed func(error)) {
 	a.transaction.await(tx, each, func(err error) {
 		if failed != nil && !a.closing.Load() {
 			failed(err)
@@ -58,8 +63,8 @@ type attempt struct {
 	side     store.Side
 	fork     *fork        // that it was made in, while there are several
 	out      *sip.Request // as it was sent last
-	send     func(*sip.Request) (*sip.ClientTx, error)
-	tx       *sip.ClientTx
+	send     func(*sip.Request) (*clientTx, error)
+	tx       *clientTx
 	sent     time.Time
 	used     []*session  // whose credentials it carries
 	answered []challenge // to earlier rounds of this request
@@ -105,7 +110,7 @@ func (c *call) ask(at *attempt, each func(*sip.Response), failed func(error)) er
 	}
 	at.tx, at.sent = tx, time.Now()
 	c.agent.await(tx, func(res *sip.Response) {
-		c.do(func() {
+		c.here(callID(res), func() {
 			c.firstAnswer(at.side, res)
 			if at.over || !c.challenged(at, res) {
 				each(res)
@@ -211,5 +216,5 @@ func again(out *sip.Request, cseq uint32) *sip.Request {
 	req.SetTransport(out.Transport())
 	req.SetDestination(out.Destination())
 	req.Laddr = out.Laddr
-	return parsed(req)
+	return req
 }

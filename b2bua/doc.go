@@ -42,7 +42,7 @@
 //	RFC 3261 section 12.2.1.2 → call.lost
 //	RFC 3261 section 12.2.2 → Agent.Calibrate, call.firstAnswer, call.onRequest, call.owns, dialog.Arrive, dialog.Leap, dialog.Next, dialog.Resume, inbound.unknownDialog
 //	RFC 3261 section 13.2.2.4 → Agent.decline, Agent.onLate, call.learn, call.onInviteResponse, call.onRepeated2xx, call.sendAck, fork
-//	RFC 3261 section 13.3.1.4 → call.noAck, call.repeat
+//	RFC 3261 section 13.3.1.4 → call.noAck, repetition
 //	RFC 3261 section 14.1 → call.probeByInvite, glare
 //	RFC 3261 section 14.2 → call.crossing
 //	RFC 3261 section 15 → call.leave, call.settle
@@ -56,8 +56,12 @@
 //	RFC 3261 section 16.7 → passage.answered
 //	RFC 3261 section 16.9 → passage.unanswered
 //	RFC 3261 section 17 → screen
-//	RFC 3261 section 17.1.1.3 → Agent.onLate
-//	RFC 3261 section 17.1.3 → transactions
+//	RFC 3261 section 17.1 → clientTx
+//	RFC 3261 section 17.1.1.3 → Agent.onLate, clientTx.receive
+//	RFC 3261 section 17.1.2.2 → clientTx.hear
+//	RFC 3261 section 17.1.3 → clientKey, transactions
+//	RFC 3261 section 17.2 → serverTx
+//	RFC 3261 section 17.2.1 → tryingAfter
 //	RFC 3261 section 17.2.3 → madeBranch, serverKey, transactions
 //	RFC 3261 section 18.1.1 → maxDatagram
 //	RFC 3261 section 18.2.1 → appendTopVia, inbound.carryOn
@@ -151,6 +155,8 @@
 //	RFC 5922 section 7.1 → identities
 //	RFC 5922 section 7.2 → names
 //	RFC 5922 section 7.3 → Agent.clientTLS, locate.Hop
+//	RFC 6026 section 7.1 → serverTx, serverTx.Respond
+//	RFC 6026 section 7.2 → clientTx
 //	RFC 6141 section 4.3 → call.refresh
 //	RFC 6141 section 4.6 → call.onProvisional
 //	RFC 6141 section 4.7 → call.onProvisional

@@ -45,6 +45,7 @@ func (a *Agent) elsewhere(id string, in *inbound) {
 			a.log.Debug("owner of a call is not known", zap.String("call", id), zap.Error(err))
 			in.later("Owner of the Call Not Known")
 		case place.Here && a.call(id) != nil:
+			in.sought = true
 			a.inDialog(in)
 		case place.Addr != "":
 			a.forward(in, place.Addr)
@@ -120,10 +121,6 @@ func (a *Agent) forwardOf(in *inbound, to netip.AddrPort) *sip.Request {
 	if s.transport == "udp" {
 		out.Laddr = sip.Addr{IP: s.ip, Port: s.port}
 	}
-	out.From()
-	out.To()
-	out.CallID()
-	out.CSeq()
 	return out
 }
 

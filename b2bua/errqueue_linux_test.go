@@ -64,10 +64,10 @@ func TestAClosedPortIsToldAndKeepsNobodyElseFromBeingReached(t *testing.T) {
 			ours := []byte("OPTIONS sip:b SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=" + tag + "\r\n\r\n")
 			buf := make([]byte, 1500)
 			for i := range count {
-				if _, err := socket.WriteTo(ours, closed); err != nil {
+				if err := socket.write(ours, closed.String()); err != nil {
 					t.Fatalf("datagram %d to nobody: %v", i, err)
 				}
-				if _, err := socket.WriteTo(ours, peer.LocalAddr()); err != nil {
+				if err := socket.write(ours, peer.LocalAddr().String()); err != nil {
 					t.Fatalf("datagram %d to somebody: %v", i, err)
 				}
 				_ = peer.SetReadDeadline(time.Now().Add(10 * time.Second))

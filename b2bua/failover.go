@@ -119,7 +119,7 @@ func (c *call) try(inv *invite, t target, h locate.Hop) error {
 
 // giveUp goes on to the next address when this one has not said a word. The
 // status is what that comes to.
-func (c *call) giveUp(inv *invite, tx *sip.ClientTx, status int) {
+func (c *call) giveUp(inv *invite, tx *clientTx, status int) {
 	if c.inv != inv || inv.outTx != tx || inv.ringing || inv.final || inv.cancelled != "" {
 		return
 	}

@@ -15,7 +15,7 @@ import (
 // 8.2 that every request must pass.
 type inbound struct {
 	req       *sip.Request
-	tx        *sip.ServerTx
+	tx        *serverTx
 	agent     *Agent
 	method    string
 	cseq      uint32
@@ -23,13 +23,14 @@ type inbound struct {
 	source    string // address and port
 	call      *call  // once it is known
 	forwarded bool   // by another node
+	sought    bool   // its call was looked for, others overtook it meanwhile
 	raised    bool   // was sent on once more with a longer session interval
 	route     route  // what its Routes say of us; not read inside of calls
 }
 
 // onRequest takes every request that is no retransmission. A panic costs this
 // request only.
-func (a *Agent) onRequest(req *sip.Request, tx *sip.ServerTx) {
+func (a *Agent) onRequest(req *sip.Request, tx *serverTx) {
 	in := &inbound{req: req, tx: tx, agent: a, method: string(req.Method), source: req.Source()}
 	defer in.rescue()
 	in.takeSource()
@@ -223,7 +224,7 @@ func (a *Agent) inDialog(in *inbound) {
 		a.noCall(id, in)
 		return
 	}
-	c.do(func() {
+	serve := func() {
 		defer in.rescue()
 		in.call = c
 		switch {
@@ -234,7 +235,12 @@ func (a *Agent) inDialog(in *inbound) {
 		default:
 			in.unknownDialog()
 		}
-	})
+	}
+	if in.sought {
+		c.do(serve)
+		return
+	}
+	c.here(callID(in.req), serve)
 }
 
 // noCall serves a request whose call is not there, or no longer: a BYE

@@ -2,6 +2,7 @@ package b2bua
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -23,7 +24,7 @@ type invite struct {
 	initial bool // it makes the call; else it is a re-INVITE
 
 	out     *sip.Request // as sent on the other leg
-	outTx   *sip.ClientTx
+	outTx   *clientTx
 	outCSeq uint32
 	target  target       // that is being tried
 	hop     locate.Hop   // its address that is being tried
@@ -43,7 +44,7 @@ type invite struct {
 	cancelled store.Reason  // why it is to be cancelled, "" if it is not
 	ring      *time.Timer   // gives up waiting for the final response
 	answer    *sip.Response // the 2xx that we sent back, repeated until the ACK
-	acked     chan struct{} // closed when the repeating is to stop
+	acked     atomic.Bool   // the repeating is to stop
 	ack       *sip.Request  // the ACK that we sent for the other leg's 2xx
 	told      *told         // what was known of the session before it
 	said      [2][]byte     // the session description that each leg was last given, empty for an odd one
@@ -88,7 +89,7 @@ func (a *Agent) onInvite(in *inbound) {
 	}
 	in.call = c
 	in.tag = c.rec.Legs[store.Caller].LocalTag
-	inv := &invite{from: store.Caller, in: in, initial: true, targets: targets, acked: make(chan struct{})}
+	inv := &invite{from: store.Caller, in: in, initial: true, targets: targets}
 	inv.takeOver(instead)
 	c.inv = inv
 	a.add(c)
@@ -97,7 +98,7 @@ func (a *Agent) onInvite(in *inbound) {
 		inv.cancelled = store.CallerCancel
 		in.answer(487)
 	}
-	c.do(func() {
+	c.here(callID(in.req), func() {
 		defer in.rescue()
 		c.locate(store.Caller)
 		c.next(inv, &fault{status: 503})
@@ -183,11 +184,11 @@ func (c *call) sendInvite(inv *invite, at *attempt) error {
 	inv.attempt = at
 	inv.out, inv.outTx, inv.ringing, inv.final = at.out, tx, false, false
 	inv.outCSeq = at.out.CSeq().SeqNo
-	tx.OnRetransmission(func(res *sip.Response) {
+	tx.onRetransmission(func(res *sip.Response) {
 		c.do(func() { c.onRepeated2xx(inv, res) })
 	})
 	c.agent.await(tx, func(res *sip.Response) {
-		c.do(func() { c.onInviteResponse(inv, tx, res) })
+		c.here(callID(res), func() { c.onInviteResponse(inv, tx, res) })
 	}, func(err error) {
 		c.do(func() { c.onInviteFailed(inv, tx, err) })
 	})

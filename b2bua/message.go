@@ -202,17 +202,6 @@ func (a *Agent) newRequest(d *store.Dialog, o outline) *sip.Request {
 	if s.transport == "udp" && d.Transport == "udp" {
 		req.Laddr = sip.Addr{IP: s.ip, Port: s.port}
 	}
-	return parsed(req)
-}
-
-// parsed is a request of which the library has parsed what it would parse when
-// it first needs it: it builds its own 100 from that, in another goroutine than
-// those that serve the request.
-func parsed(req *sip.Request) *sip.Request {
-	req.From()
-	req.To()
-	req.CallID()
-	req.CSeq()
 	return req
 }
 

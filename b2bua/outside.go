@@ -302,7 +302,7 @@ func (p *passage) request(t target, to locate.Hop) *sip.Request {
 	if s.transport == "udp" && to.Transport == "udp" {
 		out.Laddr = sip.Addr{IP: s.ip, Port: s.port}
 	}
-	return parsed(out)
+	return out
 }
 
 // answered passes an answer back, RFC 3261 section 16.7.

@@ -2,7 +2,6 @@ package b2bua
 
 import (
 	"bytes"
-	"log/slog"
 	"net/netip"
 	"path/filepath"
 	"testing"
@@ -48,7 +47,7 @@ func FuzzOutside(f *testing.F) {
 		req.SetSource(callerAddr.String())
 		req.SetTransport("UDP")
 		in := &inbound{req: req, agent: a, method: string(req.Method), source: req.Source()}
-		in.tx = sip.NewServerTx("key", req, nil, slog.New(slog.DiscardHandler))
+		in.tx = &serverTx{of: a.transaction, method: req.Method}
 		if in.check() != nil || in.takeRoute() != nil {
 			return
 		}

@@ -25,14 +25,14 @@ func (c *call) reinvite(at *attempt, each func(*sip.Response, error)) error {
 	at.tx, at.sent = tx, time.Now()
 	inv := &invite{from: at.side.Other(), attempt: at, out: at.out, outTx: tx, outCSeq: at.out.CSeq().SeqNo}
 	c.own = inv
-	tx.OnRetransmission(func(res *sip.Response) {
+	tx.onRetransmission(func(res *sip.Response) {
 		c.do(func() { c.onRepeated2xx(inv, res) })
 	})
 	inv.ring = time.AfterFunc(64*sip.T1, func() {
 		c.do(func() { c.giveUpOwn(inv) })
 	})
 	c.agent.await(tx, func(res *sip.Response) {
-		c.do(func() { c.onOwnAnswer(inv, each, res, nil) })
+		c.here(callID(res), func() { c.onOwnAnswer(inv, each, res, nil) })
 	}, func(err error) {
 		c.do(func() { c.onOwnAnswer(inv, each, nil, err) })
 	})

@@ -171,7 +171,7 @@ func (c *call) onReinvite(side store.Side, in *inbound) {
 		return
 	}
 	in.answer(100)
-	inv := &invite{from: side, in: in, acked: make(chan struct{})}
+	inv := &invite{from: side, in: in}
 	c.inv = inv
 	c.negotiating(inv)
 	if !c.listenCancel(inv) {

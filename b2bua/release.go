@@ -167,9 +167,8 @@ func (c *call) sendBye(side store.Side, done func(*sip.Response, error)) {
 		out.SetBody(nil)
 	}
 	at := c.attempt(side, out)
-	at.send = func(req *sip.Request) (*sip.ClientTx, error) { return c.agent.sendAround(req, hop) }
-	// Opening a connection may take long; the other leg need not wait for it.
-	c.agent.work.Go(func() {
+	at.send = func(req *sip.Request) (*clientTx, error) { return c.agent.sendAround(req, hop) }
+	ask := func() {
 		err := c.ask(at, func(res *sip.Response) {
 			if res.StatusCode >= 200 {
 				done(res, nil)
@@ -178,7 +177,13 @@ func (c *call) sendBye(side store.Side, done func(*sip.Response, error)) {
 		if err != nil {
 			c.do(func() { done(nil, err) })
 		}
-	})
+	}
+	if d.Transport == "udp" {
+		ask()
+		return
+	}
+	// Opening a connection may take long; the other leg need not wait for it.
+	c.agent.work.Go(ask)
 }
 
 // byeDone notes how the release of a leg went, RFC 3261 section 15.1.1.

@@ -173,7 +173,7 @@ func hopAt(hops []locate.Hop, addr string) int {
 // sendAround is send for a request that must not get lost to one dead address:
 // it tries the others of this URI that speak the same transport, RFC 3263
 // section 4.3. It may wait for the DNS.
-func (a *Agent) sendAround(req *sip.Request, uri string) (*sip.ClientTx, error) {
+func (a *Agent) sendAround(req *sip.Request, uri string) (*clientTx, error) {
 	tx, err := a.send(req)
 	if err == nil {
 		return tx, nil

@@ -23,6 +23,22 @@ func (s *serial) do(f func(), work *tasks, panicked func(any)) {
 	}
 }
 
+// here is do for who has nothing to do but f: when it is f's turn, f runs at
+// once, and then what was asked for meanwhile. first runs before that, when f
+// has its place.
+func (s *serial) here(first, f func(), panicked func(any)) {
+	s.mu.Lock()
+	s.queue = append(s.queue, f)
+	if s.running {
+		s.mu.Unlock()
+		return
+	}
+	s.running = true
+	s.mu.Unlock()
+	first()
+	s.run(panicked)
+}
+
 func (s *serial) run(panicked func(any)) {
 	s.mu.Lock()
 	for len(s.queue) > 0 {

@@ -280,7 +280,7 @@ func rawConn(conn net.Conn) net.Conn {
 }
 
 // streamOf is the connection that a request came through, nil over UDP.
-func streamOf(conn sip.Connection) *stream {
+func streamOf(conn carrier) *stream {
 	if tcp, ok := conn.(*sip.TCPConnection); ok {
 		s, _ := tcp.Conn.(*stream)
 		return s

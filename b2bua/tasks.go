@@ -2,11 +2,16 @@ package b2bua
 
 import "sync"
 
+// maxIdle is how many goroutines wait for something to do. A new one would have
+// to grow its stack first, which costs as much as what most messages need.
+const maxIdle = 64
+
 // tasks are goroutines that somebody waits for in the end. The zero value is
 // ready.
 type tasks struct {
-	mu   sync.Mutex // guards over, and that nothing is added after it
+	mu   sync.Mutex // guards what is below, and that nothing is added after over
 	over bool
+	idle []chan func()
 	left sync.WaitGroup
 }
 
@@ -15,8 +20,29 @@ type tasks struct {
 func (t *tasks) Go(f func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.over {
-		t.left.Go(f)
+	switch n := len(t.idle); {
+	case t.over:
+	case n > 0:
+		t.idle[n-1] <- f
+		t.idle = t.idle[:n-1]
+	default:
+		t.left.Go(func() { t.work(f) })
+	}
+}
+
+// work runs f, and what comes after it.
+func (t *tasks) work(f func()) {
+	next := make(chan func(), 1)
+	for ok := true; ok; f, ok = <-next {
+		f()
+		f = nil
+		t.mu.Lock()
+		if t.over || len(t.idle) >= maxIdle {
+			t.mu.Unlock()
+			return
+		}
+		t.idle = append(t.idle, next)
+		t.mu.Unlock()
 	}
 }
 
@@ -24,6 +50,10 @@ func (t *tasks) Go(f func()) {
 func (t *tasks) Wait() {
 	t.mu.Lock()
 	t.over = true
+	for _, next := range t.idle {
+		close(next)
+	}
+	t.idle = nil
 	t.mu.Unlock()
 	t.left.Wait()
 }

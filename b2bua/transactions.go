@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"github.com/emiago/sipgo/sip"
 
@@ -19,73 +18,60 @@ import (
 // 17.1.3 and 17.2.3, and hands what concerns the agent over in the order in
 // which it came: the messages of one Call-ID are served one after the other.
 //
-// The library's own layer is not used, because it serves each message in a new
-// goroutine, where the messages of a dialog overtake each other, and answers
-// CANCEL with tags of its own.
+// The library's own transactions are not used. They serve each message in new
+// goroutines, where the messages of a dialog overtake each other, answer CANCEL
+// with tags of their own, and keep whole messages for as long as they linger.
 type transactions struct {
-	transport *sip.TransportLayer
-	log       *slog.Logger
+	transport *sip.TransportLayer // of connections
 	arrivals  arrivals
-	onRequest func(*sip.Request, *sip.ServerTx)
+	waits     waits
+	onRequest func(*sip.Request, *serverTx)
 	onStray   func(*sip.Response) // a response without transaction
 	malformed func()
+	sockets   []*packetConn // set before the first message
 
 	mu      sync.Mutex // guards what is below
-	clients map[string]*clientTx
-	servers map[string]*serverTx
+	clients map[clientKey]*clientTx
+	servers map[serverKey]*serverTx
 	first   map[requestID]*serverTx // of the requests that begin something
-	early   map[string]*inbound     // CANCELs that came before their INVITE
+	early   map[serverKey]*inbound  // CANCELs that came before their INVITE
 	over    bool
 }
 
-// serverTx is a request that is being served, or was until lately.
-type serverTx struct {
-	*sip.ServerTx
-	id     requestID
-	merged bool // another one with this id is there
+// clientKey is what a request has in common with its responses, RFC 3261
+// section 17.1.3.
+type clientKey struct{ branch, method string }
 
-	cancelled bool                     // guarded by transactions.mu
-	onCancel  func(asked *sip.Request) // likewise
-	tag       string                   // likewise: ours, as in the answer to the request
-}
-
-// clientTx is a request of ours.
-type clientTx struct {
-	*sip.ClientTx
-	awaited   chan struct{} // closed once each is set
-	each      func(*sip.Response)
-	final     atomic.Bool // a final response has been handed over
-	repeating atomic.Bool // the ACK of a repeated refusal is on its way
-}
+// serverKey is what the requests of one server transaction have in common, RFC
+// 3261 section 17.2.3.
+type serverKey struct{ branch, sentBy, method string }
 
 // requestID is the same for copies of a request that came on several ways, RFC
 // 3261 section 8.2.2.2. It is empty for requests inside a dialog.
 type requestID struct{ callID, fromTag, cseq string }
 
-func newTransactions(transport *sip.TransportLayer, log *slog.Logger, a *Agent) *transactions {
+func newTransactions(transport *sip.TransportLayer, a *Agent) *transactions {
 	t := &transactions{
 		transport: transport,
-		log:       log,
 		arrivals:  arrivals{work: &a.work, panicked: a.panicked},
 		onRequest: a.onRequest,
 		onStray:   a.onStrayResponse,
 		malformed: a.metrics.malformed.Inc,
-		clients:   make(map[string]*clientTx),
-		servers:   make(map[string]*serverTx),
+		clients:   make(map[clientKey]*clientTx),
+		servers:   make(map[serverKey]*serverTx),
 		first:     make(map[requestID]*serverTx),
-		early:     make(map[string]*inbound),
+		early:     make(map[serverKey]*inbound),
 	}
-	transport.OnMessage(func(m sip.Message) {
-		guarded(func() { t.arrived(m) }, a.panicked)
-	})
+	transport.OnMessage(func(m sip.Message) { guarded(func() { t.arrived(m, nil) }, a.panicked) })
 	return t
 }
 
-// arrived takes each message in the goroutine that read it.
-func (t *transactions) arrived(m sip.Message) {
+// arrived takes each message in the goroutine that read it, from a UDP socket
+// or, without one, from a connection.
+func (t *transactions) arrived(m sip.Message, socket *packetConn) {
 	switch m := m.(type) {
 	case *sip.Request:
-		t.request(m)
+		t.request(m, socket)
 	case *sip.Response:
 		t.response(m)
 	}
@@ -93,40 +79,41 @@ func (t *transactions) arrived(m sip.Message) {
 
 // request gives a request to its transaction, or makes one of it. An ACK whose
 // INVITE was not refused has none.
-func (t *transactions) request(req *sip.Request) {
-	key, err := serverKey(req, string(req.Method))
+func (t *transactions) request(req *sip.Request, socket *packetConn) {
+	key, err := serverKeyOf(req, string(req.Method))
 	if err != nil {
-		t.unreadable(req)
+		t.unreadable(req, socket)
 		return
 	}
-	parsed(req)
 	t.mu.Lock()
 	known := t.servers[key]
 	t.mu.Unlock()
-	if known != nil && (req.IsAck() || req.Method == known.Origin().Method) {
-		if err := known.Receive(req); err != nil {
-			t.malformed()
-		}
+	if known != nil && (req.IsAck() || req.Method == known.method) {
+		known.receive(req)
 		return
 	}
-	conn, err := t.transport.GetConnection(req.Transport(), req.Source())
-	if err != nil {
-		return // closed by now: there is nowhere to answer to
-	}
-	tx := &serverTx{ServerTx: sip.NewServerTx(key, req, conn, t.log)}
-	if !req.IsAck() {
-		if err := tx.Init(); err != nil {
-			_, _ = conn.TryClose()
-			return
+	var conn carrier = socket
+	if socket == nil {
+		if conn, err = t.transport.GetConnection(req.Transport(), req.Source()); err != nil {
+			return // closed by now: there is nowhere to answer to
 		}
+	}
+	tx := &serverTx{of: t, key: key, method: req.Method, conn: conn, req: req}
+	if !req.IsAck() {
 		tx.id = idOf(req)
 		if known = t.keep(tx); known != nil { // it came on another socket just now
-			tx.Terminate()
-			_ = known.Receive(req)
+			_, _ = conn.TryClose()
+			known.receive(req)
 			return
 		}
+		if req.IsInvite() {
+			t.waits.after(tryingAfter, tx, wakeTrying)
+		}
 	}
-	t.arrivals.offer(callID(req), func() { t.onRequest(req, tx.ServerTx) })
+	t.arrivals.offer(callID(req), func() { t.onRequest(req, tx) })
+	if !req.IsInvite() {
+		return
+	}
 	t.mu.Lock()
 	asked := t.early[key]
 	t.mu.Unlock()
@@ -137,26 +124,18 @@ func (t *transactions) request(req *sip.Request) {
 
 // keep has a transaction known until it ends, unless one with its key is known.
 func (t *transactions) keep(tx *serverTx) (known *serverTx) {
-	key := tx.Key()
 	t.mu.Lock()
-	if known = t.servers[key]; known != nil {
-		t.mu.Unlock()
+	defer t.mu.Unlock()
+	if known = t.servers[tx.key]; known != nil {
 		return known
 	}
-	t.servers[key] = tx
+	t.servers[tx.key] = tx
 	if tx.id != (requestID{}) {
 		if tx.merged = t.first[tx.id] != nil; !tx.merged {
 			t.first[tx.id] = tx
 		}
 	}
-	_, tx.cancelled = t.early[key]
-	t.mu.Unlock()
-	tx.OnTerminate(func(string, error) {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		delete(t.servers, key)
-		t.lose(tx)
-	})
+	_, tx.cancelled = t.early[tx.key]
 	return nil
 }
 
@@ -171,25 +150,22 @@ func (t *transactions) lose(tx *serverTx) {
 // merged says whether a request is one more copy of one that is being served
 // or was accepted lately, RFC 3261 section 8.2.2.2. Whoever was refused and
 // tries again by another way (RFC 3263 section 4.3) is not meant.
-func (t *transactions) merged(tx *sip.ServerTx) bool {
+func (t *transactions) merged(tx *serverTx) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := t.servers[tx.Key()]
-	return s != nil && s.merged
+	return tx.merged
 }
 
 // refused notes that a request was refused.
-func (t *transactions) refused(tx *sip.ServerTx) {
+func (t *transactions) refused(tx *serverTx) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if s := t.servers[tx.Key()]; s != nil {
-		t.lose(s)
-	}
+	t.lose(tx)
 }
 
 // response gives a response to its transaction.
 func (t *transactions) response(res *sip.Response) {
-	key, err := sip.ClientTxKeyMake(res)
+	key, err := clientKeyOf(res)
 	if err != nil {
 		t.malformed()
 		return
@@ -201,67 +177,21 @@ func (t *transactions) response(res *sip.Response) {
 		t.arrivals.offer(callID(res), func() { t.onStray(res) })
 		return
 	}
-	t.arrivals.offer(callID(res), func() { t.receive(tx, res) })
-}
-
-// receive has a response served to its end, so that what comes after it on the
-// same leg finds it served. Whoever does not await it takes it from the
-// transaction by itself.
-func (t *transactions) receive(tx *clientTx, res *sip.Response) {
-	if tx.final.Load() && !res.IsSuccess() {
-		t.repeat(tx, res)
-		return
-	}
-	done := make(chan struct{})
-	go func() { // and is waited for
-		defer close(done)
-		guarded(func() { tx.Receive(res) }, t.arrivals.panicked)
-	}()
-	select {
-	case <-tx.awaited:
-	case <-done:
-		return
-	}
-	select {
-	case <-tx.Responses():
-		<-done
-	case <-done: // a repetition
-		return
-	}
-	if !res.IsProvisional() {
-		tx.final.Store(true)
-	}
-	if tx.each != nil {
-		tx.each(res)
-	}
-	if tx.final.Load() && !tx.Origin().IsInvite() {
-		tx.Terminate() // what comes later is a repetition
-	}
-}
-
-// repeat acknowledges a refusal once more. The library takes its time for
-// that, and keeps the transaction locked: one at a time, and nobody waits.
-func (t *transactions) repeat(tx *clientTx, res *sip.Response) {
-	if !tx.repeating.CompareAndSwap(false, true) {
-		return
-	}
-	t.arrivals.work.Go(func() {
-		defer tx.repeating.Store(false)
-		guarded(func() { tx.Receive(res) }, t.arrivals.panicked)
-	})
+	tx.hear(res.StatusCode)
+	t.arrivals.offer(callID(res), func() { tx.receive(res) })
 }
 
 // Request starts a client transaction.
-func (t *transactions) Request(ctx context.Context, req *sip.Request) (*sip.ClientTx, error) {
-	key, err := sip.ClientTxKeyMake(req)
+func (t *transactions) Request(ctx context.Context, req *sip.Request) (*clientTx, error) {
+	key, err := clientKeyOf(req)
 	if err != nil {
 		return nil, fmt.Errorf("b2bua: %s has no key: %w", req.Method, err)
 	}
-	conn, err := t.transport.ClientRequestConnection(ctx, req)
+	conn, err := t.carrier(ctx, req)
 	if err != nil {
 		return nil, fmt.Errorf("b2bua: connection to %s: %w", req.Destination(), err)
 	}
-	tx := &clientTx{ClientTx: sip.NewClientTx(key, req, conn, t.log), awaited: make(chan struct{})}
+	tx := &clientTx{of: t, key: key, conn: conn, callID: callID(req), awaited: make(chan struct{}), out: req}
 	t.mu.Lock()
 	over := t.over
 	if !over {
@@ -272,46 +202,36 @@ func (t *transactions) Request(ctx context.Context, req *sip.Request) (*sip.Clie
 		tx.Terminate()
 		return nil, net.ErrClosed
 	}
-	tx.OnTerminate(func(string, error) {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		delete(t.clients, key)
-	})
-	if err := tx.Init(); err != nil {
+	if err := tx.start(); err != nil {
 		tx.Terminate()
 		return nil, err
 	}
-	return tx.ClientTx, nil
+	return tx, nil
+}
+
+// carrier is what a request leaves by: the socket that its Laddr names, or a
+// connection.
+func (t *transactions) carrier(ctx context.Context, req *sip.Request) (carrier, error) {
+	if req.Laddr.IP != nil {
+		for _, s := range t.sockets {
+			if s.port == req.Laddr.Port && s.ip.Equal(req.Laddr.IP) {
+				return s, nil
+			}
+		}
+	}
+	return t.transport.ClientRequestConnection(ctx, req)
 }
 
 // await has each called with every answer up to the final one, in turn with
 // the other messages of its Call-ID, or failed when none comes any more. It is
 // called once a transaction, without delay.
-func (t *transactions) await(of *sip.ClientTx, each func(*sip.Response), failed func(error)) {
-	t.mu.Lock()
-	tx := t.clients[of.Key()]
-	t.mu.Unlock()
-	if tx == nil {
-		t.arrivals.work.Go(func() { failed(of.Err()) })
-		return
-	}
-	tx.each = each
-	ended := func(_ string, err error) {
-		// In turn, because it may end while its final response is being served.
-		t.arrivals.add(callID(of.Origin()), func() {
-			if !tx.final.Load() {
-				failed(err)
-			}
-		})
-	}
-	if !tx.OnTerminate(ended) {
-		ended("", of.Err())
-	}
-	close(tx.awaited)
+func (t *transactions) await(tx *clientTx, each func(*sip.Response), failed func(error)) {
+	tx.await(each, failed)
 }
 
 // Close ends all transactions, and none begins any more.
 func (t *transactions) Close() {
+	t.waits.stop()
 	t.mu.Lock()
 	t.over = true
 	var all []interface{ Terminate() }
@@ -329,34 +249,57 @@ func (t *transactions) Close() {
 
 // unreadable answers a request that no transaction can be made of; over UDP
 // the screen has done that.
-func (t *transactions) unreadable(req *sip.Request) {
+func (t *transactions) unreadable(req *sip.Request, socket *packetConn) {
 	t.malformed()
 	if req.IsAck() {
 		return
 	}
 	res := reply(req, 400, "Bad or Missing Via or CSeq", "")
 	res.SetDestination(req.Source())
-	_ = t.transport.WriteMsg(res) // that it cannot be sent is the far end's loss
+	// That it cannot be sent is the far end's loss.
+	if socket != nil {
+		_ = socket.WriteMsg(res)
+		return
+	}
+	_ = t.transport.WriteMsg(res)
 }
 
 var errNoKey = errors.New("b2bua: no Via, CSeq or Call-ID")
 
-// serverKey is what the requests of one server transaction have in common, RFC
-// 3261 section 17.2.3; ACK and CANCEL are of their INVITE when method says so.
-func serverKey(req *sip.Request, method string) (string, error) {
-	via, cseq := req.Via(), req.CSeq()
-	if via == nil || cseq == nil {
-		return "", errNoKey
+// clientKeyOf is the key of a request of ours, or of what answers it.
+func clientKeyOf(m interface {
+	message
+	Via() *sip.ViaHeader
+}) (clientKey, error) {
+	via := m.Via()
+	if via == nil {
+		return clientKey{}, errNoKey
+	}
+	branch, _ := via.Params.Get("branch")
+	_, method, err := dialog.CSeq(value(m, "cseq"))
+	if err != nil || len(branch) <= len(magicCookie) || !strings.HasPrefix(branch, magicCookie) {
+		return clientKey{}, errNoKey
+	}
+	return clientKey{branch, method}, nil
+}
+
+// serverKeyOf is the key of a request; ACK and CANCEL are of their INVITE when
+// method says so.
+func serverKeyOf(req *sip.Request, method string) (serverKey, error) {
+	via := req.Via()
+	n, _, err := dialog.CSeq(value(req, "cseq"))
+	if via == nil || err != nil {
+		return serverKey{}, errNoKey
 	}
 	if method == "ACK" {
 		method = "INVITE"
 	}
 	branch, _ := via.Params.Get("branch")
-	if strings.HasPrefix(branch, sip.RFC3261BranchMagicCookie) && len(branch) > len(sip.RFC3261BranchMagicCookie) {
-		return fmt.Sprintf("%s %s:%d %s", branch, strings.ToLower(via.Host), via.Port, method), nil
+	if strings.HasPrefix(branch, magicCookie) && len(branch) > len(magicCookie) {
+		return serverKey{branch, strings.ToLower(via.Host) + ":" + strconv.Itoa(via.Port), method}, nil
 	}
-	return fmt.Sprintf("2543 %s %s %d %s %s", dialog.Tag(value(req, "from")), value(req, "call-id"),
-		cseq.SeqNo, via.Value(), method), nil
+	return serverKey{fmt.Sprintf("2543 %s %s %d", dialog.Tag(value(req, "from")), value(req, "call-id"), n),
+		via.Value(), method}, nil
 }
 
 // idOf is the requestID of a request that begins something.

@@ -1,8 +1,10 @@
 package b2bua
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"log/slog"
 	"net"
@@ -52,7 +54,7 @@ func (a *Agent) newLayers() {
 	})
 	a.transport = sip.NewTransportLayer(net.DefaultResolver, a.parser, nil, sip.WithTransportLayerLogger(logger),
 		sip.WithTransportLayerTransports(sip.TransportsConfig{TCP: &sip.TransportTCP{DialerCreate: noDialer}}))
-	a.transaction = newTransactions(a.transport, logger, a)
+	a.transaction = newTransactions(a.transport, a)
 }
 
 // newParser keeps what it does not need to know as it was written, byte for byte.
@@ -189,23 +191,45 @@ func (a *Agent) isOurs(transport, hostport string) bool {
 	return false
 }
 
-// packetConn is a UDP socket as the library should see it.
+// packetConn is a UDP socket.
 type packetConn struct {
 	net.PacketConn
-	ready chan struct{} // closed when the library reads, that is, knows the socket
-	once  sync.Once
+	ip    net.IP
+	port  int
 	guard *guard
 	lost  *errorQueue // nil where the system has none
 }
 
 func newPacketConn(conn net.PacketConn, m *metrics, seed maphash.Seed) *packetConn {
-	return &packetConn{PacketConn: conn, ready: make(chan struct{}), guard: newGuard(m, seed), lost: newErrorQueue(conn)}
+	s := newSocket("udp", conn.LocalAddr())
+	return &packetConn{PacketConn: conn, ip: s.ip, port: s.port, guard: newGuard(m, seed), lost: newErrorQueue(conn)}
+}
+
+// serve reads what comes until the socket is closed.
+func (p *packetConn) serve(parser *sip.Parser, arrived func(sip.Message)) error {
+	buf := make([]byte, maxDatagram)
+	for {
+		n, from, err := p.ReadFrom(buf)
+		if err != nil {
+			return err
+		}
+		if len(bytes.Trim(buf[:n], "\x00\r\n")) == 0 {
+			continue // a keep-alive
+		}
+		m, err := parser.ParseSIP(buf[:n])
+		if err != nil {
+			p.guard.metrics.malformed.Inc()
+			continue
+		}
+		m.SetTransport("UDP")
+		m.SetSource(from.String())
+		arrived(m)
+	}
 }
 
 // ReadFrom reads what the guard lets pass. Errors other than the end of the
 // socket do not end the reading.
 func (p *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
-	p.once.Do(func() { close(p.ready) })
 	for {
 		n, addr, err := p.PacketConn.ReadFrom(b)
 		if errors.Is(err, net.ErrClosed) {
@@ -221,18 +245,56 @@ func (p *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
 	}
 }
 
-// WriteTo sends a message without what the guard added for the library.
-func (p *packetConn) WriteTo(b []byte, addr net.Addr) (int, error) {
-	out := withoutBranch(b)
-	p.guard.agent.mirror.copy("udp", p.LocalAddr(), addr, out)
-	_, err := p.PacketConn.WriteTo(out, addr)
-	for tries := 0; p.excuse(err) && tries < mostExcuses; tries++ {
-		_, err = p.PacketConn.WriteTo(out, addr)
+// TryClose implements carrier.
+func (p *packetConn) TryClose() (int, error) { return 0, nil }
+
+// WriteMsg implements carrier.
+func (p *packetConn) WriteMsg(m sip.Message) error {
+	b := writing.Get().(*bytes.Buffer)
+	defer writing.Put(b)
+	b.Reset()
+	m.StringWrite(b)
+	return p.write(b.Bytes(), m.Destination())
+}
+
+// writing holds what messages are written to.
+var writing = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// text is a message as it is sent.
+func text(m sip.Message) []byte {
+	b := writing.Get().(*bytes.Buffer)
+	defer writing.Put(b)
+	b.Reset()
+	m.StringWrite(b)
+	return bytes.Clone(b.Bytes())
+}
+
+// write sends a message without what the guard added for the library.
+func (p *packetConn) write(msg []byte, to string) error {
+	if len(msg) > maxDatagram {
+		return sip.ErrUDPMTUCongestion
 	}
+	addr, err := netip.ParseAddrPort(to)
 	if err != nil {
-		return 0, err
+		return fmt.Errorf("b2bua: destination of a message: %w", err)
 	}
-	return len(b), nil
+	out := withoutBranch(msg)
+	p.guard.agent.mirror.copy("udp", p.LocalAddr(), net.UDPAddrFromAddrPort(addr), out)
+	err = p.writeTo(out, addr)
+	for tries := 0; p.excuse(err) && tries < mostExcuses; tries++ {
+		err = p.writeTo(out, addr)
+	}
+	return err
+}
+
+func (p *packetConn) writeTo(b []byte, to netip.AddrPort) error {
+	var err error
+	if udp, ok := p.PacketConn.(*net.UDPConn); ok {
+		_, err = udp.WriteToUDPAddrPort(b, to)
+	} else {
+		_, err = p.WriteTo(b, net.UDPAddrFromAddrPort(to))
+	}
+	return err
 }
 
 // mostExcuses is how often one datagram is written again because of others.

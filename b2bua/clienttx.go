@@ -1,0 +1,203 @@
+package b2bua
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+)
+
+// clientTx is a request of ours that waits for its answer, RFC 3261 section
+// 17.1, and an INVITE for a while longer, RFC 6026 section 7.2.
+type clientTx struct {
+	of      *transactions
+	key     clientKey
+	conn    carrier
+	callID  string
+	awaited chan struct{} // closed once each and failed are set, or never will be
+
+	mu         sync.Mutex // guards what is below
+	state      txState
+	waited     bool         // awaited is closed
+	out        *sip.Request // until the final answer
+	each       func(*sip.Response)
+	failed     func(error)
+	onRepeated func(*sip.Response)
+	ack        *sip.Request // of a refusal
+	heard      bool         // a final response is here, or to an INVITE any: nothing is sent again
+	interval   time.Duration
+	deadline   time.Time
+	err        error // why it ended
+}
+
+// errNoAnswer ends a transaction that got none in time: Timers B and F.
+var errNoAnswer = fmt.Errorf("no answer: %w", sip.ErrTransactionTimeout)
+
+// start sends the request, and again until there is an answer.
+func (tx *clientTx) start() error {
+	out, interval := tx.out, 64*sip.T1
+	if out.Transport() == "UDP" {
+		interval = sip.T1
+	}
+	tx.mu.Lock()
+	tx.interval, tx.deadline = interval, time.Now().Add(64*sip.T1)
+	tx.mu.Unlock()
+	tx.of.waits.after(interval, tx, wakeRepeat)
+	if err := tx.conn.WriteMsg(out); err != nil {
+		return fmt.Errorf("%w: %w", err, sip.ErrTransactionTransport)
+	}
+	return nil
+}
+
+func (tx *clientTx) isInvite() bool { return tx.key.method == "INVITE" }
+
+// wake implements waker.
+func (tx *clientTx) wake(why wake) {
+	if why == wakeForget {
+		tx.end(sip.ErrTransactionTerminated)
+		return
+	}
+	tx.mu.Lock()
+	if tx.heard || tx.state > txProceeding {
+		tx.mu.Unlock()
+		return
+	}
+	left, out := time.Until(tx.deadline), tx.out
+	tx.interval *= 2
+	if !tx.isInvite() { // Timer E; Timer A doubles on
+		tx.interval = min(tx.interval, sip.T2)
+	}
+	next := min(tx.interval, left)
+	tx.mu.Unlock()
+	if left <= 0 {
+		tx.end(errNoAnswer)
+		return
+	}
+	if err := tx.conn.WriteMsg(out); err != nil {
+		tx.end(fmt.Errorf("%w: %w", err, sip.ErrTransactionTransport))
+		return
+	}
+	tx.of.waits.after(next, tx, wakeRepeat)
+}
+
+// hear notes a response as soon as it is there: to serve it may take its time,
+// and the request is not to go out again meanwhile.
+func (tx *clientTx) hear(status int) {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	switch {
+	case status >= 200 || tx.isInvite():
+		tx.heard = true
+	case !tx.heard:
+		tx.interval = sip.T2 // RFC 3261 section 17.1.2.2
+	}
+}
+
+// receive serves a response, in turn with the other messages of its Call-ID.
+func (tx *clientTx) receive(res *sip.Response) {
+	<-tx.awaited
+	tx.mu.Lock()
+	each, onRepeated, ack := tx.each, tx.onRepeated, tx.ack
+	was := tx.state
+	switch {
+	case was > txProceeding:
+	case res.StatusCode < 200:
+		tx.state = txProceeding
+	case !tx.isInvite():
+		tx.state = txCompleted
+	case res.StatusCode < 300:
+		tx.state, tx.out = txAccepted, nil
+	default:
+		tx.state = txCompleted
+		tx.ack = sameBranch(tx.out, sip.ACK, tx.out.CSeq().SeqNo)
+		tx.ack.ReplaceHeader(sip.NewHeader("To", value(res, "to"))) // RFC 3261 section 17.1.1.3
+		ack, tx.out = tx.ack, nil
+	}
+	state := tx.state
+	tx.mu.Unlock()
+
+	switch {
+	case was == txOver:
+		return
+	case was == txAccepted:
+		if onRepeated != nil && res.IsSuccess() {
+			onRepeated(res)
+		}
+		return
+	case tx.isInvite() && state == txCompleted:
+		if res.StatusCode >= 300 {
+			_ = tx.conn.WriteMsg(ack) // or the refusal comes again
+		}
+		if was == txCompleted {
+			return
+		}
+	case was == txCompleted:
+		return
+	}
+	if state >= txAccepted && tx.isInvite() {
+		if _, overUDP := tx.conn.(*packetConn); overUDP || state == txAccepted {
+			tx.of.waits.after(64*sip.T1, tx, wakeForget) // Timers D and M
+		} else {
+			defer tx.end(sip.ErrTransactionTerminated)
+		}
+	}
+	if state == txCompleted && !tx.isInvite() {
+		defer tx.end(sip.ErrTransactionTerminated) // what comes later is a repetition
+	}
+	if each != nil {
+		each(res)
+	}
+}
+
+// onRetransmission has repeated 2xx to an INVITE reported.
+func (tx *clientTx) onRetransmission(f func(*sip.Response)) {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	tx.onRepeated = f
+}
+
+// await is [transactions.await].
+func (tx *clientTx) await(each func(*sip.Response), failed func(error)) {
+	tx.mu.Lock()
+	tx.each, tx.failed = each, failed
+	over, err := tx.state == txOver, tx.err
+	if !tx.waited {
+		tx.waited = true
+		close(tx.awaited)
+	}
+	tx.mu.Unlock()
+	if over && failed != nil {
+		tx.of.arrivals.add(tx.callID, func() { failed(err) })
+	}
+}
+
+// Terminate gives the request up: no answer is awaited any more.
+func (tx *clientTx) Terminate() { tx.end(sip.ErrTransactionTerminated) }
+
+func (tx *clientTx) end(err error) {
+	tx.mu.Lock()
+	was, failed := tx.state, tx.failed
+	if was == txOver {
+		tx.mu.Unlock()
+		return
+	}
+	tx.state, tx.err = txOver, err
+	tx.out, tx.each, tx.failed, tx.onRepeated, tx.ack = nil, nil, nil, nil, nil
+	if !tx.waited {
+		tx.waited = true
+		close(tx.awaited)
+	}
+	tx.mu.Unlock()
+	t := tx.of
+	t.mu.Lock()
+	if t.clients[tx.key] == tx {
+		delete(t.clients, tx.key)
+	}
+	t.mu.Unlock()
+	_, _ = tx.conn.TryClose() // as good as closed
+	if was <= txProceeding && failed != nil {
+		// In turn, because its final response may be on the way.
+		t.arrivals.add(tx.callID, func() { failed(err) })
+	}
+}

@@ -1,0 +1,225 @@
+package b2bua
+
+import (
+	"net"
+	"sync"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+)
+
+// carrier is what a message came through and its answers leave by: a UDP
+// socket, or a connection.
+type carrier interface {
+	WriteMsg(m sip.Message) error
+	LocalAddr() net.Addr
+	TryClose() (int, error) // says that it is not used any more
+}
+
+// tryingAfter is how long an INVITE may go without an answer, RFC 3261 section
+// 17.2.1.
+const tryingAfter = 200 * time.Millisecond
+
+// serverTx is a request that is being served, or was until lately: RFC 3261
+// section 17.2, with RFC 6026 section 7.1 for an INVITE that was accepted.
+// After its final answer it keeps nothing of the request, and of the answer
+// what is needed to send it again.
+type serverTx struct {
+	of     *transactions
+	key    serverKey
+	method sip.RequestMethod
+	conn   carrier
+	id     requestID
+
+	mu       sync.Mutex // guards what is below
+	state    txState
+	req      *sip.Request // until its final answer
+	sent     []byte       // the last answer over UDP
+	to       string       // where that went
+	interval time.Duration
+	deadline time.Time
+	onAck    func(*sip.Request) // of an INVITE that was accepted
+
+	// Guarded by transactions.mu.
+	merged    bool // another one with this id is there
+	cancelled bool
+	onCancel  func(asked *sip.Request)
+	tag       string // ours, as in the answer to the request
+}
+
+// txState is how far a transaction is.
+type txState uint8
+
+const (
+	txTrying     txState = iota // nothing has been answered; for a client: calling
+	txProceeding                // a provisional answer
+	txAccepted                  // an INVITE has its 2xx
+	txCompleted                 // another final answer, which may have to be sent again
+	txConfirmed                 // the ACK of a refusal came
+	txOver
+)
+
+// Connection is what the request came through.
+func (tx *serverTx) Connection() carrier { return tx.conn }
+
+// Respond sends an answer. After a final one nothing is sent but the same 2xx
+// to an INVITE, which is not repeated by itself: RFC 6026 section 7.1.
+func (tx *serverTx) Respond(res *sip.Response) error {
+	status := res.StatusCode
+	tx.mu.Lock()
+	switch {
+	case tx.state < txAccepted:
+	case tx.state == txAccepted && status >= 200 && status < 300:
+	case tx.state == txOver:
+		tx.mu.Unlock()
+		return sip.ErrTransactionTerminated
+	default:
+		tx.mu.Unlock()
+		return nil
+	}
+	first := tx.state < txAccepted
+	udp, overUDP := tx.conn.(*packetConn)
+	if overUDP {
+		tx.sent, tx.to = text(res), res.Destination()
+	}
+	switch {
+	case status < 200:
+		tx.state = txProceeding
+	case tx.method != sip.INVITE:
+		tx.state = txCompleted
+	case status < 300:
+		tx.state = txAccepted
+	default:
+		tx.state = txCompleted
+		tx.interval, tx.deadline = sip.T1, time.Now().Add(64*sip.T1)
+	}
+	state, sent, to := tx.state, tx.sent, tx.to
+	if state >= txAccepted {
+		tx.req = nil
+	}
+	tx.mu.Unlock()
+
+	var err error
+	if overUDP {
+		err = udp.write(sent, to)
+	} else {
+		err = tx.conn.WriteMsg(res)
+	}
+	if state < txAccepted || !first {
+		return err
+	}
+	tx.completed(state, overUDP)
+	return err
+}
+
+// completed has the transaction last for as long as the request may come again,
+// or the answer has to be sent again: Timers G, H, J and L.
+func (tx *serverTx) completed(state txState, overUDP bool) {
+	switch {
+	case tx.method != sip.INVITE && !overUDP:
+		tx.Terminate()
+	case state == txCompleted && tx.method == sip.INVITE && overUDP:
+		tx.of.waits.after(sip.T1, tx, wakeRepeat)
+	default:
+		tx.of.waits.after(64*sip.T1, tx, wakeForget)
+	}
+}
+
+// wake implements waker.
+func (tx *serverTx) wake(why wake) {
+	switch why {
+	case wakeTrying:
+		tx.mu.Lock()
+		req := tx.req
+		trying := tx.state == txTrying && req != nil
+		tx.mu.Unlock()
+		if trying {
+			_ = tx.Respond(reply(req, 100, reasonPhrase(100), "")) // it will ask again
+		}
+	case wakeForget:
+		tx.Terminate()
+	case wakeRepeat:
+		tx.repeat()
+	}
+}
+
+// repeat sends a refusal again until its ACK comes, Timer G, or gives up, Timer
+// H.
+func (tx *serverTx) repeat() {
+	tx.mu.Lock()
+	if tx.state != txCompleted {
+		tx.mu.Unlock()
+		return
+	}
+	left := time.Until(tx.deadline)
+	tx.interval = min(2*tx.interval, sip.T2)
+	next := min(tx.interval, left)
+	tx.mu.Unlock()
+	if left <= 0 {
+		tx.Terminate()
+		return
+	}
+	tx.resend()
+	tx.of.waits.after(next, tx, wakeRepeat)
+}
+
+func (tx *serverTx) resend() {
+	tx.mu.Lock()
+	sent, to := tx.sent, tx.to
+	tx.mu.Unlock()
+	if udp, ok := tx.conn.(*packetConn); ok && sent != nil {
+		_ = udp.write(sent, to) // or it is sent again
+	}
+}
+
+// receive takes the request once more, or the ACK of an INVITE.
+func (tx *serverTx) receive(req *sip.Request) {
+	tx.mu.Lock()
+	state, onAck := tx.state, tx.onAck
+	if req.IsAck() && state == txCompleted {
+		tx.state = txConfirmed
+	}
+	tx.mu.Unlock()
+	switch {
+	case !req.IsAck():
+		if state == txProceeding || state == txCompleted {
+			tx.resend()
+		}
+	case state == txAccepted && onAck != nil:
+		onAck(req)
+	case state == txCompleted:
+		if _, overUDP := tx.conn.(*packetConn); overUDP {
+			tx.of.waits.after(sip.T4, tx, wakeForget) // Timer I
+		} else {
+			tx.Terminate()
+		}
+	}
+}
+
+// listenAck has ACKs with the INVITE's own branch reported, which is how RFC
+// 2543 peers acknowledge a 2xx; nil for none any more.
+func (tx *serverTx) listenAck(f func(ack *sip.Request)) {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	tx.onAck = f
+}
+
+// Terminate forgets the transaction.
+func (tx *serverTx) Terminate() {
+	tx.mu.Lock()
+	over := tx.state == txOver
+	tx.state, tx.req, tx.sent, tx.onAck = txOver, nil, nil, nil
+	tx.mu.Unlock()
+	if over {
+		return
+	}
+	t := tx.of
+	t.mu.Lock()
+	if t.servers[tx.key] == tx {
+		delete(t.servers, tx.key)
+	}
+	tx.onCancel = nil
+	t.lose(tx)
+	t.mu.Unlock()
+	_, _ = tx.conn.TryClose() // as good as closed
+}
