@@ -291,7 +291,19 @@ func (c *call) complete(inv *invite, ack *sip.Request) {
 	c.agreed(inv)
 	inv.acked.Store(true)
 	inv.in.tx.listenAck(nil)
+	inv.rest()
 	c.inv = nil
+}
+
+// rest lets go of what is not needed to acknowledge the 2xx once more, or one of
+// another fork: an INVITE stays for as long as these may come.
+func (inv *invite) rest() {
+	inv.in, inv.out, inv.answer, inv.ring = nil, nil, nil, nil
+	inv.targets, inv.hops, inv.instead, inv.told, inv.said = nil, nil, nil, nil, [2][]byte{}
+	if inv.fork != nil {
+		inv.fork.legs = nil // they are those of the call
+	}
+	inv.attempt = inv.attempt.rest()
 }
 
 // noAck gives up waiting, RFC 3261 section 13.3.1.4: the session is ended.

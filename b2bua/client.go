@@ -18,31 +18,34 @@ const dialTimeout = 3 * time.Second
 // send starts a client transaction. Over UDP it does not wait for the network;
 // else it may open a connection.
 func (a *Agent) send(req *sip.Request) (*clientTx, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
-	defer cancel()
 	if req.Transport() == overStream {
-		if err := a.connect(ctx, req); err != nil {
+		if err := a.dialled(req); err != nil {
 			return nil, err
 		}
 	}
-	return a.transaction.Request(ctx, req)
+	return a.transaction.Request(req)
 }
 
 // sendAlone sends a request that has no transaction, an ACK.
 func (a *Agent) sendAlone(req *sip.Request) error {
-	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
-	defer cancel()
 	if req.Transport() == overStream {
-		if err := a.connect(ctx, req); err != nil {
+		if err := a.dialled(req); err != nil {
 			return err
 		}
 	}
-	conn, err := a.transaction.carrier(ctx, req)
+	conn, err := a.transaction.carrier(req)
 	if err != nil {
 		return err
 	}
 	defer func() { _, _ = conn.TryClose() }() // as good as closed
 	return conn.WriteMsg(req)
+}
+
+// dialled opens a connection for a request if there is none.
+func (a *Agent) dialled(req *sip.Request) error {
+	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+	defer cancel()
+	return a.connect(ctx, req)
 }
 
 // await has each called with every answer up to the final one, in the order in
@@ -69,6 +72,18 @@ type attempt struct {
 	used     []*session  // whose credentials it carries
 	answered []challenge // to earlier rounds of this request
 	over     bool        // nobody waits for the answer any more
+}
+
+// rest is what is left of an INVITE for the ACK of one more 2xx: its number and
+// its credentials.
+func (at *attempt) rest() *attempt {
+	out := sip.NewRequest(at.out.Method, sip.Uri{})
+	for _, h := range at.out.Headers() {
+		if _, ok := h.(*sip.CSeqHeader); ok || isCredentials(h) {
+			out.AppendHeader(h)
+		}
+	}
+	return &attempt{side: at.side, out: out, used: at.used}
 }
 
 // maxRounds bounds the challenges to one request that are answered: a proxy

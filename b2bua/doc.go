@@ -29,7 +29,7 @@
 //	RFC 3261 section 8.2.6.2 → reply, statelessAnswer, withoutBranch
 //	RFC 3261 section 8.2.7 → guard, guard.tag, guard.turnAway
 //	RFC 3261 section 9.1 → Agent.onLate, call.cancel, call.expire, call.onOwnAnswer, call.tooLate, sameBranch
-//	RFC 3261 section 9.2 → transactions.cancel
+//	RFC 3261 section 9.2 → serverTx.Respond, transactions.cancel
 //	RFC 3261 section 10.2 → passage.registrars
 //	RFC 3261 section 11 → inbound.isForUs
 //	RFC 3261 section 11.1 → probeHeaders

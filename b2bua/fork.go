@@ -20,7 +20,7 @@ const maxForks = 16
 // targets and route sets. The first that answers stays in the record.
 type fork struct {
 	tag  string // the far end's
-	legs [2]store.Dialog
+	legs *[2]store.Dialog
 	ack  *sip.Request // of its 2xx, when another one had the call already
 	left bool         // the caller has hung up on it
 }
@@ -45,7 +45,8 @@ func (c *call) forkOf(inv *invite, res *sip.Response) *fork {
 	if len(inv.forks) == 0 {
 		inv.blank = c.legs()
 	}
-	f := &fork{tag: tag, legs: inv.blank}
+	legs := *inv.blank
+	f := &fork{tag: tag, legs: &legs}
 	if inv.forked > 0 {
 		f.legs[store.Caller].LocalTag = dialog.ForkTag(f.legs[store.Caller].LocalTag, inv.forked)
 	}
@@ -63,7 +64,7 @@ func (c *call) enter(inv *invite, f *fork) {
 		inv.fork.legs = c.legs()
 	}
 	inv.fork = f
-	c.setLegs(f.legs)
+	c.setLegs(*f.legs)
 	inv.in.tag = f.legs[store.Caller].LocalTag
 }
 
@@ -72,12 +73,12 @@ func (c *call) unfork(inv *invite) {
 	if len(inv.forks) == 0 {
 		return
 	}
-	c.setLegs(inv.blank)
+	c.setLegs(*inv.blank)
 	inv.forks, inv.fork = nil, nil
 }
 
-func (c *call) legs() [2]store.Dialog {
-	return [2]store.Dialog{*c.dialog(store.Caller), *c.dialog(store.Callee)}
+func (c *call) legs() *[2]store.Dialog {
+	return &[2]store.Dialog{*c.dialog(store.Caller), *c.dialog(store.Callee)}
 }
 
 func (c *call) setLegs(legs [2]store.Dialog) {

@@ -33,10 +33,10 @@ type invite struct {
 	attempt *attempt     // what out and its challenges belong to
 	instead *named       // the leg that it takes over, when it was sent to ourselves for that
 
-	forks  []*fork         // the dialogs that it has made, of an initial one
-	fork   *fork           // the one in the call's record
-	forked int             // how many there were at all targets
-	blank  [2]store.Dialog // both dialogs before any fork
+	forks  []*fork          // the dialogs that it has made, of an initial one
+	fork   *fork            // the one in the call's record
+	forked int              // how many there were at all targets
+	blank  *[2]store.Dialog // both dialogs before any fork
 
 	settled   bool          // a reliable response came: a re-INVITE's offer is answered
 	ringing   bool          // a provisional response came: it may be cancelled

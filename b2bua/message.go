@@ -77,10 +77,22 @@ func long(name string) string {
 	return name
 }
 
+// isNamed says whether a header has this long name, given in lower case.
+func isNamed(h sip.Header, name string) bool {
+	has := h.Name()
+	switch len(has) {
+	case 1:
+		return long(has) == name
+	case len(name):
+		return has[0]|0x20 == name[0] && strings.EqualFold(has, name)
+	}
+	return false
+}
+
 // first is the first value of a header, given its long name in lower case.
 func first(m message, name string) (string, bool) {
 	for _, h := range m.Headers() {
-		if long(h.Name()) == name {
+		if isNamed(h, name) {
 			return h.Value(), true
 		}
 	}
@@ -97,7 +109,7 @@ func value(m message, name string) string {
 func values(m message, name string) []string {
 	var all []string
 	for _, h := range m.Headers() {
-		if long(h.Name()) == name {
+		if isNamed(h, name) {
 			all = append(all, h.Value())
 		}
 	}
@@ -260,7 +272,7 @@ func reply(req *sip.Request, status int, reason, tag string) *sip.Response {
 			}
 			res.AppendHeader(h)
 		case "from":
-			res.AppendHeader(sip.NewHeader("From", h.Value()))
+			res.AppendHeader(as("From", h))
 		case "to":
 			to := h.Value()
 			if status > 100 && tag != "" && dialog.Tag(to) == "" {
@@ -268,9 +280,9 @@ func reply(req *sip.Request, status int, reason, tag string) *sip.Response {
 			}
 			res.AppendHeader(sip.NewHeader("To", to))
 		case "call-id":
-			res.AppendHeader(sip.NewHeader("Call-ID", h.Value()))
+			res.AppendHeader(as("Call-ID", h))
 		case "cseq":
-			res.AppendHeader(sip.NewHeader("CSeq", h.Value()))
+			res.AppendHeader(as("CSeq", h))
 		case "timestamp":
 			if status == 100 {
 				res.AppendHeader(h)
@@ -284,6 +296,14 @@ func reply(req *sip.Request, status int, reason, tag string) *sip.Response {
 	res.SetTransport(req.Transport())
 	res.SetDestination(dest)
 	return res
+}
+
+// as is a header with its long name.
+func as(name string, h sip.Header) sip.Header {
+	if h.Name() == name {
+		return h
+	}
+	return sip.NewHeader(name, h.Value())
 }
 
 // copyVia is a Via to send. The library leaves out the brackets of an IPv6

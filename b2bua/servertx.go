@@ -108,6 +108,9 @@ func (tx *serverTx) Respond(res *sip.Response) error {
 	if state < txAccepted || !first {
 		return err
 	}
+	tx.of.mu.Lock()
+	tx.onCancel = nil // RFC 3261 section 9.2: it has no effect any more
+	tx.of.mu.Unlock()
 	tx.completed(state, overUDP)
 	return err
 }

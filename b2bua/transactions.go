@@ -182,12 +182,12 @@ func (t *transactions) response(res *sip.Response) {
 }
 
 // Request starts a client transaction.
-func (t *transactions) Request(ctx context.Context, req *sip.Request) (*clientTx, error) {
+func (t *transactions) Request(req *sip.Request) (*clientTx, error) {
 	key, err := clientKeyOf(req)
 	if err != nil {
 		return nil, fmt.Errorf("b2bua: %s has no key: %w", req.Method, err)
 	}
-	conn, err := t.carrier(ctx, req)
+	conn, err := t.carrier(req)
 	if err != nil {
 		return nil, fmt.Errorf("b2bua: connection to %s: %w", req.Destination(), err)
 	}
@@ -211,7 +211,7 @@ func (t *transactions) Request(ctx context.Context, req *sip.Request) (*clientTx
 
 // carrier is what a request leaves by: the socket that its Laddr names, or a
 // connection.
-func (t *transactions) carrier(ctx context.Context, req *sip.Request) (carrier, error) {
+func (t *transactions) carrier(req *sip.Request) (carrier, error) {
 	if req.Laddr.IP != nil {
 		for _, s := range t.sockets {
 			if s.port == req.Laddr.Port && s.ip.Equal(req.Laddr.IP) {
@@ -219,6 +219,8 @@ func (t *transactions) carrier(ctx context.Context, req *sip.Request) (carrier, 
 			}
 		}
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+	defer cancel()
 	return t.transport.ClientRequestConnection(ctx, req)
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 
 	"github.com/emiago/sipgo/sip"
@@ -96,6 +97,8 @@ type socket struct {
 	transport string
 	addr      string // as in the library's connection pool
 	ip        net.IP
+	host      string // the same as text
+	v6        bool
 	port      int
 }
 
@@ -107,6 +110,7 @@ func newSocket(transport string, addr net.Addr) socket {
 	case *net.TCPAddr:
 		s.ip, s.port = a.IP, a.Port
 	}
+	s.host, s.v6 = s.ip.String(), s.ip.To4() == nil
 	return s
 }
 
@@ -120,7 +124,7 @@ func (a *Agent) socketFor(transport, addr, peer string) *socket {
 	for i := range a.sockets {
 		s := &a.sockets[i]
 		fit := 0
-		if (s.ip.To4() == nil) == v6 {
+		if s.v6 == v6 {
 			fit++
 		}
 		if s.transport == transport {
@@ -138,6 +142,9 @@ func (a *Agent) socketFor(transport, addr, peer string) *socket {
 
 // isIPv6 says whether an address with its port is one of IPv6.
 func isIPv6(hostport string) bool {
+	if !strings.HasPrefix(hostport, "[") {
+		return false
+	}
 	ap, err := netip.ParseAddrPort(hostport)
 	return err == nil && ap.Addr().Unmap().Is6()
 }
@@ -152,7 +159,7 @@ func (a *Agent) sentBy(s *socket, peer string) (host string, port int) {
 		return host, port
 	}
 	if !s.ip.IsUnspecified() {
-		return s.ip.String(), s.port
+		return s.host, s.port
 	}
 	// A socket bound to no address: ask the kernel which one it would use. This
 	// sends nothing.
@@ -279,7 +286,9 @@ func (p *packetConn) write(msg []byte, to string) error {
 		return fmt.Errorf("b2bua: destination of a message: %w", err)
 	}
 	out := withoutBranch(msg)
-	p.guard.agent.mirror.copy("udp", p.LocalAddr(), net.UDPAddrFromAddrPort(addr), out)
+	if m := p.guard.agent.mirror; m != nil {
+		m.copy("udp", p.LocalAddr(), net.UDPAddrFromAddrPort(addr), out)
+	}
 	err = p.writeTo(out, addr)
 	for tries := 0; p.excuse(err) && tries < mostExcuses; tries++ {
 		err = p.writeTo(out, addr)

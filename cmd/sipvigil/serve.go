@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -38,8 +41,14 @@ before the default.`,
 		if err := errors.Join(err, levelErr); err != nil {
 			return usage(err)
 		}
-		log := newLogger(t.stderr, level)
-		defer log.Sync() // nothing is buffered; the error is that of a terminal that knows no fsync
+		out := &zapcore.BufferedWriteSyncer{WS: zapcore.AddSync(t.stderr), FlushInterval: logDelay}
+		defer out.Stop() // the error is that of a terminal that knows no fsync
+		log := loggerTo(out, t.stderr, level)
+		tuning, stop := context.WithCancel(cmd.Context())
+		var tuned sync.WaitGroup
+		tuned.Go(func() { tuneCollector(tuning) })
+		defer tuned.Wait()
+		defer stop()
 		d, err := daemon.New(cfg, log)
 		if err != nil {
 			return usage(err)
@@ -104,8 +113,16 @@ func (t *tool) logLevel(cmd *cobra.Command) (zapcore.Level, error) {
 	}
 }
 
+// logDelay is how long a line may wait for others to be written with it.
+const logDelay = 100 * time.Millisecond
+
 // newLogger writes lines for a reader to a terminal, and JSON to anything else.
 func newLogger(w io.Writer, level zapcore.Level) *zap.Logger {
+	return loggerTo(zapcore.Lock(zapcore.AddSync(w)), w, level)
+}
+
+// loggerTo is newLogger with something in between.
+func loggerTo(out zapcore.WriteSyncer, w io.Writer, level zapcore.Level) *zap.Logger {
 	c := zap.NewProductionEncoderConfig()
 	c.TimeKey = "time"
 	c.EncodeTime = zapcore.TimeEncoderOfLayout("2006-01-02T15:04:05.000Z07:00")
@@ -117,7 +134,7 @@ func newLogger(w io.Writer, level zapcore.Level) *zap.Logger {
 		c.ConsoleSeparator = "  "
 		encoder = zapcore.NewConsoleEncoder(c)
 	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level))
+	return zap.New(zapcore.NewCore(encoder, out, level))
 }
 
 // complete names the values of a flag to the shell.

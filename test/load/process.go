@@ -14,13 +14,14 @@ import (
 // Usage is what a process and its children have used so far, and hold.
 type Usage struct {
 	CPU time.Duration // user and system
+	Sys time.Duration // system alone
 	RSS int64         // bytes, shared pages counted in each process
 	PSS int64         // bytes, shared pages counted once
 }
 
 // Sub is what was used since an earlier time.
 func (u Usage) Sub(earlier Usage) Usage {
-	return Usage{u.CPU - earlier.CPU, u.RSS - earlier.RSS, u.PSS - earlier.PSS}
+	return Usage{u.CPU - earlier.CPU, u.Sys - earlier.Sys, u.RSS - earlier.RSS, u.PSS - earlier.PSS}
 }
 
 // clockTick is the unit of /proc/PID/stat on Linux.
@@ -40,6 +41,7 @@ func Used(pid int) (Usage, error) {
 			return Usage{}, fmt.Errorf("process %d: %w", todo[0], err)
 		}
 		sum.CPU += u.CPU
+		sum.Sys += u.Sys
 		sum.RSS += u.RSS
 		sum.PSS += u.PSS
 	}
@@ -84,7 +86,7 @@ func usedBy(pid int) (Usage, error) {
 	}
 	user, _ := strconv.ParseInt(fields[11], 10, 64)
 	system, _ := strconv.ParseInt(fields[12], 10, 64)
-	u := Usage{CPU: time.Duration(user+system) * clockTick}
+	u := Usage{CPU: time.Duration(user+system) * clockTick, Sys: time.Duration(system) * clockTick}
 	rollup, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 	if err != nil {
 		return u, err

@@ -205,9 +205,11 @@ func (d *Daemon) makeSupervisor(reg prometheus.Registerer) (err error) {
 		d.cdrs = newCDRFile(d.cfg.CDR, d.log.Named("cdr"))
 		d.records = append(d.records, d.cdrs.record)
 	}
-	c.Record = func(cdr []byte) {
-		for _, record := range d.records {
-			record(cdr)
+	if len(d.records) > 0 {
+		c.Record = func(cdr []byte) {
+			for _, record := range d.records {
+				record(cdr)
+			}
 		}
 	}
 	c.Brake = supervisor.Brake(d.cfg.Supervise.Brake)

@@ -105,7 +105,7 @@ func (m *meter) print(phase string) error {
 		return err
 	}
 	used := m.last.Sub(last)
-	fmt.Printf("%-8s CPU %v", "", used.CPU)
+	fmt.Printf("%-8s CPU %v (system %v)", "", used.CPU, used.Sys)
 	if n := max(r.Calls, r.Answered); n > 0 {
 		fmt.Printf(", %.0f us a call, memory %+.2f KiB a call (PSS %+.2f)", float64(used.CPU.Microseconds())/float64(n),
 			float64(used.RSS)/1024/float64(n), float64(used.PSS)/1024/float64(n))
