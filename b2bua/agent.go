@@ -160,7 +160,7 @@ func (a *Agent) Run(ctx context.Context, packets []net.PacketConn, streams []Lis
 	for _, w := range sockets {
 		serving.Go(func() {
 			arrived := func(m sip.Message) { guarded(func() { a.transaction.arrived(m, w) }, a.panicked) }
-			for a.panics(func() { a.served("udp", w.serve(a.parser, arrived)) }) {
+			for a.panics(func() { a.served("udp", w.serve(arrived)) }) {
 			}
 		})
 	}

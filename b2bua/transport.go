@@ -213,7 +213,7 @@ func newPacketConn(conn net.PacketConn, m *metrics, seed maphash.Seed) *packetCo
 }
 
 // serve reads what comes until the socket is closed.
-func (p *packetConn) serve(parser *sip.Parser, arrived func(sip.Message)) error {
+func (p *packetConn) serve(arrived func(sip.Message)) error {
 	buf := make([]byte, maxDatagram)
 	for {
 		n, from, err := p.ReadFrom(buf)
@@ -223,7 +223,7 @@ func (p *packetConn) serve(parser *sip.Parser, arrived func(sip.Message)) error 
 		if len(bytes.Trim(buf[:n], "\x00\r\n")) == 0 {
 			continue // a keep-alive
 		}
-		m, err := parser.ParseSIP(buf[:n])
+		m, err := p.guard.agent.parser.ParseSIP(buf[:n])
 		if err != nil {
 			p.guard.metrics.malformed.Inc()
 			continue
