@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"time"
 
@@ -39,7 +40,7 @@ func (t *tool) serverFlags(cmd *cobra.Command) {
 		server = defaultServer
 	}
 	cmd.PersistentFlags().String("server", server, "`URL` of the sipvigil to ask (SIPVIGIL_SERVER)")
-	cmd.PersistentFlags().StringP("output", "o", "table", "`FORMAT`: table, json, jsonl or csv")
+	cmd.PersistentFlags().StringP("output", "o", "table", "`FORMAT`: table, wide (nothing is shortened), json, jsonl or csv")
 	complete(cmd, "output", formats...)
 }
 
@@ -54,6 +55,7 @@ func listFlags(cmd *cobra.Command) {
 	fs.String("node", "", "only of node `NAME`")
 	fs.String("older", "", "only begun at least `D` ago, such as 2h")
 	fs.Int("limit", 0, "at most `N` calls in all (default: all)")
+	fs.Bool("watch", false, "show the list again when something changes, until Ctrl-C")
 	complete(cmd, "state", "trying", "early", "confirmed", "ending", "terminated")
 	complete(cmd, "liveness", "unproven", "alive", "reachable", "suspect", "gone", "silent", "unsupported")
 }
@@ -72,7 +74,7 @@ func (t *tool) listCommand(name string) *cobra.Command {
 				query.Set(name, v)
 			}
 		}
-		return t.ask(cmd, err, func(ctx context.Context, c *client) (report, error) {
+		return t.askAgain(cmd, err, func(ctx context.Context, c *client) (report, error) {
 			l, err := c.list(ctx, query, limit)
 			if err != nil {
 				return report{}, err
@@ -201,7 +203,11 @@ func (t *tool) ask(cmd *cobra.Command, wrong error, request func(context.Context
 		return usage(err)
 	}
 	defer c.close()
-	r, err := request(cmd.Context(), c)
+	return t.once(cmd.Context(), c, format, request)
+}
+
+func (t *tool) once(ctx context.Context, c *client, format string, request func(context.Context, *client) (report, error)) error {
+	r, err := request(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -209,6 +215,31 @@ func (t *tool) ask(cmd *cobra.Command, wrong error, request func(context.Context
 		return failed(fmt.Errorf("write: %w", err))
 	}
 	return nil
+}
+
+// clearScreen begins a terminal anew.
+const clearScreen = "\x1b[H\x1b[2J"
+
+// askAgain is ask; with --watch it asks again when something has changed.
+func (t *tool) askAgain(cmd *cobra.Command, wrong error, request func(context.Context, *client) (report, error)) error {
+	if again, err := cmd.Flags().GetBool("watch"); err != nil || !again {
+		return t.ask(cmd, wrong, request)
+	}
+	format := cmd.Flag("output").Value.String()
+	c, err := newClient(cmd.Flag("server").Value.String())
+	if err := errors.Join(wrong, checkFormat(format), err); err != nil {
+		return usage(err)
+	}
+	defer c.close()
+	return t.watch(cmd.Context(), c, func(ctx context.Context) error {
+		return t.once(ctx, c, format, func(ctx context.Context, c *client) (report, error) {
+			r, err := request(ctx, c)
+			if err == nil && format == "table" && t.width > 0 {
+				_, err = io.WriteString(t.stdout, clearScreen)
+			}
+			return r, err
+		})
+	})
 }
 
 func unreadable(err error) error {

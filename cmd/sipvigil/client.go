@@ -124,10 +124,7 @@ func (c *client) do(ctx context.Context, limit time.Duration, method, path strin
 	req.Header.Set("Accept", "application/json")
 	res, err := c.http.Do(req)
 	if err != nil {
-		if e := (*url.Error)(nil); errors.As(err, &e) {
-			err = e.Err // without the URL, which is said anyway
-		}
-		return usage(fmt.Errorf("no answer from %s: %w\nis sipvigil serve running there? name another place with --server or SIPVIGIL_SERVER", c.name, err))
+		return c.unreached(err)
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
@@ -143,6 +140,14 @@ func (c *client) do(ctx context.Context, limit time.Duration, method, path strin
 			c.name, res.Status, media))
 	}
 	return nil
+}
+
+// unreached is the error of a server that does not answer.
+func (c *client) unreached(err error) error {
+	if e := (*url.Error)(nil); errors.As(err, &e) {
+		err = e.Err // without the URL, which is said anyway
+	}
+	return usage(fmt.Errorf("no answer from %s: %w\nis sipvigil serve running there? name another place with --server or SIPVIGIL_SERVER", c.name, err))
 }
 
 // refused is the error that a problem stands for.

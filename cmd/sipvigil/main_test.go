@@ -178,7 +178,7 @@ func TestWrongCommandLinesExitWith2(t *testing.T) {
 	test("sipvigil: unknown command \"dance\" for \"sipvigil calls\"\n", "calls", "dance")
 	test("sipvigil: accepts 1 arg(s), received 0\n", "calls", "show")
 	test("sipvigil: --limit: -1 is below 0\n"+
-		"sipvigil: --output: \"xml\" is none of table, json, jsonl, csv\n"+
+		"sipvigil: --output: \"xml\" is none of table, wide, json, jsonl, csv\n"+
 		"sipvigil: --server: \"localhost\" is not a URL such as http://127.0.0.1:8080\n",
 		"calls", "-o", "xml", "--server", "localhost", "--limit", "-1")
 	test("sipvigil: --probe-misses: \"few\" is not a whole number\n"+

@@ -15,7 +15,7 @@ import (
 	"sipvigil/supervisor/web"
 )
 
-var formats = []string{"table", "json", "jsonl", "csv"}
+var formats = []string{"table", "wide", "json", "jsonl", "csv"}
 
 func checkFormat(format string) error {
 	if !slices.Contains(formats, format) {
@@ -51,6 +51,8 @@ func (r *report) print(w io.Writer, format string, width int, now time.Time) err
 		return err
 	case "csv":
 		return csv.NewWriter(w).WriteAll(r.rows)
+	case "wide":
+		return r.table(w, 0, now)
 	default:
 		return r.table(w, width, now)
 	}

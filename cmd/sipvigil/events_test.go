@@ -1,0 +1,170 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// telling is a server of events: each request gets the next of these answers,
+// and then its connection breaks.
+type telling struct {
+	answers []string
+	asked   []string // Last-Event-ID of each request
+}
+
+func (s *telling) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.asked = append(s.asked, r.Header.Get("Last-Event-ID"))
+	if len(s.answers) == 0 {
+		<-r.Context().Done()
+		return
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	fmt.Fprint(w, s.answers[0])
+	s.answers = s.answers[1:]
+}
+
+const (
+	endedEvent = `id: run-2
+event: ended
+data: {"id":"c1","ended_by":"callee-silent","end_text":"2 probes missed","caller":{"uri":"<sip:ann@pbx>"},"callee":{"uri":"<sip:bob@pbx>"}}
+
+`
+	callEvent = `id: run-1
+event: call
+data: {"id":"c1","state":"confirmed","liveness":"suspect","caller":{"uri":"<sip:ann@pbx>","liveness":"alive","last_evidence":"200 OPTIONS"},"callee":{"uri":"<sip:bob@pbx>","liveness":"suspect","held":"held: the network"}}
+
+`
+	overviewEvent = "event: overview\ndata: {\"active\":7}\n\n"
+	storeEvent    = "id: run-3\nevent: store\ndata: {\"state\":\"degraded\",\"backend\":\"redis\",\"pending\":3,\"error\":\"\"}\n\n"
+)
+
+// followed returns what a client reads until it has n events.
+func followed(t *testing.T, s *telling, n int) (read []string, lost int) {
+	t.Helper()
+	server := httptest.NewServer(s)
+	t.Cleanup(server.Close)
+	c, err := newClient(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	err = c.follow(ctx, func(e streamed) error {
+		read = append(read, e.Event+" "+string(e.Data))
+		if len(read) == n {
+			stop()
+		}
+		return nil
+	}, func(error) { lost++ })
+	if err != nil {
+		t.Error(err)
+	}
+	return read, lost
+}
+
+func TestAStreamOfEventsGoesOnWhereItBroke(t *testing.T) {
+	s := &telling{answers: []string{"retry: 2000\n\n" + overviewEvent + callEvent, endedEvent + ":\n\n"}}
+	read, lost := followed(t, s, 3)
+	kinds := make([]string, len(read))
+	for i, e := range read {
+		kinds[i], _, _ = strings.Cut(e, " ")
+	}
+	if d := cmp.Diff([]string{"overview", "call", "ended"}, kinds); d != "" {
+		t.Errorf("events (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff([]string{"", "run-1"}, s.asked); d != "" || lost != 1 {
+		t.Errorf("%d breaks, Last-Event-ID (-want +got):\n%s", lost, d)
+	}
+}
+
+func TestEventsOfAServerThatIsNoneAreRefused(t *testing.T) {
+	s := httptest.NewServer(http.NotFoundHandler())
+	defer s.Close()
+	got := run(t, s.URL, "events")
+	if got.Code != 2 || !strings.Contains(got.Errors, "is not sipvigil's API") {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestEventsReadAsLines(t *testing.T) {
+	for in, want := range map[string]string{
+		callEvent:                    "c1  ann → bob  suspect (held)  caller: 200 OPTIONS, held: the network",
+		endedEvent:                   "c1  ann → bob  callee-silent, 2 probes missed",
+		storeEvent:                   "state: degraded, backend: redis, pending: 3",
+		overviewEvent:                "active: 7",
+		"event: reset\ndata: {}\n\n": "more happened than can be shown",
+	} {
+		var e streamed
+		for line := range strings.Lines(in) {
+			name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+			switch name {
+			case "event":
+				e.Event = value
+			case "data":
+				e.Data = json.RawMessage(value)
+			}
+		}
+		if got, err := eventText(e); err != nil || got != want {
+			t.Errorf("%s: %q, %v, want %q", e.Event, got, err, want)
+		}
+	}
+}
+
+func TestEventsAreChosenByType(t *testing.T) {
+	errStop := errors.New("enough")
+	server := httptest.NewServer(&telling{answers: []string{overviewEvent + callEvent + endedEvent + storeEvent}})
+	defer server.Close()
+	out := &stopping{after: 1, err: errStop}
+	tool := tool{stdout: out, stderr: &bytes.Buffer{}, getenv: func(string) string { return "" }}
+	if code := tool.run(t.Context(), []string{"events", "--server", server.URL, "-o", "jsonl", "--type", "ended"}); code != exitFailed {
+		t.Errorf("exit code %d", code)
+	}
+	if !strings.HasPrefix(out.written.String(), `{"event":"ended","data":{"id":"c1",`) {
+		t.Errorf("got %s", &out.written)
+	}
+	wantRun(t, run(t, "", "events", "--type", "all", "-o", "csv"), ran{Code: 2, Errors: "sipvigil: --type: \"all\" is none of call, ended, trunk, node, store, brake, overview, reset\n" +
+		"sipvigil: --output: events have no columns; use table or jsonl\n"})
+}
+
+// stopping is a terminal that is closed after some lines.
+type stopping struct {
+	written bytes.Buffer
+	after   int
+	err     error
+}
+
+func (s *stopping) Write(b []byte) (int, error) {
+	n, _ := s.written.Write(b)
+	if s.after--; s.after <= 0 {
+		return n, s.err
+	}
+	return n, nil
+}
+
+func TestWatchShowsTheListAgainWhenSomethingHappens(t *testing.T) {
+	f := &fakeCalls{calls: sample()[:1]}
+	calls := serve(t, f)
+	mux := http.NewServeMux()
+	mux.HandleFunc("/api/v1/calls", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, calls+r.URL.String(), http.StatusTemporaryRedirect) })
+	mux.Handle("/api/v1/events", &telling{answers: []string{overviewEvent + callEvent}})
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	out := &stopping{after: 2, err: errors.New("enough")} // lists
+	tool := tool{stdout: out, stderr: &bytes.Buffer{}, getenv: func(string) string { return "" }}
+	if code := tool.run(t.Context(), []string{"calls", "--watch", "--server", server.URL}); code != exitFailed {
+		t.Errorf("exit code %d", code)
+	}
+	if n := strings.Count(out.written.String(), "carrier-a"); n != 2 {
+		t.Errorf("the list was shown %d times:\n%s", n, &out.written)
+	}
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+	"github.com/google/go-cmp/cmp"
+
+	"sipvigil/store"
+	"sipvigil/supervisor"
+)
+
+// topOf is the screen over these calls, once they are loaded.
+func topOf(t *testing.T, f *fakeCalls) *screen {
+	t.Helper()
+	c, err := newClient(serve(t, f))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.close)
+	s := newScreen(t.Context(), c)
+	s.now = func() time.Time { return at("2026-03-01T11:25:00Z") }
+	s.Update(tea.WindowSizeMsg{Width: 100, Height: 9})
+	s.Update(s.Init()())
+	return s
+}
+
+// press gives keys to the screen and does what they ask for.
+func (s *screen) press(keys ...string) {
+	named := map[string]tea.KeyType{"enter": tea.KeyEnter, "esc": tea.KeyEsc, "down": tea.KeyDown, "up": tea.KeyUp, "f7": tea.KeyF7,
+		"end": tea.KeyEnd, "f5": tea.KeyF5, "backspace": tea.KeyBackspace}
+	for _, k := range keys {
+		msg := tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(k)}
+		if kind, ok := named[k]; ok {
+			msg = tea.KeyMsg{Type: kind}
+		} else if k == " " {
+			msg = tea.KeyMsg{Type: tea.KeySpace, Runes: []rune(" ")}
+		}
+		if _, do := s.Update(msg); do != nil {
+			s.Update(do())
+		}
+	}
+}
+
+var styles = regexp.MustCompile(`\x1b\[\d*m`)
+
+// shows is the screen without its styles and the address in its head.
+func (s *screen) shows() string {
+	text := styles.ReplaceAllString(s.View(), "")
+	head, rest, _ := strings.Cut(text, "\n")
+	head, _, _ = strings.Cut(head, "  http") // the address is another one each time
+	text = head + "\n" + rest
+	var lines []string
+	for line := range strings.Lines(text) {
+		lines = append(lines, strings.TrimRight(line, " \n"))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func wantScreen(t *testing.T, s *screen, want ...string) {
+	t.Helper()
+	if d := cmp.Diff(strings.Join(want, "\n"), s.shows()); d != "" {
+		t.Errorf("screen (-want +got):\n%s", d)
+	}
+}
+
+func TestTopListsFiltersAndMarksCalls(t *testing.T) {
+	s := topOf(t, &fakeCalls{calls: sample()[:2]})
+	shown := s.shows()
+	for _, want := range []string{"alive ", "silent callee", "F7 filter  Enter open"} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("no %q in\n%s", want, shown)
+		}
+	}
+	s.press("f7", "s", "i", "l", "x", "backspace", "enter")
+	if s.filter != "sil" || len(s.order) != 1 || s.id != sample()[1].ID {
+		t.Errorf("filter %q leaves %d calls, the cursor on %s", s.filter, len(s.order), s.id)
+	}
+	if got := s.shows(); !strings.Contains(got, "F7 filter: sil (1 of 2)") || strings.Contains(got, "carrier-a") {
+		t.Errorf("filtered:\n%s", got)
+	}
+	s.press("f7", "esc", "end", " ", "up", " ")
+	if len(s.order) != 2 || len(s.marked) != 2 || !strings.Contains(s.shows(), "\n* ") {
+		t.Errorf("%d calls, %d marked:\n%s", len(s.order), len(s.marked), s.shows())
+	}
+	s.press("f5")
+	if len(s.marked) != 0 {
+		t.Error("F5 leaves marks")
+	}
+}
+
+func TestTopHangsUpOnlyWhenToldTwice(t *testing.T) {
+	f := &fakeCalls{calls: sample()[:2]}
+	s := topOf(t, f)
+	s.press("h", "n")
+	if len(f.hungUp) > 0 || !strings.Contains(s.shows(), "nothing was hung up") {
+		t.Errorf("hung up %v:\n%s", f.hungUp, s.shows())
+	}
+	s.press(" ", " ", "h")
+	if !strings.Contains(s.shows(), "hang up 2 calls with BYE on both legs? y for yes") {
+		t.Errorf("not asked:\n%s", s.shows())
+	}
+	s.press("y")
+	if len(f.hungUp) != 2 || !strings.Contains(s.shows(), "calls that are being ended: 2") {
+		t.Errorf("hung up %v:\n%s", f.hungUp, s.shows())
+	}
+}
+
+func TestTopFollowsEvents(t *testing.T) {
+	s := topOf(t, &fakeCalls{calls: sample()[:1]})
+	tell := func(kind, data string) { s.Update(streamed{kind, json.RawMessage(data)}) }
+	tell("call", `{"id":"zz","state":"confirmed","liveness":"alive","caller":{"uri":"<sip:new@pbx>","liveness":"alive"},"callee":{"liveness":"alive"}}`)
+	s.press("end")
+	if len(s.order) != 2 || s.id != "zz" {
+		t.Fatalf("%d calls, cursor on %s", len(s.order), s.id)
+	}
+	tell("ended", `{"id":"`+sample()[0].ID+`"}`)
+	if len(s.order) != 1 || s.id != "zz" || s.cursor != 0 {
+		t.Errorf("%d calls, cursor on %s at %d", len(s.order), s.id, s.cursor)
+	}
+	tell("overview", `{"active":5,"calls_per_second":1.5,"live":3,"suspect":1,"held":1,"reclaimed_today":9,"nodes":{"up":2,"dead":1},"brake":[{"reason":"peer"}]}`)
+	for _, want := range []string{"5 calls, 1.5/s  live 3, suspect 1, held 1  reclaimed today 9  nodes 2 up, 1 dead", "brake: peer, 1 calls held"} {
+		if !strings.Contains(s.shows(), want) {
+			t.Errorf("no %q in\n%s", want, s.shows())
+		}
+	}
+}
+
+func TestTopDrawsTheLadderOfACall(t *testing.T) {
+	f := &fakeCalls{calls: sample()[:1], events: []supervisor.Event{
+		{At: at("2026-03-01T11:00:07Z"), Kind: supervisor.EventConfirmed},
+		{At: at("2026-03-01T11:00:12Z"), Kind: supervisor.EventAnswer, Side: store.Caller, Text: "200 OPTIONS", RTT: 12 * time.Millisecond},
+		{At: at("2026-03-01T11:01:12Z"), Kind: supervisor.EventMiss, Side: store.Callee, Text: "no answer to OPTIONS"},
+	}}
+	s := topOf(t, f)
+	s.Update(tea.WindowSizeMsg{Width: 90, Height: 14})
+	s.press("enter")
+	wantScreen(t, s,
+		"0 calls, 0.0/s  live 0, suspect 0, held 0  reclaimed today 0  nodes 0 up, 0 dead",
+		"",
+		"0198c0de-0000-7000-8000-000000000001  +4930123456 → carrier.example  alive  pbx → carrier…",
+		"caller  192.0.2.9:5060 udp  cseq ours 12 theirs 2  alive  discriminating",
+		"        evidence 200 OPTIONS 12s ago  rtt 12.3 ms",
+		"callee  198.51.100.7:5060 tcp  cseq ours 3 theirs 0  alive  discriminating",
+		"        evidence 200 OPTIONS 12s ago  rtt 12.3 ms",
+		"",
+		"              caller                        sipvigil    callee",
+		"11:00:07.000                                ├─ confirm",
+		"11:00:12.000  200 OPTIONS 12.0 ms      ──►  │",
+		"11:01:12.000                                │        ··✕ no answer to OPTIONS",
+		"",
+		"Esc list  p probe  h hang up  q back")
+	s.press("esc")
+	if s.open != "" {
+		t.Error("Esc leaves the call open")
+	}
+}
+
+func TestTopNeedsATerminal(t *testing.T) {
+	wantRun(t, run(t, "", "top"), ran{Code: 2, Errors: "sipvigil: top needs a terminal; sipvigil calls --watch does not\n"})
+}
