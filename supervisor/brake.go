@@ -27,13 +27,15 @@ const otherTrunk = "_other"
 type cause uint8
 
 const (
-	free    cause = iota // it ends
-	stall                // this process could not have heard it
-	crowd                // too many behind the same peer are silent, too
-	quota                // too many calls would end in a minute
-	round                // others behind the same peer are yet to be asked
-	recheck              // the peer is back: it is asked once more
-	pace                 // one after the other
+	free       cause = iota // it ends
+	stall                   // this process could not have heard it
+	crowd                   // too many behind the same peer are silent, too
+	quota                   // too many calls would end in a minute
+	cut                     // its trunk does not answer either
+	trunkFirst              // its trunk is asked first
+	round                   // others behind the same peer are yet to be asked
+	recheck                 // the peer is back: it is asked once more
+	pace                    // one after the other
 )
 
 // inShort names causes for the history of a call.
@@ -41,13 +43,16 @@ var inShort = [...]string{
 	stall:   "this process was stalled, or cannot send",
 	crowd:   "too many behind the same peer are silent",
 	quota:   "silence has ended as many calls as it may in a minute",
+	cut:     "its trunk does not answer either",
 	round:   "others behind the same peer are asked first",
 	recheck: "it is asked once more",
-	pace:    "one after the other",
+
+	trunkFirst: "its trunk is asked first",
+	pace:       "one after the other",
 }
 
 // Labels of the causes that engage the brake.
-var brakeReasons = map[cause]string{stall: "stall", crowd: "peer", quota: "rate"}
+var brakeReasons = map[cause]string{stall: "stall", cut: "trunk", crowd: "peer", quota: "rate"}
 
 // class is how a leg counts in its group.
 type class uint8
@@ -106,6 +111,7 @@ type group struct {
 	calm    time.Duration // engaged, but not so many are ill since then; -1 = they are
 	freed   time.Duration // when it last was engaged no more; -1 = never was
 	pace    *rate.Limiter // of releases after that
+	failing bool          // the trunk itself does not answer
 }
 
 func (g *group) members() int { return g.legs[apart] + g.legs[well] + g.legs[ill] }
@@ -141,6 +147,8 @@ type hold struct {
 	ready  time.Duration // by then all others behind the peer have been asked, too
 	cause  cause
 	forced bool // the operator has it released
+	doubt  Doubt
+	mended time.Duration // when the trunk last began to answer again; -1 = never
 }
 
 // sending is what became of one of the last probes.
@@ -162,6 +170,7 @@ type brake struct {
 	index  map[peer]uint32
 
 	engaged map[*group]bool // those that are
+	failing map[*group]bool // those that are
 
 	held   map[*leg]*hold
 	order  []*hold       // the oldest first, with some that are held no more
@@ -189,6 +198,7 @@ func newBrake(cfg *Config) brake {
 		groups:  make([]*group, 1),
 		index:   make(map[peer]uint32),
 		engaged: make(map[*group]bool),
+		failing: make(map[*group]bool),
 		held:    make(map[*leg]*hold),
 		stalled: -cfg.Timeout,
 	}
@@ -241,9 +251,9 @@ func (b *brake) part(l *leg) {
 	b.forget(g)
 }
 
-// forget drops a group that has no legs any more, unless it is engaged.
+// forget drops a group that has no legs any more, unless it is engaged or failing.
 func (b *brake) forget(g *group) {
-	if g.members() == 0 && !g.engaged {
+	if g.members() == 0 && !g.engaged && !g.failing {
 		b.groups[b.index[g.peer]] = nil
 		delete(b.index, g.peer)
 	}
@@ -316,12 +326,16 @@ func (b *brake) decide(h *hold, calls int, now time.Duration, at time.Time) caus
 	switch {
 	case b.deaf(l.missed, now):
 		return stall
+	case h.doubt == Failing:
+		return cut
 	case g.engaged:
 		return crowd
 	case h.cause == quota && l.asking:
 		return quota
-	case h.since < g.freed && l.missed <= g.freed, l.asking:
+	case h.since < g.freed && l.missed <= g.freed, l.missed <= h.mended, l.asking:
 		return recheck
+	case h.doubt == Asking:
+		return trunkFirst
 	case g.members() >= b.cfg.Floor && now < h.ready:
 		return round
 	}
@@ -356,6 +370,10 @@ func (b *brake) text(h *hold, calls int) string {
 	switch h.cause {
 	case stall:
 		return "asked again: " + b.why
+	case cut:
+		return fmt.Sprintf("%v does not answer either", g.peer)
+	case trunkFirst:
+		return fmt.Sprintf("waits until %v itself has been asked", g.peer)
 	case crowd:
 		return fmt.Sprintf("%d of %d legs behind %v do not answer", g.legs[ill], g.judged(), g.peer)
 	case quota:

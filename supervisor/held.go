@@ -103,7 +103,7 @@ func (s *Supervisor) logBrake(n *news) {
 func (s *Supervisor) beat(at time.Time, wait time.Duration) time.Duration {
 	now := at.Sub(s.made)
 	wait = min(wait, s.brake.beat())
-	if s.brake.blind || len(s.brake.held) > 0 || s.brake.limit || len(s.brake.engaged) > 0 {
+	if s.brake.blind || len(s.brake.held) > 0 || s.brake.limit || len(s.brake.engaged) > 0 || len(s.brake.failing) > 0 {
 		wait = max(0, min(wait, s.brake.looked+tick-now))
 	}
 	s.brake.promised = max(1, now+wait)
@@ -164,6 +164,7 @@ func (s *Supervisor) quiet(l *leg, end store.End, at time.Time) bool {
 	}
 	h.end = end
 	s.lookAt(s.brake.behind(l), now)
+	s.askTrunk(h)
 	if h.cause = s.brake.decide(h, len(s.calls), now, at); h.cause == free {
 		return true
 	}
@@ -214,12 +215,14 @@ func (s *Supervisor) reconsider(at time.Time) {
 		s.lookAt(g, now)
 		b.forget(g)
 	}
+	s.askTrunks(now)
 	limit, rest := false, b.order[:0]
 	for _, h := range b.order {
 		if b.held[h.leg] != h {
 			continue
 		}
 		s.lookAt(b.behind(h.leg), now)
+		s.askTrunk(h)
 		if h.cause = b.decide(h, len(s.calls), now, at); h.cause == free {
 			s.letGo(h, at)
 			continue
