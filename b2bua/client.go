@@ -199,15 +199,18 @@ func (at *attempt) refused(ch *challenge, password string) bool {
 // notAuthorized notes a challenge that stands: it goes on to the other leg, as
 // any answer does. The log tells it once, until credentials work again.
 func (c *call) notAuthorized(at *attempt, ac *account, why error) {
+	c.agent.refusedCredentials(c.trunk(at.side), ac, why, c.fields(zap.String("method", string(at.out.Method)))...)
+}
+
+func (a *Agent) refusedCredentials(trunk string, ac *account, why error, fields ...zap.Field) {
 	result := "failed"
 	if errors.Is(why, errRefused) {
 		result = "refused"
 	}
-	trunk := c.trunk(at.side)
-	c.agent.metrics.challenges.WithLabelValues(trunk, result).Inc()
+	a.metrics.challenges.WithLabelValues(trunk, result).Inc()
 	if ac.failed() {
-		c.agent.log.Warn("trunk wants other credentials than it has: check its username and password_file",
-			c.fields(zap.String("trunk", trunk), zap.String("method", string(at.out.Method)), zap.Error(why))...)
+		a.log.Warn("trunk wants other credentials than it has: check its username and password_file",
+			append(fields, zap.String("trunk", trunk), zap.Error(why))...)
 	}
 }
 

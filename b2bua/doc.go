@@ -30,9 +30,10 @@
 //	RFC 3261 section 8.2.7 → guard, guard.tag, guard.turnAway
 //	RFC 3261 section 9.1 → Agent.onLate, call.cancel, call.expire, call.onOwnAnswer, call.tooLate, sameBranch
 //	RFC 3261 section 9.2 → serverTx.Respond, transactions.cancel
-//	RFC 3261 section 10.2 → passage.registrars
+//	RFC 3261 section 10.2 → Agent.pingRequest, passage.registrars
+//	RFC 3261 section 10.2.3 → Agent.pingRequest
 //	RFC 3261 section 11 → inbound.isForUs
-//	RFC 3261 section 11.1 → probeHeaders
+//	RFC 3261 section 11.1 → Agent.pingRequest, probeHeaders
 //	RFC 3261 section 11.2 → inbound.capabilities
 //	RFC 3261 section 12 → dialogID, package dialog
 //	RFC 3261 section 12.1.1 → Agent.newCallFrom, call.relayed, dialog.RouteSet, dialog.Start
@@ -68,7 +69,7 @@
 //	RFC 3261 section 18.2.2 → Agent.newLayers, appendTopVia, reply, returnPath
 //	RFC 3261 section 18.3 → bodyLength, checkFields, delimited, lines
 //	RFC 3261 section 18.4 → Agent.undelivered
-//	RFC 3261 section 19.1.1 → dialog.URI, dialog.URI.Header, dialog.forRequest, inbound.checkMandatory
+//	RFC 3261 section 19.1.1 → Agent.pingRequest, dialog.URI, dialog.URI.Header, dialog.forRequest, inbound.checkMandatory
 //	RFC 3261 section 19.1.2 → defaultPort
 //	RFC 3261 section 19.3 → dialog.MintTag
 //	RFC 3261 section 20.10 → dialog.ParseAddr
@@ -80,7 +81,7 @@
 //	RFC 3261 section 21.5.6 → screen
 //	RFC 3261 section 21.5.14 → lines.next
 //	RFC 3261 section 22.1 → attempt.refused, attempt.vouch, challenge.sameDomain
-//	RFC 3261 section 22.2 → call.challenged, challenges
+//	RFC 3261 section 22.2 → call.challenged, challenges, ping.challenged
 //	RFC 3261 section 22.3 → account, challenges
 //	RFC 3261 section 22.4 → account.authorize
 //	RFC 3261 section 25.1 → authParams, dialog.Addr, dialog.ParseAddr, dialog.URI.parseSIP, dialog.checkText, dialog.closing, dialog.comment, dialog.escape, dialog.inURI, dialog.isCallID, dialog.isHost, dialog.isSpace, dialog.isToken, dialog.routeURI, goodHostPort, goodVia, tidyVia
@@ -143,9 +144,9 @@
 //	RFC 5407 section 3.2.1 → Agent.noCall
 //	RFC 5407 section 3.2.2 → call.onRequest
 //	RFC 5626 section 3.1 → dialog.Flow
-//	RFC 5626 section 3.5.1 → frames.next, lines.skip, screen
+//	RFC 5626 section 3.5.1 → Agent.pingStream, frames.next, lines.skip, screen
 //	RFC 5626 section 4.3 → inbound.keepsWay
-//	RFC 5626 section 4.4.1 → stream.pinged
+//	RFC 5626 section 4.4.1 → Agent.pingStream, stream.ping, stream.pinged
 //	RFC 5626 section 5.1 → inbound.firstHop, passage.addOwn
 //	RFC 5626 section 5.2 → dialog.MintFlow, dialog.flowCheckSize
 //	RFC 5626 section 5.3 → inbound.takeRoute

@@ -24,6 +24,7 @@ type timing interface {
 	begun()        // the first byte of a message is there
 	ended()        // between messages
 	pinged() error // the far end asks whether the connection is alive
+	ponged() bool  // a line end came: whether it is the answer to our own ping
 }
 
 // errTooLong is a header that does not end where messages must.
@@ -70,6 +71,10 @@ func (l lines) skip(c timing) error {
 		switch b {
 		case 0, '\r':
 		case '\n':
+			if c.ponged() {
+				ends = 0
+				continue
+			}
 			if ends++; ends == 2 {
 				ends = 0
 				if err := c.pinged(); err != nil {

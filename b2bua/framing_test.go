@@ -21,6 +21,7 @@ type noTiming struct{ pings int }
 func (*noTiming) begun()          {}
 func (*noTiming) ended()          {}
 func (c *noTiming) pinged() error { c.pings++; return nil }
+func (c *noTiming) ponged() bool  { return false }
 
 // framed is what a framer makes of some bytes: the messages, the answer that
 // ended it if one did, and how many pings there were.

@@ -41,6 +41,7 @@ type Traffic struct {
 	Phrase     string        // of an answer
 	RetryAfter time.Duration // that an answer asks for, 0 without
 	Reason     string        // why a request could not be sent
+	RTT        time.Duration // to an answer to a Ping
 }
 
 // TrafficKind is a kind of traffic.

@@ -3,6 +3,7 @@ package b2bua
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/x509"
 	"errors"
 	"io"
@@ -39,6 +40,7 @@ type stream struct {
 	guard     *guard
 	peer      *x509.Certificate // of the far end, verified; nil without
 
+	pongs   pongs
 	started chan struct{} // closed when the library reads, that is, knows the connection
 	once    sync.Once
 	closing sync.Once
@@ -229,6 +231,41 @@ func (s *stream) ended() {
 func (s *stream) pinged() error {
 	_, err := s.Write([]byte("\r\n"))
 	return err
+}
+
+// pongs are those who wait for the answer to a ping of ours.
+type pongs struct {
+	mu      sync.Mutex // guards waiting
+	waiting []chan struct{}
+}
+
+// ping asks whether the far end is there, RFC 5626 section 4.4.1.
+func (s *stream) ping(ctx context.Context) error {
+	pong := make(chan struct{})
+	s.pongs.mu.Lock()
+	s.pongs.waiting = append(s.pongs.waiting, pong)
+	s.pongs.mu.Unlock()
+	if err := s.writeRaw([]byte("\r\n\r\n")); err != nil {
+		return err
+	}
+	select {
+	case <-pong:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// ponged implements [timing].
+func (s *stream) ponged() bool {
+	s.pongs.mu.Lock()
+	defer s.pongs.mu.Unlock()
+	for _, pong := range s.pongs.waiting {
+		close(pong)
+	}
+	answered := len(s.pongs.waiting) > 0
+	s.pongs.waiting = nil
+	return answered
 }
 
 // Write sends one message, without what the guard added for the library.

@@ -19,6 +19,7 @@ import (
 
 	"sipvigil/store"
 	"sipvigil/supervisor"
+	"sipvigil/supervisor/links"
 )
 
 // Calls is what this package asks about calls, and does to them. An id is that
@@ -52,8 +53,9 @@ type Config struct {
 	Probe  time.Duration // the longest that a probe asked for by hand may take
 	// Nodes lists the nodes that share the store, this one among them. Its error
 	// wraps store.ErrUnavailable.
-	Nodes func(ctx context.Context) ([]store.Node, error)
-	Idle  func() string // why calls are not watched, "" while they are; nil: always watched
+	Nodes  func(ctx context.Context) ([]store.Node, error)
+	Trunks func() []links.Health // the trunks that are watched; nil: there are none
+	Idle   func() string         // why calls are not watched, "" while they are; nil: always watched
 }
 
 // Limits of one HTTP exchange.
@@ -184,6 +186,7 @@ func (s *Server) routes(gatherer prometheus.Gatherer) http.Handler {
 	get("/api/v1/nodes", s.listNodes)
 	get("/api/v1/overview", s.showOverview)
 	get("/api/v1/events", s.streamEvents)
+	get("/api/v1/trunks", s.listTrunks)
 	get("/metrics", metrics(gatherer, s.warnings))
 	get("/livez", s.livez)
 	get("/readyz", s.readyz)

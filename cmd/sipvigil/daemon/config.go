@@ -82,6 +82,7 @@ type Trunk struct {
 	NAT     string   `yaml:"nat,omitempty"`          // auto (also when empty): NATs are seen through; off: Contacts are believed
 	Trusted bool     `yaml:"trusted,omitempty"`      // it may say who a user is (RFC 3325), and is told
 
+	Monitor     *Monitor    `yaml:"monitor,omitempty"` // how its addresses are watched; none: they are not
 	TLS         TrunkTLS    `yaml:"tls,omitempty"`
 	Credentials Credentials `yaml:"credentials,omitempty"` // for its challenges
 }
@@ -91,6 +92,23 @@ type Trunk struct {
 type Credentials struct {
 	Username     string `yaml:"username"`
 	PasswordFile string `yaml:"password_file"` // one line, read again for each challenge
+}
+
+// Monitor is how the addresses of a trunk's targets are watched. What is not
+// given is as the preset has it, or the default.
+type Monitor struct {
+	Preset        string         `yaml:"preset,omitempty"`          // as this system watches its own peers: see links.Presets
+	Probe         string         `yaml:"probe,omitempty"`           // options, register, crlf, tcp or none
+	Mode          string         `yaml:"mode,omitempty"`            // continuous, or idle-only: not while real traffic shows enough
+	Interval      *time.Duration `yaml:"interval,omitempty"`        // between two questions to an address that is up
+	IntervalDown  *time.Duration `yaml:"interval_down,omitempty"`   // and to one that does not answer well
+	Jitter        *float64       `yaml:"jitter,omitempty"`          // share of both by which they are spread
+	Timeout       *time.Duration `yaml:"timeout,omitempty"`         // of one question
+	DownAfter     *int           `yaml:"down_after,omitempty"`      // failures in a row that take an address down
+	UpAfter       *int           `yaml:"up_after,omitempty"`        // signs of life in a row that bring it back
+	DownCodes     []string       `yaml:"down_codes,omitempty,flow"` // answers that are failures, see links.ParseCode
+	InboundCounts *bool          `yaml:"inbound_counts,omitempty"`  // their requests show that they can be reached
+	Demote        *bool          `yaml:"demote,omitempty"`          // what is down is tried last, instead of never
 }
 
 // TrunkTLS is what a trunk has to prove.

@@ -81,9 +81,11 @@ trunks:
     sources: [192.0.2.0/24, "2001:db8::1"]
     trusted: true
     nat: off
+    monitor: {preset: avaya, probe: options, mode: idle-only, interval: 60s, interval_down: 30s, jitter: 0, timeout: 5s, down_after: 3, up_after: 2, down_codes: [408, 503 busy, 5xx], inbound_counts: false, demote: true}
   - &carrier
     name: carrier-a
     targets: [sip:carrier.example]
+    monitor: {}
     credentials: {username: us, password_file: testdata/password}
     action: hangup
   - name: carrier-b
@@ -111,8 +113,11 @@ func TestFileSetsEveryOption(t *testing.T) {
 		Store:     Store{URL: "redis://user:secret@redis.example:6379/0", OnOutage: "reject"},
 		Supervise: Supervise{Timeout: 5 * time.Second, Misses: 1, Method: "update", Policy: "rfc5057", Action: "observe", MaxDuration: 4 * time.Hour, Brake: Brake{Share: 0.5, Floor: 20}},
 		Trunks: []Trunk{
-			{Name: "pbx", Targets: []string{"sip:192.0.2.10:5060;transport=udp"}, Sources: []string{"192.0.2.0/24", "2001:db8::1"}, Trusted: true, NAT: "off"},
-			{Name: "carrier-a", Targets: []string{"sip:carrier.example"}, Action: "hangup",
+			{Name: "pbx", Targets: []string{"sip:192.0.2.10:5060;transport=udp"}, Sources: []string{"192.0.2.0/24", "2001:db8::1"}, Trusted: true, NAT: "off",
+				Monitor: &Monitor{Preset: "avaya", Probe: "options", Mode: "idle-only", Interval: new(time.Minute), IntervalDown: new(30 * time.Second),
+					Jitter: new(0.0), Timeout: new(5 * time.Second), DownAfter: new(3), UpAfter: new(2), DownCodes: []string{"408", "503 busy", "5xx"},
+					InboundCounts: new(false), Demote: new(true)}},
+			{Name: "carrier-a", Targets: []string{"sip:carrier.example"}, Action: "hangup", Monitor: &Monitor{},
 				Credentials: Credentials{Username: "us", PasswordFile: "testdata/password"}},
 			{Name: "carrier-b", Targets: []string{"sip:[2001:db8::7]:5080;transport=tcp"}},
 		},
@@ -267,9 +272,23 @@ trunks:
       sources: [192.0.2.0/24, '2001:db8::1']
       nat: "off"
       trusted: true
+      monitor:
+        preset: avaya
+        probe: options
+        mode: idle-only
+        interval: 1m0s
+        interval_down: 30s
+        jitter: 0
+        timeout: 5s
+        down_after: 3
+        up_after: 2
+        down_codes: ["408", 503 busy, 5xx]
+        inbound_counts: false
+        demote: true
     - name: carrier-a
       targets: ['sip:carrier.example']
       action: hangup
+      monitor: {}
       credentials:
         username: us
         password_file: testdata/password

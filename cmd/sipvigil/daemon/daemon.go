@@ -24,6 +24,7 @@ import (
 	"sipvigil/store/embedded"
 	"sipvigil/store/redis"
 	"sipvigil/supervisor"
+	"sipvigil/supervisor/links"
 	"sipvigil/supervisor/web"
 )
 
@@ -45,6 +46,8 @@ type Daemon struct {
 	journal    *embedded.Store // the store if it is the embedded one, else nil
 	supervisor *supervisor.Supervisor
 	agent      *b2bua.Agent
+	links      *links.Links
+	lines      lines // between these two
 	web        *web.Server
 	cdrs       *cdrFile // nil without one
 	records    []func(cdr []byte)
@@ -91,14 +94,23 @@ func New(cfg Config, log *zap.Logger) (*Daemon, error) {
 		agent.Mirror = d.capture
 	}
 	var err error
+	if d.links, err = links.New(watched(cfg.Trunks), log.Named("links"), reg); err != nil {
+		return nil, err
+	}
+	d.lines.links = d.links
+	if len(watched(cfg.Trunks)) > 0 {
+		agent.Links = &d.lines
+	}
 	if d.agent, err = b2bua.New(agent, d.store, d.supervisor, log.Named("b2bua"), reg); err != nil {
 		return nil, err
 	}
 	d.supervisor.Bind(d.agent)
+	d.lines.agent = d.agent
+	d.links.Bind(&d.lines)
 	if st, ok := d.store.(*redis.Store); ok {
 		d.member = newMember(st, d.agent, d.drop, cfg.Node, log.Named("node"), reg)
 	}
-	d.web, err = web.New(web.Config{Listen: cfg.Admin.Listen, Probe: cfg.Supervise.Timeout + time.Second, Nodes: d.nodes, Idle: d.idle},
+	d.web, err = web.New(web.Config{Listen: cfg.Admin.Listen, Probe: cfg.Supervise.Timeout + time.Second, Nodes: d.nodes, Idle: d.idle, Trunks: d.links.Health},
 		d.supervisor, d.store.Status, d.unready, reg, log.Named("web"))
 	return d, err
 }
@@ -212,6 +224,7 @@ func (d *Daemon) makeSupervisor(reg prometheus.Registerer) (err error) {
 			}
 		}
 	}
+	c.Doubt = d.lines.doubt
 	c.Brake = supervisor.Brake(d.cfg.Supervise.Brake)
 	if d.cfg.Store.URL != "embedded" {
 		c.May = func() bool { return d.member.may() }
@@ -387,6 +400,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.log.Info("serving", zap.String("node", d.cfg.Node), zap.String("page", "http://"+d.AdminAddr().String()+"/"),
 		zap.String("store", withoutPassword(d.cfg.Store.URL)))
 	g.Go(func() error { d.supervisor.Run(ctx); return nil })
+	g.Go(func() error { d.links.Run(ctx); return nil })
 	g.Go(func() error { return d.agent.Run(ctx, d.packets, d.streams) })
 	g.Go(func() error { return d.web.Run(ctx, d.admin) })
 	if d.member != nil {

@@ -67,6 +67,9 @@ func (l *loader) decode(path string, n *yaml.Node, v reflect.Value) {
 	var wrong string
 	switch {
 	case n.ShortTag() == "!!null":
+	case v.Kind() == reflect.Pointer: // what makes a difference even if it is zero
+		v.Set(reflect.New(v.Type().Elem()))
+		l.decode(path, n, v.Elem())
 	case v.Kind() == reflect.Struct:
 		if n.Kind == yaml.MappingNode {
 			l.decodeMapping(path, n, v)

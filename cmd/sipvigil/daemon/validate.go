@@ -15,6 +15,7 @@ import (
 	"unicode"
 
 	"sipvigil/b2bua/dialog"
+	"sipvigil/supervisor/links"
 )
 
 // Limits of what may be set.
@@ -226,6 +227,7 @@ func validateTrunks(trunks []Trunk, fault report) map[string]*Trunk {
 		case strings.ContainsFunc(c.Username, func(r rune) bool { return !unicode.IsPrint(r) || r == ':' }):
 			fault(path+".credentials.username", "%q holds a colon or a control character, which no password goes with", c.Username)
 		}
+		validateMonitor(t, path, fault)
 		for j, target := range t.Targets {
 			if err := checkTarget(target); err != nil {
 				fault(item(path+".targets", j), "%q %v", target, err)
@@ -245,6 +247,34 @@ func validateTrunks(trunks []Trunk, fault report) map[string]*Trunk {
 		}
 	}
 	return byName
+}
+
+// validateMonitor looks at what is given and at what comes of it with the
+// preset.
+func validateMonitor(t *Trunk, path string, fault report) {
+	m := t.Monitor
+	if m == nil {
+		return
+	}
+	path += ".monitor"
+	if len(t.Targets) == 0 {
+		fault(path, "has no effect without targets, whose addresses are watched")
+	}
+	if _, ok := links.Preset(m.Preset); m.Preset != "" && !ok {
+		fault(path+".preset", "%q is none of %s", m.Preset, strings.Join(links.Presets(), ", "))
+		return
+	}
+	c := m.links(func(key, format string, args ...any) { fault(path+"."+key, format, args...) })
+	for key, err := range c.Faults() {
+		fault(path+"."+key, "%v", err)
+	}
+	for _, target := range t.Targets {
+		u, err := dialog.ParseURI(target)
+		over, _ := u.Param("transport")
+		if err == nil && (c.Probe == links.CRLF || c.Probe == links.TCP) && !strings.EqualFold(over, "tcp") && !strings.EqualFold(over, "tls") {
+			fault(path+".probe", "%s needs a connection: give target %q transport=tcp or transport=tls", c.Probe, target)
+		}
+	}
 }
 
 func validateRoutes(routes []Route, trunks map[string]*Trunk, fault report) {
