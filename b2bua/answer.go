@@ -74,7 +74,7 @@ func (c *call) onProvisional(inv *invite, res *sip.Response) {
 		// RFC 6141 sections 4.6 and 4.7.
 		inv.settled = true
 		c.refresh(inv.from.Other(), res)
-		c.refresh(inv.from, inv.in.req)
+		c.refresh(inv.from, inv.in)
 	}
 	c.described(inv.from, res)
 	inv.in.send(c.relayed(inv.in, inv.from, res))
@@ -163,7 +163,7 @@ func (c *call) on2xx(inv *invite, res *sip.Response) {
 		c.learn(to, res)
 	} else {
 		c.refresh(to, res)
-		c.refresh(inv.from, inv.in.req)
+		c.refresh(inv.from, inv.in)
 	}
 	if inv.cancelled != "" {
 		c.tooLate(inv)

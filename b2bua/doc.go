@@ -28,7 +28,7 @@
 //	RFC 3261 section 8.2.6.1 → Agent.onInvite
 //	RFC 3261 section 8.2.6.2 → reply, statelessAnswer, withoutBranch
 //	RFC 3261 section 8.2.7 → guard, guard.tag, guard.turnAway
-//	RFC 3261 section 9.1 → Agent.onLate, call.cancel, call.expire, call.onOwnAnswer, call.tooLate, sameBranch
+//	RFC 3261 section 9.1 → Agent.onLate, call.cancel, call.expire, call.onOwnAnswer, call.tooLate, forwarding.tell, sameBranch
 //	RFC 3261 section 9.2 → serverTx.Respond, transactions.cancel
 //	RFC 3261 section 10.2 → Agent.pingRequest, passage.registrars
 //	RFC 3261 section 10.2.3 → Agent.pingRequest
@@ -49,12 +49,13 @@
 //	RFC 3261 section 15 → call.leave, call.settle
 //	RFC 3261 section 15.1.1 → call.byeDone
 //	RFC 3261 section 15.1.2 → Agent.outOfDialog, call.onBye, call.settle, call.stopTransits
-//	RFC 3261 section 16 → Agent.forward, passage
+//	RFC 3261 section 16 → passage
 //	RFC 3261 section 16.3 → Agent.loops, passage.admit
 //	RFC 3261 section 16.4 → inbound.takeRoute
 //	RFC 3261 section 16.5 → passage.find
 //	RFC 3261 section 16.6 → passage.addOwn, passage.request
-//	RFC 3261 section 16.7 → passage.answered
+//	RFC 3261 section 16.7 → Agent.forward, forwarding.back, passage.answered
+//	RFC 3261 section 16.8 → forwarding
 //	RFC 3261 section 16.9 → passage.unanswered
 //	RFC 3261 section 17 → screen
 //	RFC 3261 section 17.1 → clientTx
@@ -123,7 +124,7 @@
 //	RFC 4028 section 9 → call.negotiated, dialog.Negotiate, dialog.Timer.TooShort, dialog.Timer.refresher, inbound.tooShort
 //	RFC 4028 section 10 → call.onClock, call.onRenewal, call.renewAgain, dialog.SessionMargin
 //	RFC 4320 section 4.1 → Agent.outside, call.relay, passage.answered
-//	RFC 4320 section 4.2 → Agent.forward, passage.answered, passage.unanswered
+//	RFC 4320 section 4.2 → Agent.forwardOnce, passage.answered, passage.unanswered
 //	RFC 4475 section 3.1.2.3 → stream.Read
 //	RFC 4475 section 3.1.2.8 → screen
 //	RFC 4475 section 3.3.8 → repeated

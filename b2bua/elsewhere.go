@@ -5,9 +5,8 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
-	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -34,12 +33,17 @@ func (a *Agent) elsewhere(id string, in *inbound) {
 		in.later("Too Many Requests Under Way")
 		return
 	}
+	done := sync.OnceFunc(func() { a.passing.Add(-1) })
 	a.work.Go(func() {
-		defer a.passing.Add(-1)
 		defer in.rescue()
 		ctx, cancel := context.WithTimeout(context.Background(), findTime)
 		defer cancel()
 		place, err := a.cfg.Find(ctx, id)
+		if err == nil && place.Addr != "" {
+			a.forward(in, place.Addr, done)
+			return
+		}
+		defer done()
 		switch {
 		case err != nil:
 			a.log.Debug("owner of a call is not known", zap.String("call", id), zap.Error(err))
@@ -47,8 +51,6 @@ func (a *Agent) elsewhere(id string, in *inbound) {
 		case place.Here && a.call(id) != nil:
 			in.sought = true
 			a.inDialog(in)
-		case place.Addr != "":
-			a.forward(in, place.Addr)
 		default:
 			in.unknownDialog()
 		}
@@ -58,70 +60,6 @@ func (a *Agent) elsewhere(id string, in *inbound) {
 // later has the sender try again: 503 ends no dialog, RFC 5057 section 5.1.
 func (in *inbound) later(why string) {
 	in.refuse(&fault{503, why, []string{"Retry-After", "2"}})
-}
-
-// forward passes a request inside a call to the node that owns the call, as a
-// stateful proxy does, and its answer back. The owner is told, under a seal that
-// only nodes can make, whom it came from.
-//
-// Departs from RFC 3261 section 16: an INVITE is not passed on but refused with
-// 503, for a while: its ACK would have to follow it. The sender tries again.
-func (a *Agent) forward(in *inbound, addr string) {
-	to, err := netip.ParseAddrPort(addr)
-	_, more := forwards(in.req)
-	switch {
-	case in.method == "ACK":
-		return
-	case err != nil || in.forwarded || !more || in.method == "INVITE" || in.method == "CANCEL":
-		in.later("Call Is at Another Node")
-		return
-	}
-	tx, err := a.send(a.forwardOf(in, to))
-	if err != nil {
-		a.log.Info("request cannot be passed to the call's owner", zap.String("owner", addr), zap.Error(err))
-		in.later("Owner of the Call Not Reachable")
-		return
-	}
-	a.metrics.forwarded.Inc()
-	a.await(tx, func(res *sip.Response) {
-		if res.StatusCode >= 200 {
-			guarded(func() { in.send((&passage{in: in}).returned(res)) }, a.panicked)
-		}
-	}, func(err error) {
-		if !errors.Is(err, sip.ErrTransactionTimeout) { // RFC 4320 section 4.2: no late answer
-			in.later("Owner of the Call Not Reachable")
-			return
-		}
-		in.tx.Terminate()
-	})
-}
-
-// forwardOf is the request as the owner gets it: as it came, below a Via of ours.
-func (a *Agent) forwardOf(in *inbound, to netip.AddrPort) *sip.Request {
-	s := a.socketFor("udp", in.listener(), to.String())
-	host, port := a.sentBy(s, to.String())
-	mark := branch()
-	out := sip.NewRequest(in.req.Method, in.req.Recipient)
-	out.AppendHeader(&sip.ViaHeader{
-		ProtocolName: "SIP", ProtocolVersion: "2.0", Transport: "UDP", Host: host, Port: port,
-		Params: sip.HeaderParams{{K: "branch", V: mark}, {K: "rport"}},
-	})
-	in.carryOn(out)
-	out.AppendHeader(sip.NewHeader(forwardHeader, in.source+" "+a.seal(mark, in.source, in.req)))
-	for _, h := range in.req.Headers() {
-		switch long(h.Name()) {
-		case "via", "max-forwards", "content-length", strings.ToLower(forwardHeader):
-		default:
-			out.AppendHeader(h)
-		}
-	}
-	out.SetBody(in.req.Body())
-	out.SetTransport("UDP")
-	out.SetDestination(to.String())
-	if s.transport == "udp" {
-		out.Laddr = sip.Addr{IP: s.ip, Port: s.port}
-	}
-	return out
 }
 
 // forwardHeader says where a request came from that another node passed on.

@@ -200,7 +200,9 @@ func sameBranch(invite *sip.Request, method sip.RequestMethod, cseq uint32) *sip
 	for _, h := range invite.Headers() {
 		switch long(h.Name()) {
 		case "via":
-			out.AppendHeader(invite.Via().Clone())
+			if out.Via() == nil { // RFC 3261 section 9.1: the topmost only
+				out.AppendHeader(invite.Via().Clone())
+			}
 		case "route", "from", "to", "call-id", "max-forwards", "session-id": // RFC 7989 section 7
 			out.AppendHeader(h)
 		}

@@ -28,6 +28,18 @@ type inbound struct {
 	route     route  // what its Routes say of us; not read inside of calls
 }
 
+// An inbound is a message, whose source is that of its far end even where
+// another node passed it on.
+
+// Headers are those of the request.
+func (in *inbound) Headers() []sip.Header { return in.req.Headers() }
+
+// Body is that of the request.
+func (in *inbound) Body() []byte { return in.req.Body() }
+
+// Source is where the request came from.
+func (in *inbound) Source() string { return in.source }
+
 // onRequest takes every request that is no retransmission. A panic costs this
 // request only.
 func (a *Agent) onRequest(req *sip.Request, tx *serverTx) {

@@ -3,12 +3,18 @@ package b2bua_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
 	"sipvigil/b2bua"
+	"sipvigil/b2bua/dialog"
 	"sipvigil/store"
 )
 
@@ -91,9 +97,6 @@ func TestRequestInsideACallOfAnotherNode(t *testing.T) {
 		broken = errors.New("the store is away")
 		ask("INFO", "503 INFO")
 		broken, place = nil, b2bua.Place{Addr: carolAddr} // who stands for the owner
-		ask("INVITE", "503 INVITE")
-		w.alice.say(w.alice.build("ACK", w.alice.cseq, ""))
-
 		w.alice.request("BYE", "")
 		m := w.carol.next("BYE")
 		source, seal, _ := strings.Cut(m.Get("X-Sipvigil-Source"), " ")
@@ -117,5 +120,148 @@ func TestOnlyANodeCanSayWhereARequestCameFrom(t *testing.T) {
 		}
 		w.bob.respond(m, 200, "")
 		w.alice.next("200 INFO")
+	})
+}
+
+// neighbour has a second node serve on the same network, which passes what it
+// gets inside calls to their owner. Alice speaks to it from now on.
+func neighbour(w *world, owner string) *recorder {
+	cfg := b2bua.Default()
+	cfg.Node = "edge-2"
+	cfg.Find = func(context.Context, string) (b2bua.Place, error) { return b2bua.Place{Addr: owner}, nil }
+	obs := &recorder{}
+	a, err := b2bua.New(cfg, &shelf{saved: make(map[string]store.Call)}, obs, zap.NewNop(), prometheus.NewRegistry())
+	if err != nil {
+		w.Fatal(err)
+	}
+	a.Identify(8, []byte("0123456789abcdef0123456789abcdef"))
+	other := &world{T: w.T, agent: a, network: w.network}
+	other.serveAt("127.0.0.9:5060")
+	a.Loaded()
+	w.alice.to, _ = net.ResolveUDPAddr("udp", "127.0.0.9:5060")
+	return obs
+}
+
+func TestReinviteThroughAnotherNodeThanTheOwner(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.connect()
+		obs := neighbour(w, agentAddr)
+		w.alice.user = "moved"
+		w.alice.request("INVITE", offer, "Content-Type: application/sdp")
+		w.alice.next("100 INVITE")
+		m := w.bob.next("INVITE")
+		if len(m.All("Via")) != 1 || m.Get("X-Sipvigil-Source") != "" || string(m.Body) != offer {
+			t.Errorf("the other leg got\n%s", m.Raw)
+		}
+		w.bob.respond(m, 180, "")
+		w.alice.next("180 INVITE")
+		w.bob.respond(m, 200, answer, "Content-Type: application/sdp")
+		ok := w.alice.next("200 INVITE")
+		if len(ok.All("Via")) != 1 || string(ok.Body) != answer || !strings.Contains(ok.Get("Contact"), agentAddr) {
+			t.Errorf("the phone got\n%s", ok.Raw)
+		}
+		pass(500 * time.Millisecond)
+		w.alice.next("200 INVITE") // as often as the owner sends it
+		w.alice.say(w.alice.build("ACK", w.alice.cseq, ""))
+		w.bob.next("ACK")
+		pass(time.Minute)
+		w.alice.nothing()
+		w.heard("evidence caller: INVITE", "evidence callee: 180 INVITE", "evidence callee: 200 INVITE", "evidence caller: ACK")
+		if got := obs.heard(); got != nil {
+			t.Errorf("the neighbour took part: %q", got)
+		}
+		if c, _ := w.agent.Call(w.id); c.Leg(store.Caller).Seen != "127.0.0.1" || c.Leg(store.Caller).Target != "sip:moved@"+aliceAddr {
+			t.Errorf("the caller spoke from %s, and is at %s", c.Leg(store.Caller).Seen, c.Leg(store.Caller).Target)
+		}
+	})
+}
+
+func TestReinviteThroughAnotherNodeThatIsRefusedOrCancelled(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.connect()
+		neighbour(w, agentAddr)
+		w.alice.request("INVITE", offer, "Content-Type: application/sdp")
+		w.alice.next("100 INVITE")
+		w.bob.respond(w.bob.next("INVITE"), 488, "")
+		w.bob.next("ACK")
+		w.alice.next("488 INVITE")
+		w.alice.acknowledge()
+
+		w.alice.request("INVITE", offer, "Content-Type: application/sdp")
+		invite := w.alice.sent
+		w.alice.next("100 INVITE")
+		m := w.bob.next("INVITE")
+		w.bob.respond(m, 180, "")
+		w.alice.next("180 INVITE")
+		w.alice.sent = invite - 1 // the same branch
+		w.alice.say(w.alice.build("CANCEL", w.alice.cseq, ""))
+		w.alice.next("200 CANCEL")
+		w.bob.respond(w.bob.next("CANCEL"), 200, "")
+		w.bob.respond(m, 487, "")
+		w.bob.next("ACK")
+		w.alice.next("487 INVITE")
+		w.alice.acknowledge()
+		pass(time.Minute)
+		w.alice.nothing()
+		w.alice.request("BYE", "")
+		w.alice.next("200 BYE")
+		w.bob.respond(w.bob.next("BYE"), 200, "")
+	})
+}
+
+func TestReinviteToAnOwnerThatHasJustDied(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.connect()
+		neighbour(w, "127.0.0.1:5999")
+		w.alice.request("INVITE", offer, "Content-Type: application/sdp")
+		w.alice.next("100 INVITE")
+		pass(32 * time.Second)
+		if m := w.alice.next("503 INVITE"); m.Get("Retry-After") == "" { // 408 would end the call
+			t.Error("503 without Retry-After")
+		}
+		w.alice.acknowledge()
+	})
+}
+
+// acknowledge sends the ACK of a refusal, which has the branch of its INVITE.
+func (p *phone) acknowledge() {
+	p.sent--
+	p.say(p.build("ACK", p.cseq, ""))
+}
+
+func TestARequestHasTheCallOfADeadNodeAdoptedOnTheSpot(t *testing.T) {
+	adopting := func(f func(w *world)) {
+		var w *world
+		var rec store.Call
+		inWorld(t, func(c *b2bua.Config) {
+			c.Find = func(ctx context.Context, _ string) (b2bua.Place, error) {
+				return b2bua.Place{Here: true}, w.agent.Restore(ctx, []store.Call{rec})
+			}
+		}, func(world *world) {
+			w = world
+			rec = w.remembered(store.Confirmed)
+			f(w)
+		})
+	}
+	const first = 160 + dialog.Jump + 1
+	adopting(func(w *world) {
+		w.alice.request("BYE", "")
+		w.alice.next("200 BYE")
+		bye := w.bob.next("BYE")
+		same(t, bye.Get("CSeq"), fmt.Sprintf("%d BYE", first))
+		w.bob.respond(bye, 200, "")
+		w.heard("confirmed", "ending caller-bye", "ended caller-bye confirmed/confirmed")
+	})
+	adopting(func(w *world) {
+		w.alice.request("INVITE", offer, "Content-Type: application/sdp")
+		w.alice.next("100 INVITE")
+		m := w.bob.next("INVITE")
+		same(t, m.Get("CSeq"), fmt.Sprintf("%d INVITE", first))
+		w.bob.respond(m, 200, answer, "Content-Type: application/sdp")
+		ok := w.alice.next("200 INVITE")
+		same(t, ok.Get("Contact"), "<sip:bob@"+agentAddr+">") // where the phone finds its call from now on
+		w.alice.say(w.alice.build("ACK", w.alice.cseq, ""))
+		w.bob.next("ACK")
+		w.heard("confirmed", "evidence caller: INVITE", "evidence callee: 200 INVITE", "evidence caller: ACK")
 	})
 }

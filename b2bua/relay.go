@@ -143,7 +143,7 @@ func (c *call) onRelayed(side store.Side, in *inbound, res *sip.Response) {
 	case res.StatusCode >= 300:
 	case in.method == "UPDATE": // RFC 3311 section 5.1
 		c.refresh(other, res)
-		c.refresh(side, in.req)
+		c.refresh(side, in)
 		c.negotiated(side, in, res, out)
 	case in.method == "PRACK":
 		c.described(other, in.req)

@@ -212,9 +212,11 @@ func newWorld(t *testing.T, change func(*b2bua.Config)) *world {
 }
 
 // serve has the agent serve until the test ends.
-func (w *world) serve() {
+func (w *world) serve() { w.serveAt(agentAddr) }
+
+func (w *world) serveAt(addr string) {
 	ctx, stop := context.WithCancel(w.Context())
-	conn := w.network.listen(agentAddr)
+	conn := w.network.listen(addr)
 	done := make(chan error)
 	go func() { done <- w.agent.Run(ctx, []net.PacketConn{conn}, w.streams) }()
 	w.Cleanup(func() {

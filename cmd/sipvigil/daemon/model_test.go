@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -187,7 +188,10 @@ func (h *host) Owner(ctx context.Context, id string) (string, error) {
 		return "", err
 	}
 	defer h.shop.mu.Unlock()
-	return h.shop.records[id].Node, nil
+	if c, ok := h.shop.records[id]; ok {
+		return c.Node, nil
+	}
+	return "", store.ErrNotFound
 }
 
 func (h *host) Stranded(ctx context.Context, node string) ([]string, error) {
@@ -406,10 +410,31 @@ func (h *host) probe() {
 	}
 }
 
-// start begins a run of a node, which goes on with what is its own.
-func (s *shop) start(name string, n int) *host {
+// newShop has n calls, all of edge-1.
+func newShop(n int) *shop {
+	s := &shop{shelves: shelves{leases: map[string]store.Node{}, expires: map[string]time.Time{}, fences: map[string]int64{},
+		records: map[string]store.Call{}},
+		ends: endpoint{last: map[string]uint32{}, asked: map[string]string{}}}
+	for i := range n {
+		c := store.Call{ID: fmt.Sprintf("call-%d", i), Node: "edge-1"}
+		dialog.Start(&c.Leg(store.Caller).Dialog, 1)
+		s.records[c.ID] = c
+	}
+	s.follow()
+	return s
+}
+
+// host is a node that does nothing yet.
+func (s *shop) host(name string, n int) *host {
 	h := &host{shop: s, run: fmt.Sprintf("%s/%d", name, n), calls: make(map[string]*store.Call)}
 	h.member = newMember(h, h, h.Drop, name, zap.NewNop(), prometheus.NewRegistry())
+	h.addr = name + ":5060"
+	return h
+}
+
+// start begins a run of a node, which goes on with what is its own.
+func (s *shop) start(name string, n int) *host {
+	h := s.host(name, n)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -466,15 +491,7 @@ var anyDeed = rapid.Custom(func(t *rapid.T) deed {
 // live has two nodes go through some deeds, and returns what went wrong.
 func live(t *testing.T, deeds []deed) (end endpoint, owned int) {
 	synctest.Test(t, func(*testing.T) {
-		s := &shop{shelves: shelves{leases: map[string]store.Node{}, expires: map[string]time.Time{}, fences: map[string]int64{},
-			records: map[string]store.Call{}},
-			ends: endpoint{last: map[string]uint32{}, asked: map[string]string{}}}
-		for i := range 4 {
-			c := store.Call{ID: fmt.Sprintf("call-%d", i), Node: "edge-1"}
-			dialog.Start(&c.Leg(store.Caller).Dialog, 1)
-			s.records[c.ID] = c
-		}
-		s.follow()
+		s := newShop(4)
 		replica := time.NewTicker(1900 * time.Millisecond)
 		over := make(chan struct{})
 		defer close(over)
@@ -585,4 +602,53 @@ func TestAFailoverThatLosesAnAdoptionRepeatsNoNumber(t *testing.T) {
 			t.Errorf("failover after %v: %d calls have an owner in the end, of 4", at, owned)
 		}
 	}
+}
+
+// TestACallOfADeadNodeIsAdoptedOnTheSpot asks a survivor for one call before it
+// adopts what the dead node had.
+func TestACallOfADeadNodeIsAdoptedOnTheSpot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(4)
+		dead, h := s.start("edge-1", 0), s.start("edge-2", 0)
+		time.Sleep(5 * time.Second)
+		if place, err := h.find(t.Context(), "call-0"); err != nil || place != (b2bua.Place{Addr: "edge-1:5060"}) {
+			t.Errorf("while its owner lives: %v, %v", place, err)
+		}
+		dead.stop()
+		h.stop() // and what follows is done by hand
+		h = s.host("edge-2", 1)
+		if _, err := h.join(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		look := func() {
+			if err := h.renew(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := h.survey(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		look()
+		if place, err := h.find(t.Context(), "call-0"); err != nil || place.Addr == "" {
+			t.Errorf("while its lease stands: %v, %v", place, err)
+		}
+		time.Sleep(redis.LeaseTime)
+		look()
+		if place, err := h.find(t.Context(), "call-0"); !errors.Is(err, errUnsettled) {
+			t.Errorf("when its lease is missing for the first time: %v, %v", place, err)
+		}
+		look()
+		if place, err := h.find(t.Context(), "call-0"); err != nil || !place.Here {
+			t.Errorf("when it is dead: %v, %v", place, err)
+		}
+		if got := slices.Collect(maps.Keys(h.Held())); !slices.Equal(got, []string{"call-0"}) {
+			t.Errorf("adopted: %v", got)
+		}
+		if place, err := h.find(t.Context(), "call-0"); err != nil || !place.Here {
+			t.Errorf("once more: %v, %v", place, err)
+		}
+		if place, err := h.find(t.Context(), "nobody's"); err != nil || place != (b2bua.Place{}) {
+			t.Errorf("a call that there never was: %v, %v", place, err)
+		}
+	})
 }
