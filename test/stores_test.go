@@ -1,0 +1,145 @@
+package test
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"sipvigil/store/storetest"
+)
+
+// busySite starts three nodes with some calls each.
+func busySite(t *testing.T, storeURL string) (nodes []*sipvigil, calls []*talk) {
+	t.Helper()
+	nodes = nodesAt(t, storeURL, 3)
+	for _, d := range nodes {
+		calls = append(calls, dialMany(t, d, 5)...)
+	}
+	eventually(t, "the calls are listed everywhere", func() bool {
+		for _, d := range nodes {
+			if len(d.calls()) != len(calls) {
+				return false
+			}
+		}
+		return true
+	})
+	numbers(calls)
+	return nodes, calls
+}
+
+// goesOn demands that after a trouble every call is owned and asked by one node,
+// that none has ended, and that the other nodes can go on with what one of them
+// leaves behind.
+func goesOn(t *testing.T, nodes []*sipvigil, calls []*talk) {
+	t.Helper()
+	for _, d := range nodes {
+		within(t, adoptTime, "the node watches its calls", func() bool { return d.metric("sipvigil_node_lease") == 1 })
+	}
+	adopted(t, calls, numbers(calls), nodes...)
+	for _, d := range nodes {
+		for _, e := range d.entries("call ended") {
+			t.Errorf("%s ended a call: %v", d.name, e)
+		}
+	}
+
+	nodes[0].kill()
+	adopted(t, calls, numbers(calls), nodes[1:]...)
+	for i, c := range calls {
+		phone, other := c.caller, c.callee
+		if i%2 == 1 {
+			phone, other = other, phone
+		}
+		moved(t, phone, nodes[1+i%2])
+		served(t, phone, "BYE")
+		released(t, other)
+	}
+	for _, d := range nodes[1:] {
+		eventually(t, "no call is left", func() bool { return len(d.calls()) == 0 })
+	}
+}
+
+func TestSentinelReplacesTheMasterDuringCalls(t *testing.T) {
+	t.Parallel()
+	redis := storetest.Deploy(t, "calls", 2*time.Second)
+	nodes, calls := busySite(t, redis.URL())
+	redis.Master.Kill()
+	within(t, adoptTime, "a replica takes its place", func() bool {
+		for _, r := range redis.Replicas {
+			if strings.Contains(r.Do("INFO", "replication"), "role:master") {
+				return true
+			}
+		}
+		return false
+	})
+	goesOn(t, nodes, calls)
+}
+
+func TestClusterLosesAMasterDuringCalls(t *testing.T) {
+	t.Parallel()
+	masters := storetest.Cluster(t, "--cluster-node-timeout", "2000", "--cluster-replica-validity-factor", "0")
+	replica := follow(t, masters[0], masters)
+	var urls []string
+	for _, s := range masters[1:] {
+		urls = append(urls, s.Addr())
+	}
+	nodes, calls := busySite(t, "redis-cluster://"+strings.Join(urls, ","))
+	masters[0].Kill()
+	within(t, adoptTime, "its replica takes its place", func() bool {
+		return strings.Contains(replica.Do("INFO", "replication"), "role:master") &&
+			strings.Contains(replica.Do("CLUSTER", "INFO"), "cluster_state:ok")
+	})
+	goesOn(t, nodes, calls)
+}
+
+// follow adds a replica of one master to a cluster.
+func follow(t *testing.T, master *storetest.Server, masters []*storetest.Server) *storetest.Server {
+	t.Helper()
+	bus := strconv.Itoa(storetest.FreePort(t))
+	_, replica := storetest.Redis(t, "--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", "2000",
+		"--cluster-config-file", t.TempDir()+"/nodes.conf", "--cluster-replica-validity-factor", "0")
+	for _, s := range masters {
+		s.Do("CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(replica.Port()), bus)
+	}
+	known := func(s, other *storetest.Server) bool {
+		return strings.Contains(s.Do("CLUSTER", "NODES"), other.Do("CLUSTER", "MYID"))
+	}
+	eventually(t, "all know the replica, and it knows all", func() bool {
+		for _, s := range masters {
+			if !known(s, replica) || !known(replica, s) {
+				return false
+			}
+		}
+		return true
+	})
+	replica.Do("CLUSTER", "REPLICATE", master.Do("CLUSTER", "MYID"))
+	eventually(t, "the replica is in step", func() bool {
+		return strings.Contains(master.Do("INFO", "replication"), "state=online")
+	})
+	return replica
+}
+
+// What a minute is to leases of nine seconds, these seconds are to phones that
+// are asked each second.
+func TestRedisThatComesBackEmptyIsToldOfAllCallsOfAllNodes(t *testing.T) {
+	t.Parallel()
+	url, redis := storetest.Redis(t)
+	nodes, calls := busySite(t, url)
+	redis.Kill()
+	for _, d := range nodes {
+		eventually(t, "the node watches no call", func() bool { return d.metric("sipvigil_node_lease") == 0 })
+	}
+	for _, c := range calls {
+		if res, err := c.callee.Request(limit(t, patience), "INFO", ""); err != nil || res.Status != 200 {
+			t.Errorf("INFO while Redis is away: %v, %v", res, err)
+		}
+	}
+	redis.Start()
+	for _, d := range nodes {
+		within(t, adoptTime, "the node has written its calls again", func() bool { return len(d.calls()) == len(calls) })
+	}
+	for _, c := range calls {
+		probed(t, c.caller, 1)
+	}
+	goesOn(t, nodes, calls)
+}
