@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"maps"
 	"net"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -227,17 +229,17 @@ func (a *Agent) Call(id string) (store.Call, bool) {
 
 // Calls visits all calls in no order.
 func (a *Agent) Calls(yield func(store.Call) bool) {
-	a.mu.Lock()
-	all := make([]*call, 0, len(a.calls))
-	for _, c := range a.calls {
-		all = append(all, c)
-	}
-	a.mu.Unlock()
-	for _, c := range all {
+	for _, c := range a.all() {
 		if !yield(c.snapshot()) {
 			return
 		}
 	}
+}
+
+func (a *Agent) all() []*call {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Collect(maps.Values(a.calls))
 }
 
 func (a *Agent) call(id string) *call {

@@ -62,6 +62,13 @@ func (c *call) snapshot() store.Call {
 	return c.rec
 }
 
+// epoch is the owner's fencing number.
+func (c *call) epoch() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rec.Epoch
+}
+
 // set changes the record. The turn is needed.
 func (c *call) set(f func(*store.Call)) {
 	c.mu.Lock()

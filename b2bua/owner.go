@@ -47,11 +47,11 @@ func (a *Agent) Unsettled() int {
 
 // Held returns the calls of this agent, by id, with the epoch of each.
 func (a *Agent) Held() map[string]int64 {
-	held := make(map[string]int64)
-	a.Calls(func(c store.Call) bool {
-		held[c.ID] = c.Epoch
-		return true
-	})
+	all := a.all()
+	held := make(map[string]int64, len(all))
+	for _, c := range all {
+		held[c.id] = c.epoch()
+	}
 	return held
 }
 

@@ -41,6 +41,8 @@ const dictionary = "v=0\r\\no=- 0 0 IN IP4 \r\\ns=-\r\\nc=IN IP4 \r\\nt=0 0\r\\n
 	"INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, MESSAGE, NOTIFY, REFER\n" +
 	"INVITE, ACK, CANCEL, OPTIONS, BYE, REFER, SUBSCRIBE, NOTIFY, INFO, PUBLISH, MESSAGE\n"
 
+var dictionaryBytes = []byte(dictionary) // not changed
+
 var (
 	escapeText   = strings.NewReplacer(`\`, `\\`, "\n", `\n`)
 	unescapeText = strings.NewReplacer(`\\`, `\`, `\n`, "\n")
@@ -145,23 +147,35 @@ func (t *texts) forgetAll() {
 	clear(t.before)
 }
 
+// reader is what it takes to read a text.
+type reader struct {
+	inflater io.ReadCloser
+	lines    bytes.Buffer
+}
+
+// read returns the lines of a text, until it is called again.
+func (r *reader) read(packed string) ([]byte, error) {
+	_ = r.inflater.(flate.Resetter).Reset(strings.NewReader(packed), dictionaryBytes) // never fails
+	r.lines.Reset()
+	n, err := r.lines.ReadFrom(io.LimitReader(r.inflater, textMost+1))
+	if err == nil && n > textMost {
+		r.lines = bytes.Buffer{}
+		err = errors.New("it is too long")
+	}
+	return r.lines.Bytes(), err
+}
+
 // decode sets the fields of a call that are in its text, and returns the hash of
 // its lines.
 func (t *texts) decode(c *store.Call, packed string) (sum uint64, err error) {
-	from := strings.NewReader(packed)
-	r, ok := t.readers.Get().(io.Reader)
-	if ok {
-		_ = r.(flate.Resetter).Reset(from, []byte(dictionary)) // never fails
-	} else {
-		r = flate.NewReaderDict(from, []byte(dictionary))
+	r, ok := t.readers.Get().(*reader)
+	if !ok {
+		r = &reader{inflater: flate.NewReaderDict(strings.NewReader(""), dictionaryBytes)}
 	}
-	lines, err := io.ReadAll(io.LimitReader(r, textMost+1))
-	t.readers.Put(r)
-	switch {
-	case err != nil:
+	defer t.readers.Put(r)
+	lines, err := r.read(packed)
+	if err != nil {
 		return 0, fmt.Errorf("text: %w", err)
-	case len(lines) > textMost:
-		return 0, errors.New("text: it is too long")
 	}
 	i := 0
 	for line := range strings.SplitSeq(string(lines), "\n") {

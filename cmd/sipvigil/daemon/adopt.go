@@ -7,9 +7,11 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"sipvigil/b2bua"
 	"sipvigil/store"
@@ -21,8 +23,9 @@ const (
 	deadLooks  = 2                     // a lease must be missing so many times in a row: a failover may have lost a renewal
 	lookAgain  = 30 * time.Second      // for calls of a node that had none left
 	fairTime   = 30 * time.Second      // after that whoever looks takes what others have left
-	adoptPage  = 500                   // calls that are adopted together
-	adoptPause = 20 * time.Millisecond // between two pages
+	adoptPage  = 1000                  // calls that are adopted together
+	adoptPages = 3                     // pages under way at a time
+	adoptPause = 20 * time.Millisecond // between the begin of two pages
 	spotTime   = 10 * time.Second      // bounds an adoption on the spot
 )
 
@@ -126,22 +129,34 @@ func (m *member) inherit(ctx context.Context, from *seen, live []string) error {
 	if time.Since(from.died) < fairTime {
 		ids = slices.DeleteFunc(ids, func(id string) bool { return heir(live, id) != m.name })
 	}
-	start, count := time.Now(), 0
-	for page := range slices.Chunk(ids, adoptPage) {
-		n, err := m.adopt(ctx, from.Name, page)
-		if count += n; err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(adoptPause):
-		}
-	}
+	start := time.Now()
+	count, err := m.adoptAll(ctx, from.Name, ids)
 	if count > 0 {
 		m.log.Info("calls adopted", zap.String("from", from.Name), zap.Int("calls", count), zap.Duration("took", time.Since(start)))
 	}
-	return nil
+	return err
+}
+
+// adoptAll adopts many calls of a node that is gone, page by page, and returns
+// how many it got, those before an error included.
+func (m *member) adoptAll(ctx context.Context, from string, ids []string) (int, error) {
+	pages, within := errgroup.WithContext(ctx)
+	pages.SetLimit(adoptPages)
+	var count atomic.Int64
+	for page := range slices.Chunk(ids, adoptPage) {
+		pages.Go(func() error {
+			n, err := m.adopt(within, from, page)
+			count.Add(int64(n))
+			return err
+		})
+		select {
+		case <-within.Done():
+			return int(count.Load()), errors.Join(pages.Wait(), ctx.Err())
+		case <-time.After(adoptPause):
+		}
+	}
+	err := pages.Wait()
+	return int(count.Load()), err
 }
 
 // errBack says that the node whose calls were to be adopted is there again.

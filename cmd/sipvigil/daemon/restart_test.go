@@ -2,12 +2,14 @@ package daemon
 
 import (
 	"context"
+	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"sipvigil/store"
 	"sipvigil/store/embedded"
 	"sipvigil/store/redis"
 	"sipvigil/store/storetest"
@@ -40,8 +42,14 @@ func TestADataDirectoryOfAnotherProcessIsAnError(t *testing.T) {
 // withStore is a daemon of storetest's node that sends no probes for an hour.
 func withStore(t testing.TB, st Store, log *zap.Logger) *Daemon {
 	t.Helper()
+	return node(t, storetest.Node, st, log)
+}
+
+// node is a daemon that sends no probes for an hour.
+func node(t testing.TB, name string, st Store, log *zap.Logger) *Daemon {
+	t.Helper()
 	c := Default()
-	c.Node, c.Store = storetest.Node, st
+	c.Node, c.Store = name, st
 	c.Store.OnOutage = "accept"
 	c.SIP.Listen, c.Admin.Listen = []string{"udp://127.0.0.1:0"}, "127.0.0.1:0"
 	c.Supervise.Interval = 10 * time.Hour
@@ -81,11 +89,11 @@ func benchmarkRestart(b *testing.B, s storetest.Store, st Store) {
 	}
 	storetest.Settled(b, s)
 	stop()
-	var slowest time.Duration
+	var slowest, cpu time.Duration
 	for b.Loop() {
-		start := time.Now()
+		start, before := time.Now(), used(b)
 		watched := make(chan int64, 1)
-		log := zap.New(core{watched})
+		log := zap.New(core{"calls read back", watched})
 		d := withStore(b, st, log)
 		ctx, cancel := context.WithCancel(b.Context())
 		ended := make(chan error, 1)
@@ -93,7 +101,7 @@ func benchmarkRestart(b *testing.B, s storetest.Store, st Store) {
 		if n := storetest.Receive(b, "calls are read back", watched); n != calls {
 			b.Errorf("%d calls are watched, want %d", n, calls)
 		}
-		slowest = max(slowest, time.Since(start))
+		slowest, cpu = max(slowest, time.Since(start)), cpu+used(b)-before
 		b.StopTimer()
 		cancel()
 		if err := storetest.Receive(b, "the daemon stops", ended); err != nil {
@@ -102,17 +110,111 @@ func benchmarkRestart(b *testing.B, s storetest.Store, st Store) {
 		b.StartTimer()
 	}
 	b.ReportMetric(slowest.Seconds(), "s/slowest-restart")
+	b.ReportMetric(cpu.Seconds()/float64(b.N), "cpu-s/restart")
 }
 
-// core is a log that hears how many calls were read back.
-type core struct{ watched chan int64 }
+// used is the processor time that this process has taken, without redis-server's.
+func used(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkAdoption50000 measures the time from when a node with 50,000 calls is
+// last heard of to when the others watch them all. 9 s of it are its lease.
+func BenchmarkAdoption50000(b *testing.B) {
+	b.Run("one survivor", func(b *testing.B) { benchmarkAdoption(b, "edge-2") })
+	b.Run("two survivors", func(b *testing.B) { benchmarkAdoption(b, "edge-2", "edge-3") })
+}
+
+func benchmarkAdoption(b *testing.B, survivors ...string) {
+	const calls = 50_000
+	var slowest, cpu time.Duration
+	for b.Loop() {
+		b.StopTimer()
+		url, _ := storetest.Redis(b)
+		s, err := redis.New(redis.Config{URL: url, Node: storetest.Node}, zap.NewNop())
+		if err != nil {
+			b.Fatal(err)
+		}
+		stop := storetest.Start(b, s)
+		for range calls {
+			s.Save(storetest.Call())
+		}
+		storetest.Settled(b, s)
+		dead := store.Node{Name: storetest.Node, State: store.NodeUp, Epoch: 1}
+		renew := func() {
+			dead.Seen = time.Now()
+			if _, err := s.Renew(b.Context(), dead); err != nil {
+				b.Fatal(err)
+			}
+		}
+		renew()
+		ctx, cancel := context.WithCancel(b.Context())
+		adopted := make(chan int64, 10)
+		ended := make(chan error, len(survivors))
+		var nodes []*Daemon
+		for _, name := range survivors {
+			d := node(b, name, Store{URL: url}, zap.New(core{"calls adopted", adopted}))
+			nodes = append(nodes, d)
+			go func() { ended <- d.Run(ctx) }()
+		}
+		storetest.Eventually(b, "the survivors know each other and the one to die", func() bool {
+			for _, d := range nodes {
+				if live, _, err := d.member.survey(b.Context()); err != nil || len(live) != 1+len(nodes) {
+					return false
+				}
+			}
+			return true
+		})
+		renew()
+		b.StartTimer()
+		start, before := time.Now(), used(b)
+		for n := int64(0); n < calls; {
+			select {
+			case more := <-adopted:
+				n += more
+			case err := <-ended:
+				b.Fatal("a survivor ended: ", err)
+			}
+		}
+		slowest, cpu = max(slowest, time.Since(start)), cpu+used(b)-before
+		b.StopTimer()
+		held := 0
+		for _, d := range nodes {
+			held += len(d.agent.Held())
+		}
+		if held != calls {
+			b.Errorf("%d calls go on, want %d", held, calls)
+		}
+		cancel()
+		for range nodes {
+			if err := storetest.Receive(b, "a survivor stops", ended); err != nil {
+				b.Error(err)
+			}
+		}
+		stop()
+		b.StartTimer()
+	}
+	b.ReportMetric(slowest.Seconds(), "s/slowest-adoption")
+	b.ReportMetric(cpu.Seconds()/float64(b.N), "cpu-s/adoption")
+}
+
+// core is a log that hears the number of calls in a line.
+type core struct {
+	line  string
+	calls chan int64
+}
 
 func (c core) Enabled(zapcore.Level) bool        { return true }
 func (c core) With([]zapcore.Field) zapcore.Core { return c }
 func (c core) Sync() error                       { return nil }
 
 func (c core) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if e.Message == "calls read back" {
+	if e.Message == c.line {
 		return ce.AddCore(e, c)
 	}
 	return ce
@@ -121,7 +223,7 @@ func (c core) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedE
 func (c core) Write(_ zapcore.Entry, fields []zapcore.Field) error {
 	for _, f := range fields {
 		if f.Key == "calls" {
-			c.watched <- f.Integer
+			c.calls <- f.Integer
 		}
 	}
 	return nil
