@@ -14,7 +14,7 @@ import (
 )
 
 // keptWait bounds how long a replica may take to have what was written.
-const keptWait = ioTimeout / 2
+const keptWait = time.Second
 
 // Kept returns once what this process has written so far of these calls would
 // outlive a failover: every master of theirs that has replicas has seen one of
