@@ -173,6 +173,7 @@ func (c *call) onRequest(side store.Side, in *inbound) {
 		in.answer(500)
 		return
 	}
+	c.back(side, in)
 	if in.method == "BYE" {
 		c.onBye(side, in)
 		return

@@ -165,6 +165,20 @@ func (a *Agent) destination(d *store.Dialog) string {
 	return hops[0].Addr.String()
 }
 
+// back notes the connection of a browser that came back on another one: nothing
+// else leads to it, and what its Contact names nobody can connect to.
+func (c *call) back(side store.Side, in *inbound) {
+	d := c.dialog(side)
+	transport := in.transport()
+	if !isWebSocket(d.Transport) || !isWebSocket(transport) || in.source == d.Peer || c.agent.streams.find(d.Transport, d.Peer) != nil {
+		return
+	}
+	c.set(func(rec *store.Call) { rec.Legs[side].Transport, rec.Legs[side].Peer = transport, in.source })
+	if c.stored {
+		c.save()
+	}
+}
+
 // hopAt is the index of the hop at an address, or -1.
 func hopAt(hops []locate.Hop, addr string) int {
 	return slices.IndexFunc(hops, func(h locate.Hop) bool { return h.Addr.String() == addr })

@@ -233,6 +233,38 @@ func TestAConnectionThatClosesAfterItsByeEndsTheCallAtOnce(t *testing.T) {
 	})
 }
 
+// A browser can only connect to us. Its leg waits for it, whatever Contact says.
+func TestABrowserThatIsBackOnAnotherConnectionIsReachedThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		l := w.listens("ws")
+		w.serve()
+		w.agent.Loaded()
+		w.alice.connectTo(l, "ws", nil)
+		w.connect()
+		_ = w.alice.stream.Close()
+		pass(time.Second)
+		w.agent.Probe(w.id, store.Caller, "OPTIONS", time.Second)
+		synctest.Wait()
+		if heard := strings.Join(w.obs.heard(), "\n"); !strings.Contains(heard, "probe caller OPTIONS: unsent") {
+			t.Errorf("without a connection: %s", heard)
+		}
+		w.alice.host.addr.Port++
+		w.alice.connectTo(l, "ws", nil)
+		t.Cleanup(func() { _ = w.alice.stream.Close() })
+		w.alice.request("INFO", "")
+		w.bob.respond(w.bob.next("INFO"), 200, "")
+		w.alice.next("200 INFO")
+		w.obs.heard()
+		w.agent.Probe(w.id, store.Caller, "OPTIONS", time.Second)
+		w.alice.respond(w.alice.next("OPTIONS"), 200, "")
+		w.heard("probe caller OPTIONS: answered 200 after 0s")
+		w.bob.request("BYE", "")
+		w.bob.next("200 BYE")
+		w.alice.respond(w.alice.next("BYE"), 200, "")
+	})
+}
+
 func TestAByeOnAConnectionThatClosesHasAnOutcome(t *testing.T) {
 	overTCP(t, func(w *world) {
 		w.connect()

@@ -254,6 +254,9 @@ func TestALegWhoseConnectionIsGoneIsReachedByANewOne(t *testing.T) {
 		probed(t, c.callee, 1)
 		talks = append(talks, c)
 	}
+	// A browser is reached when it is back: nobody can connect to it.
+	browser := &talk{callerPhone: d.phone("alice", "ws", 4), calleePhone: d.phone("bob", "udp", 4), target: d.at("ws", 4), leaps: true}
+	browser.connect(t, d.sipvigil)
 	d.crash()
 	for _, c := range talks {
 		probed(t, c.caller, 1)
@@ -262,6 +265,14 @@ func TestALegWhoseConnectionIsGoneIsReachedByANewOne(t *testing.T) {
 		if got := d.terminated(c.id).EndedBy; got != "caller-bye" {
 			t.Errorf("%s: ended by %q", c.callerPhone.URI(), got)
 		}
+	}
+	if res, err := browser.caller.Request(limit(t, patience), "INFO", ""); err != nil || res.Status != 200 {
+		t.Errorf("INFO of a browser that is back: %v, %v", res, err)
+	}
+	probed(t, browser.caller, 1)
+	hangUp(t, browser.callee, browser.caller)
+	if got := d.terminated(browser.id).EndedBy; got != "callee-bye" {
+		t.Errorf("browser: ended by %q", got)
 	}
 }
 
