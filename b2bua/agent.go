@@ -74,8 +74,9 @@ type Agent struct {
 	streams     *streams
 	seed        maphash.Seed // of what the guards make
 	identity    atomic.Pointer[identity]
-	late        sync.Map      // branch → *forgotten
-	early       []byte        // the key of this process, used until the store's is known
+	late        sync.Map // branch → *forgotten
+	early       []byte   // the key of this process, used until the store's is known
+	quick       quickProbes
 	work        tasks         // goroutines that wait for answers
 	serving     chan struct{} // closed when requests can be sent
 	closing     atomic.Bool   // what breaks from now on is our own doing
@@ -154,6 +155,7 @@ func (a *Agent) Run(ctx context.Context, packets []net.PacketConn, streams []Lis
 		w := newPacketConn(conn, a.metrics, a.seed)
 		w.guard.agent = a
 		sockets = append(sockets, w)
+		a.sockets[len(a.sockets)-1].conn = w
 	}
 	a.transaction.sockets = sockets
 	for _, l := range streams {

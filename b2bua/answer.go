@@ -219,8 +219,8 @@ func (c *call) refresh(side store.Side, m message) {
 type repetition struct {
 	call     *call
 	inv      *invite
-	interval time.Duration
-	deadline time.Time
+	interval time.Duration // until it is sent again
+	left     time.Duration // until it is given up
 }
 
 func (c *call) repeat(inv *invite) {
@@ -231,7 +231,7 @@ func (c *call) repeat(inv *invite) {
 			c.onAck(inv.from, in)
 		})
 	})
-	r := &repetition{c, inv, sip.T1, time.Now().Add(64 * sip.T1)}
+	r := &repetition{c, inv, sip.T1, 64 * sip.T1}
 	c.agent.transaction.waits.after(r.interval, r, wakeRepeat)
 }
 
@@ -246,14 +246,14 @@ func (r *repetition) again() {
 	if r.inv.acked.Load() {
 		return
 	}
-	left := time.Until(r.deadline)
-	if left <= 0 {
+	r.left -= r.interval
+	if r.left <= 0 {
 		r.call.noAck(r.inv)
 		return
 	}
 	_ = r.inv.in.tx.Respond(r.inv.answer) // or it is sent again
-	r.interval = min(2*r.interval, sip.T2)
-	r.call.agent.transaction.waits.after(min(r.interval, left), r, wakeRepeat)
+	r.interval = min(2*r.interval, sip.T2, r.left)
+	r.call.agent.transaction.waits.after(r.interval, r, wakeRepeat)
 }
 
 // onAck completes the INVITE that it belongs to; any other ACK is a repetition.

@@ -24,11 +24,11 @@ type clientTx struct {
 	each       func(*sip.Response)
 	failed     func(error)
 	onRepeated func(*sip.Response)
-	ack        *sip.Request // of a refusal
-	heard      bool         // a final response is here, or to an INVITE any: nothing is sent again
-	interval   time.Duration
-	deadline   time.Time
-	err        error // why it ended
+	ack        *sip.Request  // of a refusal
+	heard      bool          // a final response is here, or to an INVITE any: nothing is sent again
+	interval   time.Duration // until it is sent again
+	left       time.Duration // until it is given up
+	err        error         // why it ended
 }
 
 // errNoAnswer ends a transaction that got none in time: Timers B and F.
@@ -41,7 +41,7 @@ func (tx *clientTx) start() error {
 		interval = sip.T1
 	}
 	tx.mu.Lock()
-	tx.interval, tx.deadline = interval, time.Now().Add(64*sip.T1)
+	tx.interval, tx.left = interval, 64*sip.T1
 	tx.mu.Unlock()
 	tx.of.waits.after(interval, tx, wakeRepeat)
 	if err := tx.conn.WriteMsg(out); err != nil {
@@ -63,14 +63,19 @@ func (tx *clientTx) wake(why wake) {
 		tx.mu.Unlock()
 		return
 	}
-	left, out := time.Until(tx.deadline), tx.out
+	out := tx.out
+	tx.left -= tx.interval
 	tx.interval *= 2
 	if !tx.isInvite() { // Timer E; Timer A doubles on
 		tx.interval = min(tx.interval, sip.T2)
+		if tx.state == txProceeding {
+			tx.interval = sip.T2 // RFC 3261 section 17.1.2.2
+		}
 	}
-	next := min(tx.interval, left)
+	tx.interval = min(tx.interval, tx.left)
+	next := tx.interval
 	tx.mu.Unlock()
-	if left <= 0 {
+	if next <= 0 {
 		tx.end(errNoAnswer)
 		return
 	}
@@ -86,11 +91,10 @@ func (tx *clientTx) wake(why wake) {
 func (tx *clientTx) hear(status int) {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
-	switch {
-	case status >= 200 || tx.isInvite():
+	if status >= 200 || tx.isInvite() {
 		tx.heard = true
-	case !tx.heard:
-		tx.interval = sip.T2 // RFC 3261 section 17.1.2.2
+	} else if tx.state == txTrying {
+		tx.state = txProceeding
 	}
 }
 

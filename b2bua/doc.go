@@ -60,7 +60,8 @@
 //	RFC 3261 section 17 → screen
 //	RFC 3261 section 17.1 → clientTx
 //	RFC 3261 section 17.1.1.3 → Agent.onLate, clientTx.receive
-//	RFC 3261 section 17.1.2.2 → clientTx.hear
+//	RFC 3261 section 17.1.2 → quickProbe
+//	RFC 3261 section 17.1.2.2 → clientTx.wake, quickProbe.wake
 //	RFC 3261 section 17.1.3 → clientKey, transactions
 //	RFC 3261 section 17.2 → serverTx
 //	RFC 3261 section 17.2.1 → tryingAfter

@@ -147,17 +147,23 @@ const (
 // nothing else.
 var branchSeed = maphash.MakeSeed()
 
+// branchText is a branch of ours without its cookie.
+type branchText [branchLen]byte
+
 // branch starts a transaction, RFC 3261 section 8.1.1.7. It cannot be guessed.
 func branch() string {
-	b := make([]byte, 0, len(magicCookie)+branchLen)
-	b = append(b, magicCookie...)
-	b = appendDigits(b, rand.Uint64(), branchRandom)
-	return string(b) + branchCheck(b[len(magicCookie):])
+	b := newBranch()
+	return magicCookie + string(b[:])
 }
 
-func branchCheck(random []byte) string {
-	return string(appendDigits(nil, maphash.Bytes(branchSeed, random), branchLen-branchRandom))
+func newBranch() branchText {
+	var b branchText
+	appendDigits(b[:0], rand.Uint64(), branchRandom)
+	appendDigits(b[:branchRandom], branchCheck(b[:branchRandom]), branchLen-branchRandom)
+	return b
 }
+
+func branchCheck(random []byte) uint64 { return maphash.Bytes(branchSeed, random) }
 
 func appendDigits(b []byte, n uint64, digits int) []byte {
 	for range digits {

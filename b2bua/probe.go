@@ -21,18 +21,23 @@ func (a *Agent) Probe(id string, side store.Side, method string, timeout time.Du
 		a.observer.Answered(id, side, store.Answer{Kind: store.NoCall, Method: method, At: time.Now()})
 		return
 	}
-	ask := func() { c.probe(side, method, timeout) }
 	select {
 	case <-a.serving:
-		if c.snapshot().Legs[side].Transport == "udp" {
-			c.do(ask)
+		if c.way(side).transport != "udp" {
+			break
+		}
+		if !c.turns.enter() {
+			c.do(func() { c.probe(side, method, timeout) })
 			return
 		}
+		defer c.turns.leave(&a.work, a.panicked)
+		guarded(func() { c.probe(side, method, timeout) }, a.panicked)
+		return
 	default: // a call that was read back, before there are sockets
 	}
 	a.work.Go(func() {
 		<-a.serving
-		c.do(ask) // may have to open a connection
+		c.do(func() { c.probe(side, method, timeout) }) // may have to open a connection
 	})
 }
 
@@ -56,6 +61,10 @@ func (c *call) probe(side store.Side, method string, timeout time.Duration) {
 	if !ok {
 		ans.Kind = store.Deferred
 		c.agent.observer.Answered(c.id, side, ans)
+		return
+	}
+	if c.isQuick(side, method) {
+		c.probeQuickly(side, cseq, timeout)
 		return
 	}
 	out := c.agent.question(c.dialog(side), method, cseq)

@@ -39,6 +39,29 @@ func (s *serial) here(first, f func(), panicked func(any)) {
 	s.run(panicked)
 }
 
+// enter takes the turn if nobody has it, for who has something short to do that
+// is not worth a function. Who has entered leaves.
+func (s *serial) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running {
+		return false
+	}
+	s.running = true
+	return true
+}
+
+// leave gives the turn back; what was asked for meanwhile runs elsewhere.
+func (s *serial) leave(work *tasks, panicked func(any)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) == 0 {
+		s.running = false
+		return
+	}
+	work.Go(func() { s.run(panicked) })
+}
+
 func (s *serial) run(panicked func(any)) {
 	s.mu.Lock()
 	for len(s.queue) > 0 {

@@ -33,11 +33,11 @@ type serverTx struct {
 
 	mu       sync.Mutex // guards what is below
 	state    txState
-	req      *sip.Request // until its final answer
-	sent     []byte       // the last answer over UDP
-	to       string       // where that went
-	interval time.Duration
-	deadline time.Time
+	req      *sip.Request       // until its final answer
+	sent     []byte             // the last answer over UDP
+	to       string             // where that went
+	interval time.Duration      // until a refusal is sent again
+	left     time.Duration      // until it is given up
 	onAck    func(*sip.Request) // of an INVITE that was accepted
 
 	// Guarded by transactions.mu.
@@ -91,7 +91,7 @@ func (tx *serverTx) Respond(res *sip.Response) error {
 		tx.state = txAccepted
 	default:
 		tx.state = txCompleted
-		tx.interval, tx.deadline = sip.T1, time.Now().Add(64*sip.T1)
+		tx.interval, tx.left = sip.T1, 64*sip.T1
 	}
 	state, sent, to := tx.state, tx.sent, tx.to
 	if state >= txAccepted {
@@ -154,11 +154,11 @@ func (tx *serverTx) repeat() {
 		tx.mu.Unlock()
 		return
 	}
-	left := time.Until(tx.deadline)
-	tx.interval = min(2*tx.interval, sip.T2)
-	next := min(tx.interval, left)
+	tx.left -= tx.interval
+	tx.interval = min(2*tx.interval, sip.T2, tx.left)
+	next := tx.interval
 	tx.mu.Unlock()
-	if left <= 0 {
+	if next <= 0 {
 		tx.Terminate()
 		return
 	}

@@ -152,5 +152,10 @@ func (s *strangers) sweep(now time.Time) {
 // madeHere says whether the topmost value of a Via holds a branch of [branch].
 func madeHere(via []byte) bool {
 	_, b, ok := bytes.Cut(via, []byte("branch="+magicCookie))
-	return ok && len(b) >= branchLen && string(b[branchRandom:branchLen]) == branchCheck(b[:branchRandom])
+	if !ok || len(b) < branchLen {
+		return false
+	}
+	var want [branchLen - branchRandom]byte
+	appendDigits(want[:0], branchCheck(b[:branchRandom]), len(want))
+	return bytes.Equal(b[branchRandom:branchLen], want[:])
 }

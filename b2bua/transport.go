@@ -99,6 +99,7 @@ type socket struct {
 	ip        net.IP
 	host      string // the same as text
 	v6        bool
+	conn      *packetConn // nil for connections
 	port      int
 }
 
@@ -242,6 +243,10 @@ func (p *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
 		if errors.Is(err, net.ErrClosed) {
 			return n, addr, err
 		}
+		if err == nil && p.guard.agent.answersProbe(b[:n], addr) {
+			p.guard.agent.mirror.copy("udp", addr, p.LocalAddr(), b[:n])
+			continue
+		}
 		if err == nil {
 			if n, ok := p.guard.pass(b, n, addr, p.PacketConn); ok {
 				p.guard.agent.mirror.copy("udp", addr, p.LocalAddr(), b[:n])
@@ -285,13 +290,17 @@ func (p *packetConn) write(msg []byte, to string) error {
 	if err != nil {
 		return fmt.Errorf("b2bua: destination of a message: %w", err)
 	}
-	out := withoutBranch(msg)
+	return p.send(withoutBranch(msg), addr)
+}
+
+// send sends what is ready.
+func (p *packetConn) send(msg []byte, to netip.AddrPort) error {
 	if m := p.guard.agent.mirror; m != nil {
-		m.copy("udp", p.LocalAddr(), net.UDPAddrFromAddrPort(addr), out)
+		m.copy("udp", p.LocalAddr(), net.UDPAddrFromAddrPort(to), msg)
 	}
-	err = p.writeTo(out, addr)
+	err := p.writeTo(msg, to)
 	for tries := 0; p.excuse(err) && tries < mostExcuses; tries++ {
-		err = p.writeTo(out, addr)
+		err = p.writeTo(msg, to)
 	}
 	return err
 }

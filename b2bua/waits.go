@@ -53,24 +53,18 @@ func (s *waits) after(d time.Duration, w waker, why wake) {
 		}
 		l = &line{}
 		s.lines[d] = l
+		l.timer = time.AfterFunc(d, func() { s.due(d, l) })
 	}
 	l.waiting = append(l.waiting, waiting{time.Now().Add(d), w, why})
-	if len(l.waiting) > 1 {
-		return
-	}
-	if l.timer == nil {
-		l.timer = time.AfterFunc(d, func() { s.due(l) })
-		return
-	}
-	l.timer.Reset(d)
 }
 
-// due wakes those at the front of a line whose time has come.
-func (s *waits) due(l *line) {
+// due wakes those at the front of a line whose time has come. A line of nobody
+// is none.
+func (s *waits) due(d time.Duration, l *line) {
 	for {
 		s.mu.Lock()
 		if len(l.waiting) == 0 || s.over {
-			l.waiting = nil
+			delete(s.lines, d)
 			s.mu.Unlock()
 			return
 		}

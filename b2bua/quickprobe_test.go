@@ -1,0 +1,146 @@
+package b2bua
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/netip"
+	"testing"
+
+	"github.com/emiago/sipgo/sip"
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"sipvigil/store"
+)
+
+// quickCall is a call over UDP at an agent that serves on one socket, which
+// sends nothing.
+func quickCall(t testing.TB, listen string, dialog store.Dialog) (*call, *socket) {
+	a, err := New(Default(), noStore{}, noObserver{}, zap.NewNop(), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := netip.MustParseAddrPort(listen)
+	a.sockets = []socket{{transport: "udp", addr: listen, ip: addr.Addr().AsSlice(), host: addr.Addr().String(),
+		v6: addr.Addr().Is6(), port: int(addr.Port())}}
+	dialog.Transport, dialog.Listener = "udp", listen
+	c := a.newCall(store.Call{ID: "1", State: store.Confirmed, Legs: [2]store.Leg{{Dialog: dialog}, {}}})
+	return c, &a.sockets[0]
+}
+
+func TestAQuickProbeIsTheSameRequestAsAnyOtherProbe(t *testing.T) {
+	for _, tt := range []struct {
+		name, listen, advertise string
+		dialog                  store.Dialog
+		sessions                [2]byte
+	}{
+		{"plain", "192.0.2.1:5060", "", store.Dialog{CallID: "c", LocalTag: "lt", RemoteTag: "rt", LocalURI: "<sip:bob@b>",
+			RemoteURI: `"A, l" <sip:alice@a>`, Target: "sip:alice@192.0.2.9:5062;ob", Peer: "192.0.2.9:5062"}, [2]byte{}},
+		{"with sessions", "192.0.2.1:5060", "", store.Dialog{CallID: "c", LocalTag: "lt", RemoteTag: "rt", LocalURI: "sip:b",
+			RemoteURI: "sip:alice@a", Target: "sip:192.0.2.9", Peer: "192.0.2.9:5060"}, [2]byte{1, 2}},
+		{"of one session", "192.0.2.1:5060", "", store.Dialog{LocalURI: "<tel:+1>", Target: "sip:192.0.2.9"}, [2]byte{3, 3}},
+		{"with loose routes", "192.0.2.1:5060", "", store.Dialog{LocalURI: "<sip:bob:secret@b;x=1>;p=2", RemoteURI: "<sip:a@a>",
+			Target: "sip:alice@a?Subject=x", RouteSet: []string{"<sip:p1;lr>;a=b", "<sip:p2>"}}, [2]byte{}},
+		{"with a strict route", "192.0.2.1:5060", "", store.Dialog{LocalURI: "<sip:b>", RemoteURI: "<sip:a@a>",
+			Target: "sip:alice@a", RouteSet: []string{"<sip:p1;method=INVITE>", "<sip:p2;lr>"}}, [2]byte{}},
+		{"over IPv6", "[2001:db8::1]:5060", "", store.Dialog{LocalURI: "<sip:b@h>", RemoteURI: "<sip:a@a>",
+			Target: "sip:alice@[2001:db8::9]", Peer: "[2001:db8::9]:5060"}, [2]byte{}},
+		{"advertised", "192.0.2.1:5060", "sip.example.com:5080", store.Dialog{LocalURI: "<sip:b@h>", RemoteURI: "<sip:a@a>",
+			Target: "sip:alice@h"}, [2]byte{}},
+		{"without a tag", "192.0.2.1:5060", "", store.Dialog{LocalURI: "", RemoteURI: "<sip:a@a>", Target: "sip:alice@h"}, [2]byte{}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, s := quickCall(t, tt.listen, tt.dialog)
+			c.agent.cfg.Advertise = tt.advertise
+			for i, b := range tt.sessions {
+				c.sessionIDs.id[i][0] = b
+			}
+			out := c.agent.question(c.dialog(store.Caller), "OPTIONS", 7)
+			c.ownSession(out, store.Caller)
+			out.SetBody(nil)
+			var branch branchText
+			made, _ := out.Via().Params.Get("branch")
+			copy(branch[:], made[len(magicCookie):])
+			var b bytes.Buffer
+			c.writeProbe(&b, store.Caller, s, 7, branch)
+			if diff := cmp.Diff(string(text(out)), b.String()); diff != "" {
+				t.Errorf("(-any other +quick):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestWhatCountsAsTheAnswerToAProbe(t *testing.T) {
+	branch := newBranch()
+	for _, tt := range []struct {
+		name, text string
+		status     int
+	}{
+		{"a 200", "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h:5060;branch=z9hG4bK%s;rport=1\r\nCSeq: 2 OPTIONS\r\n\r\n", 200},
+		{"without a phrase", "SIP/2.0 481 \r\nv:SIP/2.0/UDP h;rport;branch=z9hG4bK%s\r\nCSeq: 2 OPTIONS\r\n\r\n", 481},
+		{"two Vias", "SIP/2.0 100 T\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK%s,SIP/2.0/UDP i;branch=z9hG4bKx\r\nVia: SIP/2.0/UDP j;branch=y\r\nCSeq: 2 OPTIONS\r\n\r\n", 100},
+		{"another method", "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK%s\r\nCSeq: 2 UPDATE\r\n\r\n", 0},
+		{"a longer branch", "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK%sx\r\nCSeq: 2 OPTIONS\r\n\r\n", 0},
+		{"in the second Via", "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKy\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK%s\r\nCSeq: 2 OPTIONS\r\n\r\n", 0},
+		{"a request", "OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK%s\r\nCSeq: 2 OPTIONS\r\n\r\n", 0},
+		{"no number", "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK%s\r\n\r\n", 0},
+		{"no status", "SIP/2.0 2xx OK\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK%s\r\nCSeq: 2 OPTIONS\r\n\r\n", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			status, got, ok := readAnswer(fmt.Appendf(nil, tt.text, branch[:]))
+			if ok != (tt.status != 0) || ok && (status != tt.status || got != branch) {
+				t.Errorf("got %d %s %t, want %d", status, got[:], ok, tt.status)
+			}
+		})
+	}
+}
+
+func FuzzReadAnswer(f *testing.F) {
+	f.Add([]byte("SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h:5060;branch=z9hG4bK0123456789abcdefghijkl;rport=1\r\nCSeq: 2 OPTIONS\r\n\r\n"))
+	f.Add([]byte("SIP/2.0 200"))
+	f.Fuzz(func(t *testing.T, datagram []byte) {
+		status, branch, ok := readAnswer(datagram)
+		if ok && (status < 100 || status > 699 || !bytes.Contains(datagram, branch[:])) {
+			t.Errorf("read %d %q", status, branch[:])
+		}
+	})
+}
+
+// BenchmarkProbe is one probe and its answer, without sockets.
+func BenchmarkProbe(b *testing.B) {
+	c, s := quickCall(b, "192.0.2.1:5060", store.Dialog{CallID: "0123456789abcdef@192.0.2.9", LocalTag: "0123456789abcdef", RemoteTag: "rt",
+		LocalURI: "<sip:bob@b>", RemoteURI: `"Alice" <sip:alice@a>`, Target: "sip:alice@192.0.2.9:5062", Peer: "192.0.2.9:5062",
+		LocalMark: 1 << 30, LocalAsked: 1 << 30})
+	conn := &echo{}
+	s.conn = &packetConn{PacketConn: conn}
+	from := netip.MustParseAddrPort("192.0.2.9:5062")
+	close(c.agent.serving)
+	c.agent.add(c)
+	b.ReportAllocs()
+	for b.Loop() {
+		c.agent.Probe(c.id, store.Caller, "OPTIONS", 64*sip.T1)
+		if !c.agent.quick.answer(conn.answer(), from) {
+			b.Fatal("no answer")
+		}
+	}
+}
+
+// echo is a socket that remembers what was sent last.
+type echo struct {
+	memoryConn
+	sent, back []byte
+}
+
+func (e *echo) WriteTo(b []byte, _ net.Addr) (int, error) {
+	e.sent = append(e.sent[:0], b...)
+	return len(b), nil
+}
+
+// answer is a 200 to what was sent last.
+func (e *echo) answer() []byte {
+	e.back = append(e.back[:0], "SIP/2.0 200 OK\r\n"...)
+	_, rest, _ := bytes.Cut(e.sent, []byte("\r\n"))
+	return append(e.back, rest...)
+}
