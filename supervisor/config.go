@@ -40,7 +40,7 @@ func Default() Config {
 		Policy:    RFC3261,
 		Action:    Hangup,
 		Brake:     Brake{Share: 0.2, Floor: 10, PerMinute: 0.01},
-		Rate:      5000,
+		Rate:      20000,
 		Keep:      10 * time.Minute,
 		KeepCalls: 1000,
 	}
