@@ -27,7 +27,7 @@
 //	RFC 3261 section 8.2.2.3 → inbound.checkRequire
 //	RFC 3261 section 8.2.6.1 → Agent.onInvite
 //	RFC 3261 section 8.2.6.2 → reply, statelessAnswer, withoutBranch
-//	RFC 3261 section 8.2.7 → guard, guard.tag, guard.turnAway
+//	RFC 3261 section 8.2.7 → guard, guard.tag, guard.turnAway, transactions.statelessTag
 //	RFC 3261 section 9.1 → Agent.onLate, call.cancel, call.expire, call.onOwnAnswer, call.tooLate, forwarding.tell, sameBranch
 //	RFC 3261 section 9.2 → serverTx.Respond, transactions.cancel
 //	RFC 3261 section 10.2 → Agent.pingRequest, passage.registrars
@@ -79,7 +79,7 @@
 //	RFC 3261 section 20.16 → dialog.CSeq, goodCSeq
 //	RFC 3261 section 20.33 → retryAfter
 //	RFC 3261 section 21.4.1 → bad
-//	RFC 3261 section 21.5.4 → noLink
+//	RFC 3261 section 21.5.4 → noLink, transactions.tooMany
 //	RFC 3261 section 21.5.6 → screen
 //	RFC 3261 section 21.5.14 → lines.next
 //	RFC 3261 section 22.1 → attempt.refused, attempt.vouch, challenge.sameDomain

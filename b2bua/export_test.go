@@ -3,6 +3,7 @@ package b2bua
 import (
 	"fmt"
 	"net/netip"
+	"time"
 )
 
 // SelfSigned is for the tests outside of the package.
@@ -29,4 +30,13 @@ func (a *Agent) Left() string {
 // at an address, and quotes this.
 func (a *Agent) Undelivered(to, quoted string) {
 	a.undelivered(netip.MustParseAddrPort(to), []byte(quoted), portClosed)
+}
+
+// Overload has the agent find that there is more to do than can be done, until
+// the next message that waits for nothing.
+func (a *Agent) Overload() {
+	s := &a.transaction.strain
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hot, s.last, s.at = true, time.Second, time.Now()
 }

@@ -14,7 +14,8 @@ import (
 // method inside the dialog. What became of it, after timeout at the latest,
 // goes to the observer's Answered, once. It returns at once.
 //
-// Nothing is sent before the ACK, nor while an INVITE is on its way.
+// Nothing is sent before the ACK, while an INVITE is on its way, or while there
+// is more to do than can be done.
 func (a *Agent) Probe(id string, side store.Side, method string, timeout time.Duration) {
 	c := a.call(id)
 	if c == nil {
@@ -48,7 +49,7 @@ func (c *call) probe(side store.Side, method string, timeout time.Duration) {
 		c.agent.observer.Answered(c.id, side, ans)
 		return
 	}
-	if c.pending(method) || !c.agent.may() {
+	if c.pending(method) || !c.agent.may() || c.agent.transaction.strain.defers() {
 		ans.Kind = store.Deferred
 		c.agent.observer.Answered(c.id, side, ans)
 		return

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/emiago/sipgo/sip"
 
@@ -28,6 +29,8 @@ type transactions struct {
 	onRequest func(*sip.Request, *serverTx)
 	onStray   func(*sip.Response) // a response without transaction
 	malformed func()
+	overload  func() // a call was refused because there is too much to do
+	strain    strain
 	sockets   []*packetConn // set before the first message
 
 	mu      sync.Mutex // guards what is below
@@ -57,6 +60,7 @@ func newTransactions(transport *sip.TransportLayer, a *Agent) *transactions {
 		onRequest: a.onRequest,
 		onStray:   a.onStrayResponse,
 		malformed: a.metrics.malformed.Inc,
+		overload:  a.metrics.rejected.WithLabelValues("overload").Inc,
 		clients:   make(map[clientKey]*clientTx),
 		servers:   make(map[serverKey]*serverTx),
 		first:     make(map[requestID]*serverTx),
@@ -98,6 +102,10 @@ func (t *transactions) request(req *sip.Request, socket *packetConn) {
 			return // closed by now: there is nowhere to answer to
 		}
 	}
+	if req.IsAck() && strings.HasPrefix(dialog.Tag(value(req, "to")), noCallTag) || t.tooMany(req, conn) {
+		_, _ = conn.TryClose()
+		return
+	}
 	tx := &serverTx{of: t, key: key, method: req.Method, conn: conn, req: req}
 	if !req.IsAck() {
 		tx.id = idOf(req)
@@ -110,7 +118,8 @@ func (t *transactions) request(req *sip.Request, socket *packetConn) {
 			t.waits.after(tryingAfter, tx, wakeTrying)
 		}
 	}
-	t.arrivals.offer(callID(req), func() { t.onRequest(req, tx) })
+	read := time.Now()
+	t.arrivals.offer(callID(req), func() { t.strain.waited(read); t.onRequest(req, tx) })
 	if !req.IsInvite() {
 		return
 	}
@@ -178,7 +187,8 @@ func (t *transactions) response(res *sip.Response) {
 		return
 	}
 	tx.hear(res.StatusCode)
-	t.arrivals.offer(callID(res), func() { tx.receive(res) })
+	read := time.Now()
+	t.arrivals.offer(callID(res), func() { t.strain.waited(read); tx.receive(res) })
 }
 
 // Request starts a client transaction.
