@@ -54,6 +54,7 @@ func run(ctx context.Context) error {
 	if err := m.start(); err != nil {
 		return err
 	}
+	m.before = m.last
 	if err := g.Start(ctx, *rate, *calls, *hold); err != nil {
 		return err
 	}
@@ -84,6 +85,9 @@ type meter struct {
 	g    *load.Generator
 	last load.Usage
 	at   time.Time
+
+	before load.Usage // any call
+	held   int64
 }
 
 func (m *meter) start() (err error) {
@@ -106,9 +110,13 @@ func (m *meter) print(phase string) error {
 	}
 	used := m.last.Sub(last)
 	fmt.Printf("%-8s CPU %v (system %v)", "", used.CPU, used.Sys)
+	m.held += r.Answered - r.Calls
 	if n := max(r.Calls, r.Answered); n > 0 {
-		fmt.Printf(", %.0f us a call, memory %+.2f KiB a call (PSS %+.2f)", float64(used.CPU.Microseconds())/float64(n),
-			float64(used.RSS)/1024/float64(n), float64(used.PSS)/1024/float64(n))
+		fmt.Printf(", %.0f us a call", float64(used.CPU.Microseconds())/float64(n))
+	}
+	if m.held > 0 {
+		kept := m.last.Sub(m.before)
+		fmt.Printf(", %.2f KiB a held call (PSS %.2f)", float64(kept.RSS)/1024/float64(m.held), float64(kept.PSS)/1024/float64(m.held))
 	}
 	if r.Probes > 0 {
 		fmt.Printf(", %.1f us a probe", float64(used.CPU.Microseconds())/float64(r.Probes))
