@@ -17,10 +17,11 @@ const module = "sipvigil/"
 
 // arrows says which of our packages each package may import, tests excepted.
 var arrows = map[string][]string{
-	"cmd/sipvigil":        {"b2bua/dialog", "cmd/sipvigil/daemon", "supervisor/web", "test/ua"},
-	"cmd/sipvigil/daemon": {"b2bua", "b2bua/dialog", "b2bua/locate", "store", "store/embedded", "store/redis", "supervisor", "supervisor/links", "supervisor/web"},
+	"cmd/sipvigil":        {"b2bua/dialog", "cmd/sipvigil/daemon", "supervisor", "supervisor/web", "test/ua"},
+	"cmd/sipvigil/daemon": {"b2bua", "b2bua/dialog", "b2bua/hep", "b2bua/locate", "store", "store/embedded", "store/redis", "supervisor", "supervisor/links", "supervisor/web"},
 	"b2bua":               {"b2bua/dialog", "b2bua/locate", "store"},
 	"b2bua/dialog":        {"store"},
+	"b2bua/hep":           {},
 	"b2bua/locate":        {"b2bua/dialog"},
 	"supervisor":          {"store"},
 	"supervisor/links":    {},
@@ -31,6 +32,8 @@ var arrows = map[string][]string{
 	"store/storetest":     {"store"},
 	"test":                {},
 	"test/bubble":         {},
+	"test/load":           {},
+	"test/load/sipload":   {"test/load"},
 	"test/ua":             {},
 	"test/zone":           {},
 }
@@ -41,6 +44,7 @@ var homes = map[string][]string{
 	"github.com/miekg/dns":                      {"b2bua/locate", "test/zone"},
 	"github.com/redis/go-redis":                 {"store/redis", "store/storetest"},
 	"github.com/spf13/cobra":                    {"cmd/sipvigil"},
+	"github.com/charmbracelet/bubbletea":        {"cmd/sipvigil"},
 	"github.com/prometheus/client_golang":       {"b2bua", "supervisor", "supervisor/links", "supervisor/web", "cmd/sipvigil/daemon"},
 	"go.yaml.in/yaml":                           {"cmd/sipvigil/daemon"},
 	"github.com/alicebob/miniredis":             {},
