@@ -34,6 +34,12 @@ func (f *fakeTrunks) doubt(trunk string, since time.Time) (Doubt, time.Time) {
 	return Asking, f.mended
 }
 
+func (f *fakeTrunks) prove() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.proved = time.Now()
+}
+
 func (f *fakeTrunks) fail(failing bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -68,6 +74,8 @@ func TestSilenceBehindATrunkThatAnswersEndsTheCallOnceTheTrunkWasAsked(t *testin
 		}
 		sleep(time.Second)
 		w.wantBrake("the trunk has answered", 1, 0, 0, nil)
+		f.mu.Lock()
+		defer f.mu.Unlock()
 		if len(f.asked) != 1 || f.asked[0] != "32s" {
 			t.Errorf("the trunk was asked about the last %v, want once, about 32s", f.asked)
 		}
@@ -78,7 +86,7 @@ func TestSilenceBehindATrunkThatHasAnsweredSinceEndsTheCallAtOnce(t *testing.T) 
 	besideTrunks(t, func(t *testing.T, w *world, f *fakeTrunks) {
 		w.quietCallees(everyone)
 		sleep(silent - time.Second)
-		f.proved = time.Now()
+		f.prove()
 		sleep(time.Second)
 		w.wantBrake("silent", 1, 0, 0, nil)
 	})
