@@ -75,6 +75,7 @@ type Agent struct {
 	seed        maphash.Seed // of what the guards make
 	identity    atomic.Pointer[identity]
 	late        sync.Map // branch → *forgotten
+	pings       sync.Map // From tag → *ping
 	early       []byte   // the key of this process, used until the store's is known
 	quick       quickProbes
 	work        tasks         // goroutines that wait for answers

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -59,12 +60,14 @@ func (a *Agent) Ping(p Ping, answered func(Traffic)) {
 		case PingCRLF:
 			a.pingStream(p, answered)
 		default:
-			q := &ping{agent: a, trunk: p.Trunk, answered: answered}
+			q := &ping{agent: a, trunk: p.Trunk, to: p.Hop.Addr, answered: answered}
 			q.at = &attempt{out: a.pingRequest(p)}
+			q.tag = dialog.Tag(value(q.at.out, "from"))
+			a.pings.Store(q.tag, q)
 			if q.account = a.accounts[p.Trunk]; q.account != nil {
 				q.at.used = q.account.authorize(q.at.out)
 			}
-			q.limit = time.AfterFunc(p.Timeout, q.expire)
+			q.limit = time.AfterFunc(p.Timeout, func() { q.giveUp(Traffic{Kind: NoReply}) })
 			q.send()
 		}
 	})
@@ -104,6 +107,8 @@ func (a *Agent) pingRequest(p Ping) *sip.Request {
 type ping struct {
 	agent    *Agent
 	trunk    string
+	to       netip.AddrPort
+	tag      string   // ours
 	account  *account // nil: challenges are answers like any other
 	answered func(Traffic)
 	limit    *time.Timer
@@ -176,12 +181,12 @@ func (q *ping) challenged(at *attempt, res *sip.Response) bool {
 	return !q.over
 }
 
-// expire ends the wait for an answer.
-func (q *ping) expire() {
+// giveUp ends the wait for an answer.
+func (q *ping) giveUp(t Traffic) {
 	q.mu.Lock()
 	tx := q.at.tx
 	q.mu.Unlock()
-	q.end(Traffic{Kind: NoReply})
+	q.end(t)
 	if tx != nil {
 		tx.Terminate()
 	}
@@ -190,6 +195,7 @@ func (q *ping) expire() {
 // end reports what became of it, once.
 func (q *ping) end(t Traffic) {
 	q.limit.Stop()
+	q.agent.pings.Delete(q.tag)
 	q.mu.Lock()
 	was := q.over
 	q.over = true

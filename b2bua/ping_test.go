@@ -87,6 +87,12 @@ func TestWhatBecomesOfAPing(t *testing.T) {
 	test("401 Phrase of bob, RTT 0s to OPTIONS after 0s", func(w *world, m *ua.Message) { // it has no credentials
 		w.bob.respond(m, 401, "", `WWW-Authenticate: Digest realm="r", nonce="n"`)
 	})
+	test("unsent: nothing listens at its port (ICMP) to OPTIONS after 1s", func(w *world, m *ua.Message) {
+		w.agent.Undelivered(carolAddr, m.Raw)
+		pass(time.Second)
+		w.agent.Undelivered(bobAddr, m.Raw)
+		w.agent.Undelivered(bobAddr, m.Raw)
+	})
 	inWorld(t, nil, func(w *world) {
 		w.network.refuse(bobAddr)
 		became := w.pinging(toBob(b2bua.PingOptions))

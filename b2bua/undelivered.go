@@ -42,10 +42,14 @@ type lost struct {
 // is about all legs at that address.
 //
 // Departs from RFC 3261 section 18.4: it fails a transaction only where there
-// is another address to try. A far end that is just starting hears one of the
-// repetitions.
+// is another address to try, or that belongs to no call. A far end that is just
+// starting hears one of the repetitions.
 func (a *Agent) undelivered(to netip.AddrPort, quoted []byte, why string) {
 	tag := ownTag(quoted)
+	if q, ok := a.pings.Load(tag); ok && q.(*ping).to == netip.AddrPortFrom(to.Addr().Unmap(), to.Port()) {
+		a.work.Go(func() { q.(*ping).giveUp(Traffic{Kind: Unsent, Reason: why}) })
+		return
+	}
 	id, _, ok := dialog.ReadTag(tag)
 	if !ok || !dialog.CheckTag(a.identity.Load().tagKey, tag) {
 		return

@@ -116,10 +116,10 @@ func TestAnAddressThatAnswersNoINVITEIsBusyForAsLongAsItSays(t *testing.T) {
 		w.until(6 * time.Minute)
 		w.happened("busy", "500ms ask", "510ms up", "10s down", "5m10s ask", "5m40.01s ask", "5m40.02s up")
 		w.answers(here, inTurn("-"))
-		w.until(8*time.Minute + 20*time.Second)
+		w.until(8*time.Minute + 25*time.Second)
 		w.hears("503 Busy; 100")
 		w.until(10*time.Minute + 10*time.Second)
-		w.happened("once more while it is down", "6m40.02s ask", "7m10.02s ask", "7m40.02s ask", "7m50.02s down", "8m10.02s ask", "10m0s ask")
+		w.happened("once more while it is down", "6m40.02s ask", "7m10.02s ask", "7m40.02s ask", "7m50.02s down", "8m10.02s ask", "10m5s ask")
 	})
 }
 
@@ -209,6 +209,19 @@ func TestAnIdleLinkIsAskedOnlyWhileTrafficShowsNothing(t *testing.T) {
 	})
 }
 
+func TestALinkThatTakesCallsAgainMayBeIdle(t *testing.T) {
+	c := Default()
+	c.Mode = IdleOnly
+	inWorld(t, one(c), oneAddress, func(w *world) {
+		w.answers(here, inTurn("503 Maintenance", "200 OK"))
+		for range 6 {
+			time.Sleep(50 * time.Second)
+			w.hears("200 OK")
+		}
+		w.happened("after its maintenance", "500ms ask", "30.5s ask", "30.51s up")
+	})
+}
+
 func TestADemotedAddressIsTriedLast(t *testing.T) {
 	c := Default()
 	c.Demote = true
@@ -249,6 +262,10 @@ func TestAnAddressThatIsNeverAskedIsKnownByItsTrafficAlone(t *testing.T) {
 		w.happened("it asks to be left alone", "3m0s down", "6m20s unknown")
 		w.hears("200 OK", "200 OK")
 		w.happened("it is well", "10m0s up")
+		w.hears("-", "-", "-")
+		w.until(11 * time.Minute)
+		w.hears("<", "<")
+		w.happened("its requests count again while calls try it", "10m0s down", "10m30s unknown", "11m0s up")
 	})
 }
 
