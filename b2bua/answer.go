@@ -18,7 +18,7 @@ func (c *call) onInviteResponse(inv *invite, tx *clientTx, res *sip.Response) {
 		return
 	}
 	inv.final = res.StatusCode >= 200
-	c.firstAnswer(inv.from.Other(), res)
+	c.firstAnswer(inv.from.Other(), res.StatusCode)
 	if inv.initial {
 		c.agent.heard(inv.target.trunk, inv.hop, answerOf(res))
 	}

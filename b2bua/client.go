@@ -126,7 +126,7 @@ func (c *call) ask(at *attempt, each func(*sip.Response), failed func(error)) er
 	at.tx, at.sent = tx, time.Now()
 	c.agent.await(tx, func(res *sip.Response) {
 		c.here(callID(res), func() {
-			c.firstAnswer(at.side, res)
+			c.firstAnswer(at.side, res.StatusCode)
 			if at.over || !c.challenged(at, res) {
 				each(res)
 				return

@@ -43,7 +43,7 @@ func (c *call) reinvite(at *attempt, each func(*sip.Response, error)) error {
 func (c *call) onOwnAnswer(inv *invite, each func(*sip.Response, error), res *sip.Response, err error) {
 	inv.final = res == nil || res.StatusCode >= 200
 	if res != nil {
-		c.firstAnswer(inv.attempt.side, res)
+		c.firstAnswer(inv.attempt.side, res.StatusCode)
 	}
 	if !inv.final {
 		first := !inv.ringing

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"github.com/emiago/sipgo/sip"
-
 	"sipvigil/b2bua/dialog"
 	"sipvigil/store"
 )
@@ -108,12 +106,12 @@ func (a *Agent) restore(rec store.Call, covered *countdown) *call {
 // firstAnswer takes note of an answer to a request of ours on a leg. A 500 to the
 // first after a takeover may mean that the far end has seen higher numbers, RFC
 // 3261 section 12.2.2: the next one is far above, once.
-func (c *call) firstAnswer(side store.Side, res *sip.Response) {
-	if !c.fresh[side] || res.StatusCode < 200 {
+func (c *call) firstAnswer(side store.Side, status int) {
+	if !c.fresh[side] || status < 200 {
 		return
 	}
 	c.fresh[side] = false
-	if res.StatusCode != 500 || c.state() == store.Terminated {
+	if status != 500 || c.state() == store.Terminated {
 		return
 	}
 	var mark uint32
