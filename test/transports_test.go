@@ -245,7 +245,7 @@ func TestCallsOverEveryTransport(t *testing.T) {
 
 func TestALegWhoseConnectionIsGoneIsReachedByANewOne(t *testing.T) {
 	t.Parallel()
-	d := serveSecured(t, "")
+	d := serveSecured(t, "supervise: {misses: 100}\n") // the browser has time to come back
 	var talks []*talk
 	for _, transport := range []string{"tls", "tcp"} {
 		c := &talk{callerPhone: d.phone("alice", transport, 4), calleePhone: d.phone("bob", transport, 4), target: d.at(transport, 4), leaps: true}
@@ -257,6 +257,7 @@ func TestALegWhoseConnectionIsGoneIsReachedByANewOne(t *testing.T) {
 	// A browser is reached when it is back: nobody can connect to it.
 	browser := &talk{callerPhone: d.phone("alice", "ws", 4), calleePhone: d.phone("bob", "udp", 4), target: d.at("ws", 4), leaps: true}
 	browser.connect(t, d.sipvigil)
+	probed(t, browser.caller, 1)
 	d.crash()
 	for _, c := range talks {
 		probed(t, c.caller, 1)
