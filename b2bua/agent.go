@@ -67,6 +67,8 @@ type Agent struct {
 	strangers *strangers
 	spoofLog  *rate.Limiter // lines about requests that come from elsewhere
 
+	announcing *rate.Limiter // legs that are told where we are
+
 	parser      *sip.Parser
 	transport   *sip.TransportLayer
 	transaction *transactions
@@ -126,6 +128,8 @@ func New(cfg Config, st Store, obs Observer, log *zap.Logger, reg prometheus.Reg
 		postponed: make(map[string]store.End),
 		strangers: newStrangers(cfg.Unknown),
 		spoofLog:  rate.NewLimiter(1, 10),
+
+		announcing: rate.NewLimiter(announceRate, 1),
 	}
 	for trunk := range a.accounts {
 		a.metrics.challengesOf(trunk)

@@ -38,13 +38,13 @@
 //	RFC 3261 section 12 → dialogID, package dialog
 //	RFC 3261 section 12.1.1 → Agent.newCallFrom, call.relayed, dialog.RouteSet, dialog.Start
 //	RFC 3261 section 12.1.2 → call.learn, dialog.Arrive, dialog.RouteSet, fork
-//	RFC 3261 section 12.2 → call.refresh
+//	RFC 3261 section 12.2 → Agent.Announce, call.refresh
 //	RFC 3261 section 12.2.1.1 → dialog.NextHop, dialog.Resume, dialog.Spend
 //	RFC 3261 section 12.2.1.2 → call.lost
 //	RFC 3261 section 12.2.2 → Agent.Calibrate, call.firstAnswer, call.onRequest, call.owns, dialog.Arrive, dialog.Leap, dialog.Next, dialog.Resume, inbound.unknownDialog
 //	RFC 3261 section 13.2.2.4 → Agent.decline, Agent.onLate, call.learn, call.onInviteResponse, call.onRepeated2xx, call.sendAck, fork
 //	RFC 3261 section 13.3.1.4 → call.noAck, repetition
-//	RFC 3261 section 14.1 → call.probeByInvite, glare
+//	RFC 3261 section 14.1 → call.announce, call.probeByInvite, glare
 //	RFC 3261 section 14.2 → call.crossing
 //	RFC 3261 section 15 → call.leave, call.settle
 //	RFC 3261 section 15.1.1 → call.byeDone
@@ -95,7 +95,7 @@
 //	RFC 3263 section 4.1 → locate.pointed, locate.search.allow, locate.search.hops, locate.search.services
 //	RFC 3263 section 4.2 → locate.search.hops, locate.serviceName
 //	RFC 3263 section 4.3 → Agent.sendAround, call.moveOn, call.onRefused, call.try, failoverTime, transactions.merged
-//	RFC 3311 section 5.1 → call.onRelayed, call.probeRefreshed
+//	RFC 3311 section 5.1 → call.announce, call.onRelayed, call.probeRefreshed
 //	RFC 3311 section 5.2 → call.crossing, call.pending
 //	RFC 3325 section 5 → crossing.asserted
 //	RFC 3325 section 6 → crossing.preferred
@@ -120,7 +120,7 @@
 //	RFC 4028 section 7.1 → call.keepTimer
 //	RFC 4028 section 7.2 → call.renewed, dialog.Negotiate, dialog.SessionDue
 //	RFC 4028 section 7.3 → call.raised
-//	RFC 4028 section 7.4 → call.keepTimer, call.probe, call.probeRefreshed, call.raise, call.renew, dialog.SessionAsked
+//	RFC 4028 section 7.4 → call.announce, call.keepTimer, call.probe, call.probeRefreshed, call.raise, call.renew, dialog.SessionAsked
 //	RFC 4028 section 8.3 → call.onClock
 //	RFC 4028 section 9 → call.negotiated, dialog.Negotiate, dialog.Timer.TooShort, dialog.Timer.refresher, inbound.tooShort
 //	RFC 4028 section 10 → call.onClock, call.onRenewal, call.renewAgain, dialog.SessionMargin

@@ -28,13 +28,13 @@ func cluster(t *testing.T, n int) ([]*sipvigil, *storetest.Server) {
 	return nodesAt(t, redisURL, n), server
 }
 
-func nodesAt(t *testing.T, redisURL string, n int) []*sipvigil {
+func nodesAt(t *testing.T, redisURL string, n int, flags ...string) []*sipvigil {
 	t.Helper()
 	sites <- struct{}{}
 	t.Cleanup(func() { <-sites })
 	var nodes []*sipvigil
 	for i := range n {
-		nodes = append(nodes, serve(t, redisURL, "--node", fmt.Sprintf("edge-%d", i+1)))
+		nodes = append(nodes, serve(t, redisURL, append([]string{"--node", fmt.Sprintf("edge-%d", i+1)}, flags...)...))
 	}
 	eventually(t, "all hold their leases", func() bool { return len(nodes[0].nodes()) == n })
 	since := time.Now()

@@ -37,6 +37,7 @@ type talk struct {
 	target                   string // where the caller sends its call; sipvigil's socket of UDP or TCP when empty
 	id                       string
 	leaps                    bool
+	accept                   []ua.Header // of the callee's 200
 }
 
 // dial sets up a call between two new phones, each of which speaks UDP.
@@ -76,7 +77,7 @@ func (c *talk) connectVia(t testing.TB, d *sipvigil, target, uri string) {
 		t.Fatalf("no call came: %v", errors.Join(err, waited(call)))
 	}
 	in.Ring(180)
-	if c.callee, err = in.Accept(ua.SDP(40002)); err != nil {
+	if c.callee, err = in.Accept(ua.SDP(40002), c.accept...); err != nil {
 		t.Fatalf("accept: %v", err)
 	}
 	if c.caller, err = call.Wait(ctx); err != nil {

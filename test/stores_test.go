@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sipvigil/store/storetest"
+	"sipvigil/test/ua"
 )
 
 // busySite starts three nodes with some calls each.
@@ -142,4 +143,36 @@ func TestRedisThatComesBackEmptyIsToldOfAllCallsOfAllNodes(t *testing.T) {
 		probed(t, c.caller, 1)
 	}
 	goesOn(t, nodes, calls)
+}
+
+func TestPhonesAreToldWhereTheirCallIsNow(t *testing.T) {
+	t.Parallel()
+	url, _ := storetest.Redis(t)
+	nodes := nodesAt(t, url, 2, "--config", file(t, "sipvigil.yaml", "sip: {takeover: refresh}"))
+	var calls []*talk
+	for range 4 {
+		c := &talk{callerPhone: phone(t, "alice", "udp"), calleePhone: phone(t, "bob", "udp"), accept: []ua.Header{ua.H("Allow", "INVITE, ACK, BYE, UPDATE")}}
+		c.connect(t, nodes[0])
+		t.Cleanup(func() { c.check(t) })
+		calls = append(calls, c)
+	}
+	eventually(t, "the other lists the calls", func() bool { return nodes[1].spread()["edge-1"] == len(calls) })
+	before := numbers(calls)
+	nodes[0].kill()
+	for _, c := range calls {
+		for _, leg := range []*ua.Dialog{c.caller, c.callee} {
+			within(t, adoptTime, "the phone knows the survivor", func() bool { return strings.Contains(leg.RemoteTarget(), nodes[1].udp) })
+			if n := len(requests(leg, "UPDATE")); n != 1 {
+				t.Errorf("%d UPDATEs", n)
+			}
+		}
+	}
+	adopted(t, calls, before, nodes[1])
+	for i, c := range calls {
+		if i%2 == 0 {
+			hangUp(t, c.caller, c.callee)
+		} else {
+			hangUp(t, c.callee, c.caller)
+		}
+	}
 }

@@ -97,7 +97,7 @@ func TestConfigIsCheckedAndPrintedWithItsFile(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	faults := ran{Code: 2, Errors: `sipvigil: edge.yaml:3: sip: unknown key "lisen", there are listen, advertise, next_hop, ring_timeout, dns, unknown, source_check, tls` + "\n"}
+	faults := ran{Code: 2, Errors: `sipvigil: edge.yaml:3: sip: unknown key "lisen", there are listen, advertise, next_hop, ring_timeout, dns, unknown, source_check, takeover, tls` + "\n"}
 	wantRun(t, run(t, "", "config", "check", "--config", path), faults)
 	wantRun(t, run(t, "", "config", "print", "--config", path), faults)
 
@@ -113,6 +113,7 @@ sip:
     ring_timeout: 3m0s
     unknown: reject
     source_check: enforce
+    takeover: none
 store:
     url: redis://:xxxxx@redis.example
     on_outage: accept

@@ -213,6 +213,13 @@ func (m *member) take(ctx context.Context, a adoption) (int, error) {
 		m.look.Unlock()
 		return 0, err
 	}
+	if m.announces {
+		ids := make([]string, len(a.calls))
+		for i := range a.calls {
+			ids[i] = a.calls[i].ID
+		}
+		m.calls.Announce(ids)
+	}
 	m.adopted.Add(float64(len(a.calls)))
 	return len(a.calls), nil
 }

@@ -33,6 +33,7 @@ type SIP struct {
 	DNS         string        `yaml:"dns,omitempty"`       // address and port of the DNS server that knows peers; empty: the system's
 	Unknown     string        `yaml:"unknown"`             // requests from sources that no trunk has: reject or drop
 	SourceCheck string        `yaml:"source_check"`        // requests inside calls from elsewhere than the far end: enforce, log or off
+	Takeover    string        `yaml:"takeover"`            // of calls of a node that is gone: none, or refresh: their far ends are told our Contact
 	TLS         TLS           `yaml:"tls,omitempty"`
 }
 
@@ -155,7 +156,7 @@ func Default() Config {
 	return Config{
 		Node: node,
 		SIP: SIP{Listen: []string{"udp://127.0.0.1:5060", "tcp://127.0.0.1:5060"}, RingTimeout: 3 * time.Minute,
-			Unknown: "reject", SourceCheck: "enforce"},
+			Unknown: "reject", SourceCheck: "enforce", Takeover: "none"},
 		Store: Store{URL: "embedded", OnOutage: "accept"},
 		Supervise: Supervise{Interval: 30 * time.Second, Jitter: 0.1, Timeout: 32 * time.Second, Misses: 2, Method: "auto", Policy: "rfc3261", Action: "hangup",
 			Brake: Brake{Share: 0.2, Floor: 10, PerMinute: 0.01}},

@@ -48,7 +48,7 @@ func TestWithoutAFileTheDefaultsServeThisHostOnly(t *testing.T) {
 	want := Config{
 		Node: got.Node, // the host's name
 		SIP: SIP{Listen: []string{"udp://127.0.0.1:5060", "tcp://127.0.0.1:5060"}, RingTimeout: 3 * time.Minute,
-			Unknown: "reject", SourceCheck: "enforce"},
+			Unknown: "reject", SourceCheck: "enforce", Takeover: "none"},
 		Store: Store{URL: "embedded", OnOutage: "accept"},
 		Supervise: Supervise{Interval: 30 * time.Second, Jitter: 0.1, Timeout: 32 * time.Second, Misses: 2,
 			Method: "auto", Policy: "rfc3261", Action: "hangup",
@@ -71,6 +71,7 @@ sip:
   dns: 192.0.2.53:53
   unknown: drop
   source_check: log
+  takeover: refresh
 store:
   url: redis://user:secret@redis.example:6379/0
   on_outage: reject
@@ -109,7 +110,7 @@ func TestFileSetsEveryOption(t *testing.T) {
 	want := Config{
 		Node: "edge-1",
 		SIP: SIP{Listen: []string{"udp://0.0.0.0:5060", "tcp://[::]:5060"}, Advertise: "203.0.113.7", RingTimeout: 90 * time.Second,
-			Unknown: "drop", SourceCheck: "log", DNS: "192.0.2.53:53"},
+			Unknown: "drop", SourceCheck: "log", Takeover: "refresh", DNS: "192.0.2.53:53"},
 		Store:     Store{URL: "redis://user:secret@redis.example:6379/0", OnOutage: "reject"},
 		Supervise: Supervise{Timeout: 5 * time.Second, Misses: 1, Method: "update", Policy: "rfc5057", Action: "observe", MaxDuration: 4 * time.Hour, Brake: Brake{Share: 0.5, Floor: 20}},
 		Trunks: []Trunk{
@@ -163,6 +164,7 @@ func TestEverySettingHasItsVariable(t *testing.T) {
 			"SIPVIGIL_SIP_DNS":                    "[2001:db8::53]:53",
 			"SIPVIGIL_SIP_UNKNOWN":                "drop",
 			"SIPVIGIL_SIP_SOURCE_CHECK":           "off",
+			"SIPVIGIL_SIP_TAKEOVER":               "refresh",
 			"SIPVIGIL_STORE_URL":                  "redis-sentinel://a:1,b:2,c:3/main/0",
 			"SIPVIGIL_STORE_ON_OUTAGE":            "reject",
 			"SIPVIGIL_SUPERVISE_INTERVAL":         "0",
@@ -191,7 +193,7 @@ func TestEverySettingHasItsVariable(t *testing.T) {
 	want := Config{
 		Node: "n",
 		SIP: SIP{Listen: []string{"udp://127.0.0.1:5070", "tcp://127.0.0.1:5071"}, Advertise: "sip.example:5099", NextHop: "sip:pbx.example", RingTimeout: time.Minute,
-			Unknown: "drop", SourceCheck: "off", DNS: "[2001:db8::53]:53"},
+			Unknown: "drop", SourceCheck: "off", Takeover: "refresh", DNS: "[2001:db8::53]:53"},
 		Store:     Store{URL: "redis-sentinel://a:1,b:2,c:3/main/0", OnOutage: "reject"},
 		Supervise: Supervise{Jitter: 0.5, Timeout: time.Second, Misses: 9, Method: "options", Policy: "rfc5057", Action: "observe", MaxDuration: 2 * time.Hour, Brake: Brake{Share: 1, Floor: 2, PerMinute: 0.3}},
 		CDR:       CDR{File: "cdr.jsonl", MaxMB: 7, Keep: 3},
@@ -211,7 +213,7 @@ func TestRepeatedFlagReplacesTheListOfTheFile(t *testing.T) {
 	}
 	want := SIP{
 		Listen: []string{"udp://127.0.0.1:0", "tcp://127.0.0.1:0"}, Advertise: "203.0.113.7",
-		NextHop: "sip:127.0.0.1:5090", RingTimeout: 90 * time.Second, Unknown: "drop", SourceCheck: "log", DNS: "192.0.2.53:53",
+		NextHop: "sip:127.0.0.1:5090", RingTimeout: 90 * time.Second, Unknown: "drop", SourceCheck: "log", Takeover: "refresh", DNS: "192.0.2.53:53",
 	}
 	if d := cmp.Diff(want, got.SIP); d != "" {
 		t.Errorf("sip (-want +got):\n%s", d)
@@ -250,6 +252,7 @@ sip:
     dns: 192.0.2.53:53
     unknown: drop
     source_check: log
+    takeover: refresh
 store:
     url: redis://redis.example:6379/0
     on_outage: reject

@@ -109,6 +109,7 @@ func New(cfg Config, log *zap.Logger) (*Daemon, error) {
 	d.links.Bind(&d.lines)
 	if st, ok := d.store.(*redis.Store); ok {
 		d.member = newMember(st, d.agent, d.drop, cfg.Node, log.Named("node"), reg)
+		d.member.announces = cfg.SIP.Takeover == "refresh"
 	}
 	d.web, err = web.New(web.Config{Listen: cfg.Admin.Listen, Probe: cfg.Supervise.Timeout + time.Second, Nodes: d.nodes, Idle: d.idle, Trunks: d.links.Health},
 		d.supervisor, d.store.Status, d.unready, reg, log.Named("web"))

@@ -69,7 +69,7 @@ func TestEveryFaultIsNamedWithItsPlace(t *testing.T) {
 	)
 	wantFaults(t, err,
 		`sipvigil.yaml:1: node: "edge 1" `+name,
-		`sipvigil.yaml:3: sip: unknown key "lisen", there are listen, advertise, next_hop, ring_timeout, dns, unknown, source_check, tls`,
+		`sipvigil.yaml:3: sip: unknown key "lisen", there are listen, advertise, next_hop, ring_timeout, dns, unknown, source_check, takeover, tls`,
 		`sipvigil.yaml:4: sip.listen[1]: "sctp://127.0.0.1:5060" is not udp://host:port, or the like with tcp, tls, ws or wss`,
 		`sipvigil.yaml:4: sip.listen[2]: "tcp://127.0.0.1" is not tcp://host:port; 0.0.0.0 and [::] stand for every address`,
 		`sipvigil.yaml:4: sip.listen[3]: "udp://127.0.0.1:5060" is there already`,
@@ -268,10 +268,11 @@ func passwordFile(t *testing.T, text string) string {
 }
 
 func TestFaultsOfSources(t *testing.T) {
-	_, err := load(t, "sip: {unknown: ignore, source_check: strict}\n", nil, nil)
+	_, err := load(t, "sip: {unknown: ignore, source_check: strict, takeover: move}\n", nil, nil)
 	wantFaults(t, err,
 		`sipvigil.yaml:1: sip.unknown: "ignore" is neither reject nor drop`,
-		`sipvigil.yaml:1: sip.source_check: "strict" is neither enforce, log nor off`)
+		`sipvigil.yaml:1: sip.source_check: "strict" is neither enforce, log nor off`,
+		`sipvigil.yaml:1: sip.takeover: "move" is neither none nor refresh`)
 }
 
 func TestNATIsAutoOrOff(t *testing.T) {

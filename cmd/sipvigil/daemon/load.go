@@ -31,6 +31,7 @@ var settings = []setting{
 	{"sip.dns", "SIPVIGIL_SIP_DNS", ""},
 	{"sip.unknown", "SIPVIGIL_SIP_UNKNOWN", ""},
 	{"sip.source_check", "SIPVIGIL_SIP_SOURCE_CHECK", ""},
+	{"sip.takeover", "SIPVIGIL_SIP_TAKEOVER", ""},
 	{"sip.tls.cert", "SIPVIGIL_SIP_TLS_CERT", ""},
 	{"sip.tls.key", "SIPVIGIL_SIP_TLS_KEY", ""},
 	{"sip.tls.ca", "SIPVIGIL_SIP_TLS_CA", ""},

@@ -37,6 +37,7 @@ type owned interface {
 	Drop(id string)
 	Restore(ctx context.Context, calls []store.Call) error
 	Claim(id string, epoch int64) bool
+	Announce(ids []string)
 	GoOn()
 }
 
@@ -52,12 +53,13 @@ const renewEvery = redis.LeaseTime / 3
 // was there who could adopt its calls.
 type member struct {
 	shared
-	calls owned
-	drop  func(id string) // forgets a call in every part
-	log   *zap.Logger
-	name  string
-	since time.Time
-	addr  string // where the others reach our SIP
+	calls     owned
+	drop      func(id string) // forgets a call in every part
+	log       *zap.Logger
+	name      string
+	since     time.Time
+	addr      string // where the others reach our SIP
+	announces bool   // the far ends of adopted calls are told our Contact
 
 	lease    atomic.Pointer[lease]
 	failed   atomic.Pointer[time.Time] // before the last renewal that failed was sent

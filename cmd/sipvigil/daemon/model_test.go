@@ -289,6 +289,8 @@ func (h *host) Claim(id string, epoch int64) bool {
 
 func (h *host) GoOn() {}
 
+func (h *host) Announce([]string) {}
+
 // Restore is that of the agent: nothing is sent before the jump is kept.
 func (h *host) Restore(ctx context.Context, calls []store.Call) error {
 	var news []store.Call

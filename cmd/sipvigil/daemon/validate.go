@@ -95,6 +95,9 @@ func validateSIP(s *SIP, fault report) {
 	if s.SourceCheck != "enforce" && s.SourceCheck != "log" && s.SourceCheck != "off" {
 		fault("sip.source_check", "%q is neither enforce, log nor off", s.SourceCheck)
 	}
+	if s.Takeover != "none" && s.Takeover != "refresh" {
+		fault("sip.takeover", "%q is neither none nor refresh", s.Takeover)
+	}
 	if s.RingTimeout < leastRing {
 		fault("sip.ring_timeout", "%v is below %v", s.RingTimeout, leastRing)
 	}
