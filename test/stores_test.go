@@ -52,7 +52,7 @@ func goesOn(t *testing.T, nodes []*sipvigil, calls []*talk) {
 			phone, other = other, phone
 		}
 		moved(t, phone, nodes[1+i%2])
-		served(t, phone, "BYE")
+		served(t, phone, "BYE", "")
 		released(t, other)
 	}
 	for _, d := range nodes[1:] {
