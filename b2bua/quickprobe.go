@@ -54,10 +54,11 @@ type quickProbes struct {
 }
 
 // isQuick says whether a probe with this method can go its own way: nobody asks for
-// credentials on its leg.
+// credentials on its leg, and it is not the first after a takeover, whose answer
+// says whether the leg's numbers are high enough.
 func (c *call) isQuick(side store.Side, method string) bool {
 	d := c.dialog(side)
-	return method == "OPTIONS" && d.Transport == "udp" && c.account(side) == nil &&
+	return method == "OPTIONS" && d.Transport == "udp" && c.account(side) == nil && !c.fresh[side] &&
 		c.agent.socketFor(d.Transport, d.Listener, d.Peer).conn != nil
 }
 
