@@ -155,7 +155,9 @@ func TestWatchShowsTheListAgainWhenSomethingHappens(t *testing.T) {
 	f := &fakeCalls{calls: sample()[:1]}
 	calls := serve(t, f)
 	mux := http.NewServeMux()
-	mux.HandleFunc("/api/v1/calls", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, calls+r.URL.String(), http.StatusTemporaryRedirect) })
+	mux.HandleFunc("/api/v1/calls", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, calls+r.URL.String(), http.StatusTemporaryRedirect)
+	})
 	mux.Handle("/api/v1/events", &telling{answers: []string{overviewEvent + callEvent}})
 	server := httptest.NewServer(mux)
 	defer server.Close()
