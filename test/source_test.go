@@ -50,9 +50,12 @@ func TestSomebodyElseWhoKnowsTheDialogCannotEndTheCall(t *testing.T) {
 					}
 				}
 			}
-			if n := d.metric("sipvigil_b2bua_spoofed_total"); n != float64(len(d.entries("comes from an address that is not"))) || n < 3 {
-				t.Errorf("%v were counted, %d logged", n, len(d.entries("comes from an address that is not")))
+			if n := d.metric("sipvigil_b2bua_spoofed_total"); n < 3 {
+				t.Errorf("%v were counted", n)
 			}
+			eventually(t, "they are in the log", func() bool { // which is written a little later
+				return d.metric("sipvigil_b2bua_spoofed_total") == float64(len(d.entries("comes from an address that is not")))
+			})
 			probed(t, c.caller, 1)
 			probed(t, c.callee, 1)
 			hangUp(t, c.caller, c.callee)
