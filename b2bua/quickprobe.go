@@ -110,9 +110,6 @@ func (p *quickProbe) send(branch branchText) error {
 // probed reports what became of a probe, with the turn.
 func (c *call) probed(side store.Side, ans store.Answer) {
 	ans.Method, ans.At = "OPTIONS", time.Now()
-	if ans.Kind == store.Answered {
-		c.firstAnswer(side, ans.Status)
-	}
 	c.agent.observer.Answered(c.id, side, ans)
 }
 

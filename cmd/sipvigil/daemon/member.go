@@ -44,6 +44,10 @@ type owned interface {
 // renewEvery is how often a lease is renewed.
 const renewEvery = redis.LeaseTime / 3
 
+// regainTime bounds what it takes to get a lease back, of a store that is slow,
+// too. The lease that this begins with must last until its end.
+const regainTime = 2 * renewEvery
+
 // member is this node among those that share a store: it holds a lease, and
 // adopts the calls of those whose lease is over.
 //
@@ -198,8 +202,6 @@ func (m *member) tell() {
 
 // renew renews the lease, and gets it back if it was over.
 func (m *member) renew(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, renewEvery)
-	defer cancel()
 	m.renewing.Lock()
 	defer m.renewing.Unlock()
 	if m.epoch == 0 {
@@ -207,14 +209,18 @@ func (m *member) renew(ctx context.Context) error {
 	}
 	was := m.lease.Load()
 	stood := was.stands(time.Now())
-	at, got, err := m.ask(ctx)
+	limited, cancel := context.WithTimeout(ctx, renewEvery)
+	defer cancel()
+	at, got, err := m.ask(limited)
 	if err != nil {
 		return err
 	}
 	if got == redis.LeaseKept && stood && was.clear {
 		return m.settle(ctx, at)
 	}
-	if _, err := m.regain(ctx); err != nil {
+	limited, cancel = context.WithTimeout(ctx, regainTime)
+	defer cancel()
+	if _, err := m.regain(limited); err != nil {
 		return fmt.Errorf("getting the lease back: %w", err)
 	}
 	m.calls.GoOn()
