@@ -48,6 +48,9 @@ type Config struct {
 
 	// Links decides which addresses new calls go to. nil: everything is up.
 	Links Links
+	// Service says what new calls from a trunk get now, [OtherTrunk] included. It
+	// returns at once. nil: they are taken.
+	Service func(trunk string) Service
 
 	// Mirror gets a copy of every message. nil: nobody does.
 	Mirror Mirror

@@ -12,7 +12,7 @@
 //	RFC 3261 section 7 → fields.next
 //	RFC 3261 section 7.1 → checkRequestLine, goodRequestURI
 //	RFC 3261 section 7.2 → goodStatusLine
-//	RFC 3261 section 7.3.1 → dialog.ReadTag, dialog.SplitList, fields, parseChallenge, repeated
+//	RFC 3261 section 7.3.1 → acceptsSDP, dialog.ReadTag, dialog.SplitList, fields, parseChallenge, repeated
 //	RFC 3261 section 7.3.3 → fieldOf, long
 //	RFC 3261 section 7.5 → lines.skip
 //	RFC 3261 section 8.1.1 → inbound.checkMandatory
@@ -34,7 +34,7 @@
 //	RFC 3261 section 10.2.3 → Agent.pingRequest
 //	RFC 3261 section 11 → inbound.isForUs
 //	RFC 3261 section 11.1 → Agent.pingRequest, probeHeaders
-//	RFC 3261 section 11.2 → inbound.capabilities
+//	RFC 3261 section 11.2 → acceptsSDP, inbound.capabilities, inbound.onOptions
 //	RFC 3261 section 12 → dialogID, package dialog
 //	RFC 3261 section 12.1.1 → Agent.newCallFrom, call.relayed, dialog.RouteSet, dialog.Start
 //	RFC 3261 section 12.1.2 → call.learn, dialog.Arrive, dialog.RouteSet, fork
@@ -95,6 +95,7 @@
 //	RFC 3263 section 4.1 → locate.pointed, locate.search.allow, locate.search.hops, locate.search.services
 //	RFC 3263 section 4.2 → locate.search.hops, locate.serviceName
 //	RFC 3263 section 4.3 → Agent.sendAround, call.moveOn, call.onRefused, call.try, failoverTime, transactions.merged
+//	RFC 3264 section 9 → describe
 //	RFC 3311 section 5.1 → call.announce, call.onRelayed, call.probeRefreshed
 //	RFC 3311 section 5.2 → call.crossing, call.pending
 //	RFC 3325 section 5 → crossing.asserted

@@ -288,29 +288,12 @@ func (a *Agent) outOfDialog(in *inbound) {
 	case "INVITE":
 		a.onInvite(in)
 	case "OPTIONS":
-		in.capabilities()
+		in.onOptions()
 	case "ACK":
 	case "BYE", "INFO", "PRACK", "UPDATE", "NOTIFY":
 		// RFC 3261 section 15.1.2: no dialog matches.
 		in.answer(481)
 	}
-}
-
-// capabilities answers OPTIONS, RFC 3261 section 11.2.
-func (in *inbound) capabilities() {
-	res := in.reply(200, "")
-	for _, h := range [][2]string{
-		{"Allow", allow},
-		{"Accept", "application/sdp, */*"},
-		{"Accept-Encoding", "identity"},
-		{"Accept-Language", "*"},
-		{"Supported", "100rel, timer"},
-		{"Server", product},
-	} {
-		res.AppendHeader(sip.NewHeader(h[0], h[1]))
-	}
-	in.ownSession(res)
-	in.send(res)
 }
 
 // reply builds a response with the tag of the request's leg, or a new one.

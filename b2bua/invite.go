@@ -116,13 +116,7 @@ func (a *Agent) admit(in *inbound) (f *fault, why string) {
 	if f := in.tooShort(); f != nil {
 		return f, "session_interval"
 	}
-	if a.draining.Load() {
-		return &fault{503, "Stopping", []string{"Retry-After", "10"}}, "draining"
-	}
-	if a.cfg.RejectDown && !a.store.Status().Reachable {
-		return &fault{503, "Store Not Reachable", []string{"Retry-After", "10"}}, "store"
-	}
-	return nil, ""
+	return a.refusal(a.trunkOf(addrOf(in.source)))
 }
 
 // newCallFrom makes the call and both legs' dialogs as far as they are known.

@@ -41,16 +41,18 @@ func (in *inbound) isOutside() bool {
 }
 
 // isForUs says whether we answer an OPTIONS ourselves: one that names no user,
-// or us, one that nobody else is there for, and, as RFC 3261 section 11 has it,
-// one that may go no further.
+// or us, one that nobody else is there for, one whose sender's calls are not
+// taken now, and, as RFC 3261 section 11 has it, one that may go no further.
 func (in *inbound) isForUs() bool {
 	uri, err := dialog.ParseURI(in.req.Recipient.String())
 	if err != nil || uri.User == "" || in.agent.isOurURI(uri) {
 		return true
 	}
+	trunk := in.agent.trunkOf(addrOf(in.source))
+	refused, _ := in.agent.refusal(trunk)
 	_, more := forwards(in.req)
-	_, configured := in.agent.configured(in.agent.trunkOf(addrOf(in.source)), uri)
-	return !more || !configured
+	_, configured := in.agent.configured(trunk, uri)
+	return refused != nil || !more || !configured
 }
 
 // passage is a request outside of calls on its way through: we are a stateful
