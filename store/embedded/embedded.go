@@ -32,6 +32,8 @@ type Store struct {
 	expiry expiries // the calls in over, the next to go first
 	epoch  int64
 	tagKey []byte
+
+	maintained map[string]store.Maintenance // by maintenanceID
 }
 
 // finished is a call that is over, until it is forgotten.
@@ -47,6 +49,8 @@ func New() *Store {
 		sooner: make(chan struct{}, 1),
 		active: make(map[string]*store.Call),
 		over:   make(map[string]*finished),
+
+		maintained: make(map[string]store.Maintenance),
 	}
 }
 

@@ -7,12 +7,14 @@ import (
 	"sipvigil/store"
 )
 
-// entry is what the journal says of one call.
+// entry is what the journal says of one call, or of one maintenance.
 type entry struct {
 	parts   parts
 	id      string
 	call    *store.Call
 	expires time.Time // when a finished call is forgotten
+
+	maintained store.Maintenance
 }
 
 // parts says what an entry holds. A final entry without the call says that it
@@ -26,6 +28,7 @@ const (
 	calleeHealth
 	callerMark
 	calleeMark
+	maintenance // of no call
 )
 
 const everything = whole | callerHealth | calleeHealth
@@ -47,6 +50,10 @@ type codec struct {
 func (c *codec) entry(e *entry) {
 	number(c, &e.parts)
 	text(c, &e.id)
+	if e.parts&maintenance != 0 {
+		c.maintenance(e)
+		return
+	}
 	if c.reading {
 		e.call = &store.Call{ID: e.id}
 	}

@@ -226,6 +226,9 @@ func (s *Store) rewrite() (err error) {
 	for id := range s.over {
 		all[id] = everything
 	}
+	for id := range s.maintained {
+		all[id] = maintenance
+	}
 	s.mu.Unlock()
 	if err := s.write(w, all); err != nil {
 		return err
@@ -278,6 +281,9 @@ func (s *Store) write(w *writer, calls map[string]parts) error {
 
 // entry is what is to be written of a call. Called locked.
 func (s *Store) entry(id string, p parts, now time.Time) entry {
+	if p == maintenance {
+		return entry{parts: p, id: id, maintained: s.maintained[id]}
+	}
 	if c := s.active[id]; c != nil {
 		return entry{parts: p &^ final, id: id, call: c}
 	}

@@ -178,6 +178,10 @@ func (s *Store) replay(payload []byte, now time.Time) error {
 
 // again does what an entry says. Called locked.
 func (s *Store) again(e *entry, now time.Time) {
+	if e.parts&maintenance != 0 {
+		s.maintain(e)
+		return
+	}
 	if s.over[e.id] != nil {
 		return
 	}

@@ -15,6 +15,9 @@ func (k keys) tagKey() string { return k.prefix + ":tagkey" }
 func (k keys) cdr() string    { return k.prefix + ":cdr" }
 func (k keys) epoch() string  { return k.prefix + ":epoch" }
 
+// maintenance is the hash of what takes no new calls.
+func (k keys) maintenance() string { return k.prefix + ":maintenance" }
+
 // nodes is the set of nodes, by when they were last seen.
 func (k keys) nodes() string { return k.prefix + ":nodes" }
 

@@ -28,6 +28,9 @@ type Store interface {
 
 	TagKey(ctx context.Context) ([]byte, error)
 	NextEpoch(ctx context.Context) (int64, error)
+	StartMaintenance(ctx context.Context, m store.Maintenance) error
+	EndMaintenance(ctx context.Context, scope store.Scope, name string) error
+	Maintenance(ctx context.Context) ([]store.Maintenance, error)
 	Status() store.Status
 	Run(ctx context.Context) error
 }
@@ -39,7 +42,7 @@ const Node = "edge-1"
 // Run runs the suite. Each test opens an empty store; the suite runs it.
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	for _, group := range []map[string]func(*testing.T, Store){
-		recordTests, finishTests, listTests, sharedTests, modelTests,
+		recordTests, finishTests, listTests, sharedTests, maintenanceTests, modelTests,
 	} {
 		for name, test := range group {
 			t.Run(name, func(t *testing.T) {
