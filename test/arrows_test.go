@@ -18,7 +18,7 @@ const module = "sipvigil/"
 // arrows says which of our packages each package may import, tests excepted.
 var arrows = map[string][]string{
 	"cmd/sipvigil":        {"b2bua/dialog", "cmd/sipvigil/daemon", "supervisor", "supervisor/web", "test/ua"},
-	"cmd/sipvigil/daemon": {"b2bua", "b2bua/dialog", "b2bua/hep", "b2bua/locate", "store", "store/embedded", "store/redis", "supervisor", "supervisor/links", "supervisor/web"},
+	"cmd/sipvigil/daemon": {"b2bua", "b2bua/dialog", "b2bua/hep", "b2bua/locate", "store", "store/embedded", "store/redis", "supervisor", "supervisor/links", "supervisor/maintenance", "supervisor/web"},
 	"b2bua":               {"b2bua/dialog", "b2bua/locate", "store"},
 	"b2bua/dialog":        {"store"},
 	"b2bua/hep":           {},
@@ -36,6 +36,8 @@ var arrows = map[string][]string{
 	"test/load/sipload":   {"test/load"},
 	"test/ua":             {},
 	"test/zone":           {},
+
+	"supervisor/maintenance": {"store"},
 }
 
 // homes says which packages alone may import a library, tests excepted.

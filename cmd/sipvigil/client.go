@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -113,13 +114,21 @@ func (c *client) release(ctx context.Context) (body json.RawMessage, err error) 
 
 func callPath(id string) string { return "/api/v1/calls/" + url.PathEscape(id) }
 
-// do sends one request and decodes its answer.
+// do sends one request without a body and decodes its answer.
 func (c *client) do(ctx context.Context, limit time.Duration, method, path string, into any) error {
+	return c.send(ctx, limit, method, path, nil, into)
+}
+
+// send is do with a body.
+func (c *client) send(ctx context.Context, limit time.Duration, method, path string, body []byte, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, nil)
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
 	if err != nil {
 		return usage(err)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
 	}
 	req.Header.Set("Accept", "application/json")
 	res, err := c.http.Do(req)
@@ -127,7 +136,7 @@ func (c *client) do(ctx context.Context, limit time.Duration, method, path strin
 		return c.unreached(err)
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
+	body, err = io.ReadAll(res.Body)
 	if err != nil {
 		return usage(fmt.Errorf("answer of %s broke off: %w", c.name, err))
 	}

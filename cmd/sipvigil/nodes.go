@@ -27,6 +27,7 @@ renewed its lease.`,
 		Args: cobra.NoArgs,
 	}
 	t.serverFlags(cmd)
+	cmd.AddCommand(t.nodeMaintenance())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return t.ask(cmd, nil, func(ctx context.Context, c *client) (report, error) {
 			var body json.RawMessage

@@ -26,6 +26,7 @@ asked again. Trunks without monitor in the configuration are not watched.`,
 		Args: cobra.NoArgs,
 	}
 	t.serverFlags(cmd)
+	cmd.AddCommand(t.trunkMaintenance())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return t.ask(cmd, nil, func(ctx context.Context, c *client) (report, error) {
 			var body json.RawMessage

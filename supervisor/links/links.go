@@ -67,6 +67,7 @@ const (
 // Links watches the addresses of trunks.
 type Links struct {
 	prober  Prober
+	quiet   func(trunk string) bool // nil: never
 	log     *zap.Logger
 	metrics *metrics
 	random  func() float64 // from 0, below 1
@@ -132,6 +133,10 @@ func New(trunks []Trunk, log *zap.Logger, reg prometheus.Registerer) (*Links, er
 	return l, errors.Join(append(faults, l.metrics.register(reg))...)
 }
 
+// Hush has nothing asked of a trunk while quiet says so. Its state stays what
+// it was, until real traffic shows another. It is called once, before Run.
+func (l *Links) Hush(quiet func(trunk string) bool) { l.quiet = quiet }
+
 // Bind says who asks. It is called once, before Run.
 func (l *Links) Bind(p Prober) { l.prober = p }
 
@@ -183,12 +188,25 @@ func (l *Links) turn(now time.Time) (starts []func()) {
 				k.asking, k.hurry = true, false
 				p := Ping{t.Name, k.target.uri, k.place, t.Probe, t.Timeout}
 				starts = append(starts, func() {
+					if l.quiet != nil && l.quiet(p.Trunk) {
+						l.postpone(k)
+						return
+					}
 					l.prober.Ping(p, func(a Traffic) { l.answered(k, now, a) })
 				})
 			}
 		}
 	}
 	return starts
+}
+
+// postpone has an address asked later.
+func (l *Links) postpone(k *link) {
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := &k.target.trunk.Config
+	k.asking, k.due = false, now.Add(l.spread(c.IntervalDown, c))
 }
 
 // retry has calls try an address that is never asked. Called locked.

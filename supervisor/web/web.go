@@ -55,6 +55,8 @@ type Config struct {
 	Nodes  func(ctx context.Context) ([]store.Node, error)
 	Trunks func() []links.Health // the trunks that are watched; nil: there are none
 	Idle   func() string         // why calls are not watched, "" while they are; nil: always watched
+
+	Maintenance Maintenance
 }
 
 // Limits of one HTTP exchange.
@@ -158,7 +160,7 @@ func (s *Server) routes(gatherer prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
 	route := func(path string, methods map[string]http.HandlerFunc) {
 		allow := make([]string, 0, len(methods)+1)
-		for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+		for _, m := range []string{http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete} {
 			h, ok := methods[m]
 			if !ok {
 				continue
@@ -186,6 +188,12 @@ func (s *Server) routes(gatherer prometheus.Gatherer) http.Handler {
 	get("/api/v1/overview", s.showOverview)
 	get("/api/v1/events", s.streamEvents)
 	get("/api/v1/trunks", s.listTrunks)
+	for _, scope := range []store.Scope{store.ScopeTrunk, store.ScopeNode} {
+		route("/api/v1/"+string(scope)+"s/{name}/maintenance", map[string]http.HandlerFunc{
+			http.MethodGet: s.showMaintenance(scope),
+			http.MethodPut: s.setMaintenance(scope),
+		})
+	}
 	get("/metrics", metrics(gatherer, s.warnings))
 	get("/livez", s.livez)
 	get("/readyz", s.readyz)

@@ -83,7 +83,10 @@ type Trunk struct {
 	NAT     string   `yaml:"nat,omitempty"`          // auto (also when empty): NATs are seen through; off: Contacts are believed
 	Trusted bool     `yaml:"trusted,omitempty"`      // it may say who a user is (RFC 3325), and is told
 
-	Monitor     *Monitor    `yaml:"monitor,omitempty"` // how its addresses are watched; none: they are not
+	Monitor    *Monitor `yaml:"monitor,omitempty"`     // how its addresses are watched; none: they are not
+	CoupledTo  string   `yaml:"coupled_to,omitempty"`  // trunk whose calls these are: while it is down this one takes none either
+	RefuseWith string   `yaml:"refuse_with,omitempty"` // what OPTIONS and INVITE get while no calls are taken, 503 when empty; drop: OPTIONS gets nothing
+
 	TLS         TrunkTLS    `yaml:"tls,omitempty"`
 	Credentials Credentials `yaml:"credentials,omitempty"` // for its challenges
 }

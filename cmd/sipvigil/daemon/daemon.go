@@ -25,6 +25,7 @@ import (
 	"sipvigil/store/redis"
 	"sipvigil/supervisor"
 	"sipvigil/supervisor/links"
+	"sipvigil/supervisor/maintenance"
 	"sipvigil/supervisor/web"
 )
 
@@ -35,6 +36,7 @@ type keeper interface {
 	Owned(ctx context.Context, node string, yield func(store.Call) bool) error
 	TagKey(ctx context.Context) ([]byte, error)
 	NextEpoch(ctx context.Context) (int64, error)
+	maintenance.Store
 	Run(ctx context.Context) error
 }
 
@@ -54,6 +56,9 @@ type Daemon struct {
 	capture    *capture // nil without one
 
 	member *member // nil with a store of its own
+
+	board   *maintenance.Board
+	service *service
 
 	since    time.Time
 	stopping atomic.Bool
@@ -79,7 +84,10 @@ func New(cfg Config, log *zap.Logger) (*Daemon, error) {
 	if err := d.makeSupervisor(reg); err != nil {
 		return nil, err
 	}
+	d.board = maintenance.New(d.store, log.Named("maintenance"))
+	d.service = newService(cfg, d.board, func(trunk string) bool { return d.links.State(trunk) == links.Down })
 	agent := agentConfig(cfg)
+	agent.Service, agent.Links = d.service.from, gate{Links: &d.lines, closed: d.service.maintained}
 	if cfg.Store.URL != "embedded" {
 		agent.May = func() bool { return d.member.may() }
 		agent.Kept = func(ctx context.Context, calls []store.Call) ([]string, error) { return d.member.Kept(ctx, calls) }
@@ -97,10 +105,8 @@ func New(cfg Config, log *zap.Logger) (*Daemon, error) {
 	if d.links, err = links.New(watched(cfg.Trunks), log.Named("links"), reg); err != nil {
 		return nil, err
 	}
+	d.links.Hush(d.service.quiet)
 	d.lines.links = d.links
-	if len(watched(cfg.Trunks)) > 0 {
-		agent.Links = &d.lines
-	}
 	if d.agent, err = b2bua.New(agent, d.store, d.supervisor, log.Named("b2bua"), reg); err != nil {
 		return nil, err
 	}
@@ -111,7 +117,8 @@ func New(cfg Config, log *zap.Logger) (*Daemon, error) {
 		d.member = newMember(st, d.agent, d.drop, cfg.Node, log.Named("node"), reg)
 		d.member.announces = cfg.SIP.Takeover == "refresh"
 	}
-	d.web, err = web.New(web.Config{Listen: cfg.Admin.Listen, Probe: cfg.Supervise.Timeout + time.Second, Nodes: d.nodes, Idle: d.idle, Trunks: d.links.Health},
+	d.web, err = web.New(web.Config{Listen: cfg.Admin.Listen, Probe: cfg.Supervise.Timeout + time.Second, Nodes: d.nodes, Idle: d.idle, Trunks: d.links.Health,
+		Maintenance: &desk{Board: d.board, service: d.service, nodes: d.nodes}},
 		d.supervisor, d.store.Status, d.unready, reg, log.Named("web"))
 	return d, err
 }
@@ -121,6 +128,9 @@ func New(cfg Config, log *zap.Logger) (*Daemon, error) {
 func (d *Daemon) unready() []string {
 	if d.stopping.Load() {
 		return []string{"stopping"}
+	}
+	if d.service.idle() {
+		return []string{"maintenance"}
 	}
 	if d.member != nil {
 		return d.member.unready()
@@ -400,6 +410,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	d.log.Info("serving", zap.String("node", d.cfg.Node), zap.String("page", "http://"+d.AdminAddr().String()+"/"),
 		zap.String("store", withoutPassword(d.cfg.Store.URL)))
+	g.Go(func() error { d.board.Run(ctx); return nil })
 	g.Go(func() error { d.supervisor.Run(ctx); return nil })
 	g.Go(func() error { d.links.Run(ctx); return nil })
 	g.Go(func() error { return d.agent.Run(ctx, d.packets, d.streams) })

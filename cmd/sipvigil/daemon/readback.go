@@ -61,6 +61,9 @@ func (d *Daemon) tryLoad(ctx context.Context) error {
 		return fmt.Errorf("taking an epoch: %w", err)
 	}
 	d.agent.Identify(epoch, key)
+	if err := d.board.Refresh(ctx); err != nil {
+		return fmt.Errorf("reading what is in maintenance: %w", err)
+	}
 	count, err := d.readBack(ctx)
 	if err != nil {
 		return fmt.Errorf("reading back calls: %w", err)

@@ -222,6 +222,9 @@ func validateTrunks(trunks []Trunk, fault report) map[string]*Trunk {
 		if t.NAT != "" && t.NAT != "auto" && t.NAT != "off" {
 			fault(path+".nat", "%q is neither auto nor off", t.NAT)
 		}
+		if t.RefuseWith != "" && t.RefuseWith != refuseDrop && !slices.Contains(refuseCodes, t.RefuseWith) {
+			fault(path+".refuse_with", "%q is neither drop nor one of %s", t.RefuseWith, strings.Join(refuseCodes, ", "))
+		}
 		switch c := t.Credentials; {
 		case c.Username == "" && c.PasswordFile != "":
 			fault(path+".credentials", "has a password_file but no username")
@@ -247,6 +250,18 @@ func validateTrunks(trunks []Trunk, fault report) map[string]*Trunk {
 				continue
 			}
 			owner[p] = t.Name
+		}
+	}
+	for i := range trunks {
+		path := item("trunks", i) + ".coupled_to"
+		switch other := byName[trunks[i].CoupledTo]; {
+		case trunks[i].CoupledTo == "":
+		case other == nil:
+			fault(path, "there is no trunk %q", trunks[i].CoupledTo)
+		case other.Name == trunks[i].Name:
+			fault(path, "is the trunk itself")
+		case other.Monitor == nil:
+			fault(path, "trunk %q has no monitor, so that nobody knows when it is down", other.Name)
 		}
 	}
 	return byName
