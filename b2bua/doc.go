@@ -34,7 +34,7 @@
 //	RFC 3261 section 10.2.3 → Agent.pingRequest
 //	RFC 3261 section 11 → inbound.isForUs
 //	RFC 3261 section 11.1 → Agent.pingRequest, probeHeaders
-//	RFC 3261 section 11.2 → acceptsSDP, inbound.capabilities, inbound.onOptions
+//	RFC 3261 section 11.2 → Capabilities, acceptsSDP, inbound.capabilities, inbound.onOptions
 //	RFC 3261 section 12 → dialogID, package dialog
 //	RFC 3261 section 12.1.1 → Agent.newCallFrom, call.relayed, dialog.RouteSet, dialog.Start
 //	RFC 3261 section 12.1.2 → call.learn, dialog.Arrive, dialog.RouteSet, fork
@@ -95,7 +95,7 @@
 //	RFC 3263 section 4.1 → locate.pointed, locate.search.allow, locate.search.hops, locate.search.services
 //	RFC 3263 section 4.2 → locate.search.hops, locate.serviceName
 //	RFC 3263 section 4.3 → Agent.sendAround, call.moveOn, call.onRefused, call.try, failoverTime, transactions.merged
-//	RFC 3264 section 9 → describe
+//	RFC 3264 section 9 → codecs, describe
 //	RFC 3311 section 5.1 → call.announce, call.onRelayed, call.probeRefreshed
 //	RFC 3311 section 5.2 → call.crossing, call.pending
 //	RFC 3325 section 5 → crossing.asserted
@@ -108,6 +108,7 @@
 //	RFC 3403 section 4.1 → locate.search.pointers
 //	RFC 3515 section 2.4.4 → call.subscribing, subscription
 //	RFC 3515 section 2.4.6 → call.subscription, crossing.event
+//	RFC 3551 section 6 → audiovisual
 //	RFC 3581 section 3 → Agent.newRequest
 //	RFC 3581 section 4 → appendTopVia, inbound.behindNAT, returnPath
 //	RFC 3891 section 3 → Agent.named, badReference
@@ -191,4 +192,5 @@
 //	RFC 8760 section 2.4 → challenges
 //	RFC 8767 section 4 → locate.failureTTL
 //	RFC 8767 section 5 → locate.hostsTTL
+//	RFC 8866 section 5.14 → mediaOf
 package b2bua
