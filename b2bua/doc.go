@@ -67,7 +67,7 @@
 //	RFC 3261 section 17.2.1 → tryingAfter
 //	RFC 3261 section 17.2.3 → madeBranch, serverKey, transactions
 //	RFC 3261 section 18.1.1 → maxDatagram
-//	RFC 3261 section 18.2.1 → appendTopVia, inbound.carryOn
+//	RFC 3261 section 18.2.1 → Finding.read, appendTopVia, inbound.carryOn
 //	RFC 3261 section 18.2.2 → Agent.newLayers, appendTopVia, reply, returnPath
 //	RFC 3261 section 18.3 → bodyLength, checkFields, delimited, lines
 //	RFC 3261 section 18.4 → Agent.undelivered
@@ -94,7 +94,7 @@
 //	RFC 3263 section 4 → locate.search.hops
 //	RFC 3263 section 4.1 → locate.pointed, locate.search.allow, locate.search.hops, locate.search.services
 //	RFC 3263 section 4.2 → locate.search.hops, locate.serviceName
-//	RFC 3263 section 4.3 → Agent.sendAround, call.moveOn, call.onRefused, call.try, failoverTime, transactions.merged
+//	RFC 3263 section 4.3 → Agent.Inquire, Agent.sendAround, call.moveOn, call.onRefused, call.try, failoverTime, transactions.merged
 //	RFC 3264 section 9 → codecs, describe
 //	RFC 3311 section 5.1 → call.announce, call.onRelayed, call.probeRefreshed
 //	RFC 3311 section 5.2 → call.crossing, call.pending

@@ -31,6 +31,8 @@ type Ping struct {
 	Hop     locate.Hop
 	With    string // PingOptions and the like
 	Timeout time.Duration
+
+	user bool // the target's user is asked, not its host
 }
 
 // Locate finds the addresses of a target, and until when the DNS says that they
@@ -60,17 +62,23 @@ func (a *Agent) Ping(p Ping, answered func(Traffic)) {
 		case PingCRLF:
 			a.pingStream(p, answered)
 		default:
-			q := &ping{agent: a, trunk: p.Trunk, to: p.Hop.Addr, answered: answered}
-			q.at = &attempt{out: a.pingRequest(p)}
-			q.tag = dialog.Tag(value(q.at.out, "from"))
-			a.pings.Store(q.tag, q)
-			if q.account = a.accounts[p.Trunk]; q.account != nil {
-				q.at.used = q.account.authorize(q.at.out)
-			}
-			q.limit = time.AfterFunc(p.Timeout, func() { q.giveUp(Traffic{Kind: NoReply}) })
-			q.send()
+			a.pingSIP(p, func(t Traffic, _ *sip.Response) { answered(t) })
 		}
 	})
+}
+
+// pingSIP is Ping with a request of SIP, and has the response told, too, nil
+// without one. It may wait for a connection.
+func (a *Agent) pingSIP(p Ping, answered func(Traffic, *sip.Response)) {
+	q := &ping{agent: a, trunk: p.Trunk, to: p.Hop.Addr, answered: answered}
+	q.at = &attempt{out: a.pingRequest(p)}
+	q.tag = dialog.Tag(value(q.at.out, "from"))
+	a.pings.Store(q.tag, q)
+	if q.account = a.accounts[p.Trunk]; q.account != nil {
+		q.at.used = q.account.authorize(q.at.out)
+	}
+	q.limit = time.AfterFunc(p.Timeout, func() { q.giveUp(Traffic{Kind: NoReply}) })
+	q.send()
 }
 
 // pingRequest is OPTIONS as RFC 3261 section 11.1 has it: to a host and no user
@@ -79,8 +87,7 @@ func (a *Agent) Ping(p Ping, answered func(Traffic)) {
 func (a *Agent) pingRequest(p Ping) *sip.Request {
 	peer := p.Hop.Addr.String()
 	host, _ := a.sentBy(a.socketFor(p.Hop.Transport, "", peer), peer)
-	u, _ := dialog.ParseURI(p.Target) // was validated
-	u.User, u.Headers = "", ""
+	u := p.uri()
 	from := dialog.URI{Scheme: "sip", Host: host}
 	to, method := u, "OPTIONS"
 	to.Port, to.Params = 0, "" // RFC 3261 section 19.1.1
@@ -110,7 +117,7 @@ type ping struct {
 	to       netip.AddrPort
 	tag      string   // ours
 	account  *account // nil: challenges are answers like any other
-	answered func(Traffic)
+	answered func(Traffic, *sip.Response)
 	limit    *time.Timer
 
 	mu   sync.Mutex // guards what follows
@@ -126,7 +133,7 @@ func (q *ping) send() {
 	sent := time.Now()
 	tx, err := q.agent.send(at.out)
 	if err != nil {
-		q.end(Traffic{Kind: Unsent, Reason: cause(err)})
+		q.end(Traffic{Kind: Unsent, Reason: cause(err)}, nil)
 		return
 	}
 	q.mu.Lock()
@@ -146,13 +153,13 @@ func (q *ping) send() {
 		}
 		t := answerOf(res)
 		t.RTT = time.Since(sent)
-		q.end(t)
+		q.end(t, res)
 	}, func(err error) {
 		t := Traffic{Kind: Unsent, Reason: cause(err)}
 		if errors.Is(err, sip.ErrTransactionTimeout) {
 			t = Traffic{Kind: NoReply}
 		}
-		q.end(t)
+		q.end(t, nil)
 	})
 }
 
@@ -186,14 +193,14 @@ func (q *ping) giveUp(t Traffic) {
 	q.mu.Lock()
 	tx := q.at.tx
 	q.mu.Unlock()
-	q.end(t)
+	q.end(t, nil)
 	if tx != nil {
 		tx.Terminate()
 	}
 }
 
 // end reports what became of it, once.
-func (q *ping) end(t Traffic) {
+func (q *ping) end(t Traffic, res *sip.Response) {
 	q.limit.Stop()
 	q.agent.pings.Delete(q.tag)
 	q.mu.Lock()
@@ -202,7 +209,7 @@ func (q *ping) end(t Traffic) {
 	t.Method = string(q.at.out.Method)
 	q.mu.Unlock()
 	if !was && !q.agent.closing.Load() {
-		q.answered(t)
+		q.answered(t, res)
 	}
 }
 

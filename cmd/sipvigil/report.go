@@ -148,11 +148,13 @@ func flatten(prefix string, v reflect.Value) (names, values []string) {
 	for i := range v.NumField() {
 		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
 		switch f := v.Field(i).Interface().(type) {
-		case web.Leg:
+		case web.Leg, web.Can:
 			n, x := flatten(prefix+name+"_", v.Field(i))
 			names, values = append(names, n...), append(values, x...)
 		case web.Time:
 			names, values = append(names, prefix+name), append(values, stamp(f))
+		case []string:
+			names, values = append(names, prefix+name), append(values, inert(strings.Join(f, " ")))
 		default:
 			names, values = append(names, prefix+name), append(values, inert(fmt.Sprint(f)))
 		}

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -93,19 +92,26 @@ func (s *Server) maintain(ctx context.Context, m store.Maintenance, ask Maintain
 }
 
 func readMaintain(body io.Reader) (ask Maintain, err error) {
-	text, err := io.ReadAll(body)
-	if err != nil {
-		return ask, fmt.Errorf("the body cannot be read: %w", err)
-	}
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&ask); err != nil || dec.More() || ask.On == nil {
+	if err := readJSON(body, &ask); err != nil || ask.On == nil {
 		return ask, errors.New(`the body is not {"on": true}, {"on": true, "drain": true} or {"on": false}`)
 	}
 	if ask.Drain && !*ask.On {
 		return ask, errors.New("drain goes with on: true only")
 	}
 	return ask, nil
+}
+
+// readJSON reads a body that is one record, all of whose fields are known.
+func readJSON(body io.Reader, into any) error {
+	dec := json.NewDecoder(body)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return errors.New("there is more than one record")
+	}
+	return nil
 }
 
 // maintained answers how a trunk or node fares.

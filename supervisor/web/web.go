@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -57,6 +58,7 @@ type Config struct {
 	Idle   func() string         // why calls are not watched, "" while they are; nil: always watched
 
 	Maintenance Maintenance
+	Pinger      Pinger
 }
 
 // Limits of one HTTP exchange.
@@ -80,6 +82,7 @@ type Server struct {
 	crossing *http.CrossOriginProtection
 	feed     *feed
 	handler  http.Handler
+	pinging  atomic.Int64 // pings under way
 }
 
 // New returns a Server over calls. status tells how the store fares, ready why
@@ -194,6 +197,7 @@ func (s *Server) routes(gatherer prometheus.Gatherer) http.Handler {
 			http.MethodPut: s.setMaintenance(scope),
 		})
 	}
+	route("/api/v1/ping", map[string]http.HandlerFunc{http.MethodPost: s.ping})
 	get("/metrics", metrics(gatherer, s.warnings))
 	get("/livez", s.livez)
 	get("/readyz", s.readyz)

@@ -118,7 +118,7 @@ func New(cfg Config, log *zap.Logger) (*Daemon, error) {
 		d.member.announces = cfg.SIP.Takeover == "refresh"
 	}
 	d.web, err = web.New(web.Config{Listen: cfg.Admin.Listen, Probe: cfg.Supervise.Timeout + time.Second, Nodes: d.nodes, Idle: d.idle, Trunks: d.links.Health,
-		Maintenance: &desk{Board: d.board, service: d.service, nodes: d.nodes}},
+		Maintenance: &desk{Board: d.board, service: d.service, nodes: d.nodes}, Pinger: &pinger{d.agent, d.service}},
 		d.supervisor, d.store.Status, d.unready, reg, log.Named("web"))
 	return d, err
 }
