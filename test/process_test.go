@@ -228,7 +228,18 @@ var client = http.Client{Timeout: 15 * time.Second}
 
 func (d *sipvigil) http(method, path string) (int, []byte) {
 	d.t.Helper()
-	req, err := http.NewRequest(method, "http://"+d.admin+path, nil)
+	return d.send(method, path, "")
+}
+
+// post sends a body in JSON.
+func (d *sipvigil) post(path, body string) (int, []byte) {
+	d.t.Helper()
+	return d.send(http.MethodPost, path, body)
+}
+
+func (d *sipvigil) send(method, path, text string) (int, []byte) {
+	d.t.Helper()
+	req, err := http.NewRequest(method, "http://"+d.admin+path, strings.NewReader(text))
 	if err != nil {
 		d.t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ func status(t *testing.T, from *ua.Phone, d *sipvigil, method string) *ua.Messag
 	return res
 }
 
-// refused checks that a call is refused with 503 and Retry-After.
+// refused checks that a call is refused with 503.
 func refused(t *testing.T, from *ua.Phone, d *sipvigil) {
 	t.Helper()
 	_, err := from.Call(limit(t, patience), d.udp, "sip:+15550100@"+d.udp, ua.Offer{SDP: ua.SDP(40000)})
