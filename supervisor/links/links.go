@@ -188,7 +188,7 @@ func (l *Links) turn(now time.Time) (starts []func()) {
 				k.asking, k.hurry = true, false
 				p := Ping{t.Name, k.target.uri, k.place, t.Probe, t.Timeout}
 				starts = append(starts, func() {
-					if l.quiet != nil && l.quiet(p.Trunk) {
+					if l.hushed(p.Trunk) {
 						l.postpone(k)
 						return
 					}
@@ -199,6 +199,10 @@ func (l *Links) turn(now time.Time) (starts []func()) {
 	}
 	return starts
 }
+
+// hushed says whether nothing is to be asked of a trunk. Not called locked: who
+// is asked may ask for the state of another trunk.
+func (l *Links) hushed(trunk string) bool { return l.quiet != nil && l.quiet(trunk) }
 
 // postpone has an address asked later.
 func (l *Links) postpone(k *link) {

@@ -94,11 +94,11 @@ const (
 // Doubt says what a trunk itself has shown since a time, and when one of its
 // addresses last began to answer again. What is not known yet it asks.
 func (l *Links) Doubt(name string, since time.Time) (d Doubt, mended time.Time) {
-	now := time.Now()
+	now, quiet := time.Now(), l.hushed(name)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := l.byName[name]
-	if t == nil || len(t.links) == 0 {
+	if t == nil || len(t.links) == 0 || quiet {
 		return NoDoubt, time.Time{}
 	}
 	failing, proved := 0, false
