@@ -112,6 +112,14 @@ func reportMaintained(raw json.RawMessage, m *web.Maintained) report {
 	}}
 }
 
+// inState is a state in a list, with what is to be known besides.
+func inState(state, maintenance string) string {
+	if maintenance == "" {
+		return clean(state)
+	}
+	return clean(state + ", " + maintenance)
+}
+
 func calls(n int) string {
 	if n == 1 {
 		return "1 call"

@@ -67,7 +67,7 @@ func nodesTable(nodes []web.Node, now time.Time) table {
 		{name: "EPOCH", drop: 1}, {name: "ADDRESS", drop: 2}}}
 	for i := range nodes {
 		n := &nodes[i]
-		t.rows = append(t.rows, []string{clean(n.Name), clean(n.State), strconv.Itoa(n.Calls), ago(n.Since, now), ago(n.Seen, now),
+		t.rows = append(t.rows, []string{clean(n.Name), inState(n.State, n.Maintenance), strconv.Itoa(n.Calls), ago(n.Since, now), ago(n.Seen, now),
 			strconv.FormatInt(n.Epoch, 10), clean(n.Addr)})
 	}
 	return t

@@ -67,7 +67,7 @@ func trunksTable(trunks []web.Trunk, now time.Time) table {
 	t := table{columns: []column{{name: "TRUNK", least: 12}, {name: "STATE"}, {name: "SINCE"}, {name: "RTT", drop: 2}, {name: "LAST", least: 8, drop: 1}, {name: "NEXT", drop: 3}}}
 	for i := range trunks {
 		k := &trunks[i]
-		t.rows = append(t.rows, []string{clean(k.Name), clean(k.State), ago(k.Since, now), "", "", ""})
+		t.rows = append(t.rows, []string{clean(k.Name), inState(k.State, k.Maintenance), ago(k.Since, now), "", "", ""})
 		for j := range k.Addresses {
 			a := &k.Addresses[j]
 			at := a.Transport + " " + a.Address

@@ -21,6 +21,8 @@ type Maintenance interface {
 	// Look returns the maintenance with the name in full; Since is zero when
 	// there is none.
 	Look(ctx context.Context, scope store.Scope, name string) (store.Maintenance, error)
+	// In returns what is known of one at once, if it is in maintenance.
+	In(scope store.Scope, name string) (store.Maintenance, bool)
 	Start(ctx context.Context, m store.Maintenance) error
 	End(ctx context.Context, scope store.Scope, name string) error
 }
@@ -46,6 +48,22 @@ const (
 type Maintain struct {
 	On    *bool `json:"on"`
 	Drain bool  `json:"drain,omitempty"` // with on: its calls are waited for
+}
+
+// maintenance is how a list shows that a trunk or a node takes no new calls: ""
+// when it does.
+func (s *Server) maintenance(scope store.Scope, name string) string {
+	if s.cfg.Maintenance == nil {
+		return ""
+	}
+	switch m, on := s.cfg.Maintenance.In(scope, name); {
+	case !on:
+		return ""
+	case m.Drain:
+		return Draining
+	default:
+		return InMaintenance
+	}
 }
 
 func (s *Server) showMaintenance(scope store.Scope) http.HandlerFunc {

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"sipvigil/store"
+	"sipvigil/supervisor/links"
 )
 
 // fakeMaintenance knows one trunk and one node.
@@ -25,6 +26,10 @@ func (f *fakeMaintenance) Look(_ context.Context, scope store.Scope, name string
 		return store.Maintenance{}, fmt.Errorf("look: %w", store.ErrNotFound)
 	}
 	return f.now, f.err
+}
+
+func (f *fakeMaintenance) In(scope store.Scope, name string) (store.Maintenance, bool) {
+	return f.now, f.now.Scope == scope && f.now.Name == name && !f.now.Since.IsZero()
 }
 
 func (f *fakeMaintenance) Start(_ context.Context, m store.Maintenance) error {
@@ -83,6 +88,14 @@ func TestMaintenanceIsSetAndShown(t *testing.T) {
 	if q := calls.query; q.Trunk != "" || q.Node != "edge-1" {
 		t.Errorf("calls of %+v were counted", q)
 	}
+	s.cfg.Nodes = func(context.Context) ([]store.Node, error) {
+		return []store.Node{{Name: "edge-1", State: store.NodeUp}}, nil
+	}
+	ask("GET", "/api/v1/nodes", "", 200, `"state":"up","maintenance":"maintenance"`)
+	f.now = store.Maintenance{Scope: store.ScopeTrunk, Name: "carrier", Since: time.Now(), Drain: true}
+	s.cfg.Trunks = func() []links.Health { return []links.Health{{Name: "carrier", State: links.Up}, {Name: "edge-1"}} }
+	ask("GET", "/api/v1/trunks", "", 200, `"name":"carrier","state":"up","maintenance":"draining"`, `"name":"edge-1","state":"",`)
+	f.now = store.Maintenance{Scope: store.ScopeNode, Name: "edge-1"}
 	f.err = store.ErrUnavailable
 	ask("PUT", "/api/v1/nodes/-/maintenance", `{"on": true}`, 503, "the store cannot be reached")
 }

@@ -3,6 +3,8 @@ package web
 import (
 	"context"
 	"net/http"
+
+	"sipvigil/store"
 )
 
 // Nodes is the answer to a query for nodes.
@@ -12,13 +14,14 @@ type Nodes struct {
 
 // Node is one of the processes that share the store.
 type Node struct {
-	Name  string `json:"name"`
-	State string `json:"state"` // up, draining, left or dead
-	Calls int    `json:"calls"` // that it owned when it was last seen
-	Epoch int64  `json:"epoch"`
-	Since Time   `json:"since,omitzero"` // when this run of it began
-	Seen  Time   `json:"seen,omitzero"`  // when it last renewed its lease
-	Addr  string `json:"addr"`           // where the other nodes reach its SIP
+	Name        string `json:"name"`
+	State       string `json:"state"`                 // up, draining, left or dead
+	Maintenance string `json:"maintenance,omitempty"` // maintenance or draining: it takes no new calls
+	Calls       int    `json:"calls"`                 // that it owned when it was last seen
+	Epoch       int64  `json:"epoch"`
+	Since       Time   `json:"since,omitzero"` // when this run of it began
+	Seen        Time   `json:"seen,omitzero"`  // when it last renewed its lease
+	Addr        string `json:"addr"`           // where the other nodes reach its SIP
 }
 
 func (s *Server) listNodes(w http.ResponseWriter, r *http.Request) {
@@ -39,7 +42,7 @@ func (s *Server) nodes(ctx context.Context) ([]Node, error) {
 	list, err := s.cfg.Nodes(ctx)
 	nodes := make([]Node, len(list))
 	for i, n := range list {
-		nodes[i] = Node{n.Name, string(n.State), n.Calls, n.Epoch, Time{n.Since}, Time{n.Seen}, n.Addr}
+		nodes[i] = Node{n.Name, string(n.State), s.maintenance(store.ScopeNode, n.Name), n.Calls, n.Epoch, Time{n.Since}, Time{n.Seen}, n.Addr}
 	}
 	return nodes, err
 }

@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 
+	"sipvigil/store"
 	"sipvigil/supervisor/links"
 )
 
@@ -13,12 +14,13 @@ type Trunks struct {
 
 // Trunk is a group of peers whose addresses this node watches.
 type Trunk struct {
-	Name      string  `json:"name"`
-	State     string  `json:"state"`          // up, partial, down or unknown
-	Since     Time    `json:"since,omitzero"` // of the state
-	Preset    string  `json:"preset"`         // that it is watched by, "" for none
-	Probe     string  `json:"probe"`          // what its addresses are asked with
-	Addresses []Place `json:"addresses"`
+	Name        string  `json:"name"`
+	State       string  `json:"state"`                 // up, partial, down or unknown
+	Maintenance string  `json:"maintenance,omitempty"` // maintenance or draining: it takes no new calls
+	Since       Time    `json:"since,omitzero"`        // of the state
+	Preset      string  `json:"preset"`                // that it is watched by, "" for none
+	Probe       string  `json:"probe"`                 // what its addresses are asked with
+	Addresses   []Place `json:"addresses"`
 }
 
 // Place is one address of a trunk.
@@ -41,7 +43,9 @@ func (s *Server) listTrunks(w http.ResponseWriter, _ *http.Request) {
 	body := Trunks{Trunks: []Trunk{}}
 	if s.cfg.Trunks != nil {
 		for _, h := range s.cfg.Trunks() {
-			body.Trunks = append(body.Trunks, trunkOf(&h))
+			t := trunkOf(&h)
+			t.Maintenance = s.maintenance(store.ScopeTrunk, h.Name)
+			body.Trunks = append(body.Trunks, t)
 		}
 	}
 	reply(w, http.StatusOK, body)
