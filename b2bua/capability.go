@@ -103,7 +103,7 @@ func codecs(m message) []string {
 			media, formats, names = mediaOf(rest)
 		} else if rest, ok := strings.CutPrefix(line, "a=rtpmap:"); ok {
 			payload, name, _ := strings.Cut(rest, " ")
-			if name = strings.TrimSpace(name); isWord(name) && slices.Contains(formats, payload) {
+			if name = strings.TrimSpace(name); isWord(name) {
 				names[payload] = name
 			}
 		}

@@ -1,6 +1,7 @@
 package b2bua
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -59,6 +60,11 @@ func TestCapabilitiesAreRead(t *testing.T) {
 // FuzzCapabilities gives any header and any body: what is kept is bounded, and
 // can be shown on a terminal.
 func FuzzCapabilities(f *testing.F) {
+	var many []string
+	for i := range 2 * mostListed {
+		many = append(many, fmt.Sprint(i))
+	}
+	f.Add(strings.Join(many, ","), "m=audio 0 RTP/AVP "+strings.Join(many, " ")+"\nm=video 0 RTP/AVP "+strings.Join(many, " "))
 	f.Add("INVITE, ACK;q=1, \"a,b\"", "v=0\r\nm=audio 0 RTP/AVP 0 8 101\r\na=rtpmap:101 telephone-event/8000\r\n")
 	f.Add(strings.Repeat("a,", 1000), "m=audio 0 RTP/AVP"+strings.Repeat(" 1", 1000)+"\nm=x 1 y z\n")
 	f.Add("(comment, \\) <", "a=rtpmap:0 x\nm=\nm= 0 RTP/ 0\na=rtpmap:0 \xff\n")

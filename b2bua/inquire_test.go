@@ -60,6 +60,22 @@ func TestAnInquiryTellsAllThatTheAnswerSays(t *testing.T) {
 	})
 }
 
+func TestAnInquiryTellsWhereWeWereSeen(t *testing.T) {
+	for via, want := range map[string]string{
+		";rport":                        "", // it knows nothing of RFC 3581
+		";rport=5060":                   "127.0.0.1:5060",
+		";received=192.0.2.9":           "192.0.2.9",
+		";rport=7;received=2001:db8::1": "[2001:db8::1]:7",
+	} {
+		inWorld(t, nil, func(w *world) {
+			found := w.inquire(w.Context(), "sip:"+carolAddr, time.Second)
+			w.carol.say(strings.Replace(w.carol.response(w.carol.next("OPTIONS"), 200, ""), ";rport", via, 1))
+			synctest.Wait()
+			same(t, (<-found).Seen, want)
+		})
+	}
+}
+
 func TestAnInquiryWithoutAnAnswerEndsInTime(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		began := time.Now()
