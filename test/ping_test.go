@@ -84,7 +84,7 @@ no         yes        no         no         no         no         no         no
 	p.Silence()
 	golden(t, "no answer from udp ADDR\nsipvigil: no answer from ADDR\n", 3, p.URI(), "--timeout", "300ms")
 	golden(t, "not sent: connection refused\nsipvigil: OPTIONS could not be sent: connection refused\n", 2, "sip:127.0.0.1:1;transport=tcp")
-	golden(t, "sipvigil: \"sip:bob@\" is not a SIP URI such as sip:192.0.2.10:5060;transport=tcp\nsipvigil: --output: \"xml\" is none of table, json, jsonl, csv\n",
+	golden(t, "sipvigil: \"sip:bob@\" is not a SIP URI such as sip:192.0.2.10:5060;transport=tcp\nsipvigil: --output: \"xml\" is none of table, wide, json, jsonl, csv\n",
 		2, "bob@", "-o", "xml")
 }
 

@@ -50,7 +50,7 @@ answer came, 2 when it could not be sent, 3 when one was not answered.`,
 	timeout := fs.DurationP("timeout", "t", 5*time.Second, "wait `D` for an answer, at most 32s")
 	transport := fs.String("transport", "", "`NAME`: udp, tcp or tls (default: what the URI says)")
 	server := fs.String("server", "", "`URL` of a sipvigil that is to send them (default: this process does)")
-	output := fs.StringP("output", "o", "table", "`FORMAT`: table, json, jsonl or csv")
+	output := fs.StringP("output", "o", "table", "`FORMAT`: table, wide, json, jsonl or csv")
 	complete(cmd, "transport", "udp", "tcp", "tls")
 	complete(cmd, "output", formats...)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -114,7 +114,7 @@ func (t *tool) pings(ctx context.Context, p *pinging) error {
 				return err
 			}
 			got = append(got, one)
-			if p.format == "table" {
+			if p.format == "table" || p.format == "wide" {
 				if _, err := fmt.Fprintln(t.stdout, pingLine(&one)); err != nil {
 					return err
 				}
