@@ -65,9 +65,7 @@ routes: [{to: [carrier]}]
 	refused(t, pbx, two)
 	two.stop()
 	two = start("edge-2")
-	if got := two.maintained("carrier"); got != `"state":"maintenance"` {
-		t.Errorf("after a restart: %s", got)
-	}
+	eventually(t, "it knows after a restart", func() bool { return two.maintained("carrier") == `"state":"maintenance"` })
 	refused(t, pbx, two)
 	if n := called.Load(); n != 1 {
 		t.Errorf("%d calls have come to the carrier, want the first only", n)
