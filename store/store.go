@@ -199,6 +199,7 @@ const (
 	Unreachable    Reason = "unreachable"     // nothing answered there
 	SessionExpired Reason = "session-expired" // the session timer of a leg ran out, which no far end refreshed
 	MaxDuration    Reason = "max-duration"    // it had lasted as long as any call may
+	Congested      Reason = "congested"       // a trunk had no channel left for it
 	NodeLost       Reason = "node-lost"       // the node went down while the call was being set up
 )
 

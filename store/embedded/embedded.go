@@ -34,6 +34,7 @@ type Store struct {
 	tagKey []byte
 
 	maintained map[string]store.Maintenance // by maintenanceID
+	channels   map[way]*channels
 }
 
 // finished is a call that is over, until it is forgotten.
@@ -51,6 +52,7 @@ func New() *Store {
 		over:   make(map[string]*finished),
 
 		maintained: make(map[string]store.Maintenance),
+		channels:   make(map[way]*channels),
 	}
 }
 

@@ -95,7 +95,8 @@ func loadInto(ctx context.Context, c goredis.UniversalClient) error {
 func loadAsking(ctx context.Context, c goredis.UniversalClient) (info string, err error) {
 	pipe := c.Pipeline()
 	var loaded []*goredis.StringCmd
-	for _, source := range []string{putSource, pruneSource, epochSource, leaseSource, leaveSource, fenceSource, adoptSource} {
+	for _, source := range []string{putSource, pruneSource, epochSource, leaseSource, leaveSource, fenceSource, adoptSource,
+		claimSource, vouchSource} {
 		loaded = append(loaded, pipe.ScriptLoad(ctx, source))
 	}
 	about := pipe.Info(ctx, "server")

@@ -26,6 +26,10 @@ type Store interface {
 	List(ctx context.Context, q store.Query) (store.Page, error)
 	Owned(ctx context.Context, node string, yield func(store.Call) bool) error
 
+	ClaimChannel(ctx context.Context, c store.Claim) (store.Grant, error)
+	VouchChannels(ctx context.Context, lease time.Duration, held []store.Held) (used []int, err error)
+	FreeChannels(ctx context.Context, held []store.Held) error
+
 	TagKey(ctx context.Context) ([]byte, error)
 	NextEpoch(ctx context.Context) (int64, error)
 	StartMaintenance(ctx context.Context, m store.Maintenance) error
@@ -42,7 +46,7 @@ const Node = "edge-1"
 // Run runs the suite. Each test opens an empty store; the suite runs it.
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	for _, group := range []map[string]func(*testing.T, Store){
-		recordTests, finishTests, listTests, sharedTests, maintenanceTests, modelTests,
+		recordTests, finishTests, listTests, sharedTests, channelTests, maintenanceTests, modelTests,
 	} {
 		for name, test := range group {
 			t.Run(name, func(t *testing.T) {
