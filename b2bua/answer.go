@@ -354,8 +354,8 @@ func (c *call) onRefused(inv *invite, res *sip.Response) {
 		}
 		return
 	}
-	if inv.initial && res.StatusCode == 503 && inv.more() { // RFC 3263 section 4.3
-		c.next(inv, &fault{status: 503})
+	if s := res.StatusCode; inv.initial && (s == 503 || s == 408) && c.state() == store.Trying && inv.more() {
+		c.next(inv, &fault{status: s}) // RFC 3263 section 4.3
 		return
 	}
 	if !inv.initial && c.raised(inv.from.Other(), inv.in, res) {
@@ -391,6 +391,9 @@ func (c *call) onInviteFailed(inv *invite, tx *clientTx, err error) {
 		f.status = 408
 	}
 	if inv.initial {
+		if c.state() != store.Trying {
+			inv.hops, inv.targets = nil, nil // the callee has been heard to ring
+		}
 		c.next(inv, f)
 		return
 	}

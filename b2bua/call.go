@@ -20,10 +20,11 @@ type call struct {
 	asked string // Request-URI of the INVITE that made it
 	after string // id of the call of ours that this INVITE belongs to, if it came back
 
-	mu         sync.Mutex // guards rec, sessionIDs and restored
+	mu         sync.Mutex // guards rec, sessionIDs, restored and holds
 	rec        store.Call // written only by who has the turn
 	sessionIDs sessionIDs
-	restored   bool // read back, and not in use yet
+	restored   bool      // read back, and not in use yet
+	holds      [2]string // trunks of which each leg has a channel; written only by who has the turn
 
 	// What follows is touched only by who has the turn.
 	transits []*transit // requests on their way through, without INVITEs and BYEs
@@ -215,6 +216,9 @@ func (c *call) finish(end store.End) {
 		rec.End = end
 	})
 	c.unwind()
+	for _, side := range store.Sides {
+		c.free(side)
+	}
 	c.linger()
 	c.stopTransits()
 	c.agent.remove(c)

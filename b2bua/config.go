@@ -55,6 +55,11 @@ type Config struct {
 	// Mirror gets a copy of every message. nil: nobody does.
 	Mirror Mirror
 
+	// Channels counts the calls of trunks that have a Limit. nil: none has.
+	Channels Channels
+	// Draw returns a random number below n, for ChooseWeight; nil: math/rand does.
+	Draw func(n int) int
+
 	// TLS returns what is in force: our certificate for both directions, the
 	// RootCAs that peers are verified by, those of the system if nil, and the
 	// ClientCAs of those who connect to us, nil if none are asked for. It is
@@ -72,14 +77,35 @@ type Trunk struct {
 	Trusted     bool        // its peers may assert who a user is, and are told so: RFC 3325
 	NATOff      bool        // its Contacts are believed: no flows, no guess that there is a NAT
 	ClientName  string      // in the certificate that it must connect with; empty: none is asked for
+
+	Limit    store.Limit // of its calls, counted by Config.Channels
+	WhenFull int         // what a call to it is refused with, 486 or 503; 0: it goes to the next trunk
 }
 
-// Route sends calls to trunks.
+// Route sends calls to trunks. It takes those that all its conditions hold for.
 type Route struct {
-	From string         // name of the trunk that the call comes from; empty: any
-	User *regexp.Regexp // matches the user part of the Request-URI; nil: any
-	To   []string       // names of trunks, tried in order
+	From   string         // name of the trunk that the call comes from; empty: any
+	User   *regexp.Regexp // matches the called number, the user part of the Request-URI; nil: any
+	Caller *regexp.Regexp // matches the calling number, the user part of From; nil: any
+
+	// What the numbers become, with $1 for what the first group of the expression
+	// matches, or for all of the number without one; empty: they stay.
+	SetUser, SetCaller string
+
+	To      []string // names of trunks
+	Choose  Choice   // in which order these are tried
+	Weights []int    // of each, for ChooseWeight
 }
+
+// Choice is how the order is made in which the trunks of a route are tried.
+type Choice string
+
+// The values of Choice. The zero Choice is ChooseOrder.
+const (
+	ChooseOrder  Choice = "order"  // as they are listed
+	ChooseWeight Choice = "weight" // each comes first as often as its share of the weights says, one of weight 0 after all others
+	ChooseFree   Choice = "free"   // the one with the most free channels first
+)
 
 // OtherTrunk is the name of the trunk of all peers that belong to none.
 const OtherTrunk = "_other"

@@ -73,20 +73,21 @@
 //	RFC 3261 section 18.4 → Agent.undelivered
 //	RFC 3261 section 19.1.1 → Agent.pingRequest, dialog.URI, dialog.URI.Header, dialog.forRequest, inbound.checkMandatory
 //	RFC 3261 section 19.1.2 → defaultPort
+//	RFC 3261 section 19.1.4 → numberOf
 //	RFC 3261 section 19.3 → dialog.MintTag
 //	RFC 3261 section 20.10 → dialog.ParseAddr
 //	RFC 3261 section 20.14 → bodyLength
 //	RFC 3261 section 20.16 → dialog.CSeq, goodCSeq
 //	RFC 3261 section 20.33 → retryAfter
 //	RFC 3261 section 21.4.1 → bad
-//	RFC 3261 section 21.5.4 → noLink, transactions.tooMany
+//	RFC 3261 section 21.5.4 → noChannel, noLink, nothingLeft, transactions.tooMany
 //	RFC 3261 section 21.5.6 → screen
 //	RFC 3261 section 21.5.14 → lines.next
 //	RFC 3261 section 22.1 → attempt.refused, attempt.vouch, challenge.sameDomain
 //	RFC 3261 section 22.2 → call.challenged, challenges, ping.challenged
 //	RFC 3261 section 22.3 → account, challenges
 //	RFC 3261 section 22.4 → account.authorize
-//	RFC 3261 section 25.1 → authParams, dialog.Addr, dialog.ParseAddr, dialog.URI.parseSIP, dialog.checkText, dialog.closing, dialog.comment, dialog.escape, dialog.inURI, dialog.isCallID, dialog.isHost, dialog.isSpace, dialog.isToken, dialog.routeURI, goodHostPort, goodVia, tidyVia
+//	RFC 3261 section 25.1 → authParams, dialog.Addr, dialog.ParseAddr, dialog.URI.parseSIP, dialog.checkText, dialog.closing, dialog.comment, dialog.escape, dialog.inURI, dialog.isCallID, dialog.isHost, dialog.isSpace, dialog.isToken, dialog.routeURI, goodHostPort, goodVia, isNumber, tidyVia
 //	RFC 3261 section 26.2.2 → locate.search.allow
 //	RFC 3262 section 3 → call.across, isReliable
 //	RFC 3262 section 7.1 → dialog.RAck
@@ -187,7 +188,7 @@
 //	RFC 7989 section 7 → call.addSession, call.ownSession, call.relaySession, sameBranch
 //	RFC 7989 section 8 → call.acceptSession, call.relaySession
 //	RFC 7989 section 11 → call.addSession, call.relaySession
-//	RFC 8224 section 4 → passed
+//	RFC 8224 section 4 → numbers.apply, passed
 //	RFC 8760 section 2.1 → knownAlgorithm
 //	RFC 8760 section 2.4 → challenges
 //	RFC 8767 section 4 → locate.failureTTL

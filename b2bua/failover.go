@@ -38,8 +38,16 @@ func (c *call) next(inv *invite, last *fault) {
 				continue
 			}
 		}
+		if c.lacks(store.Callee, inv.target.trunk) {
+			c.leaveBy(inv, last)
+			return
+		}
 		h := inv.hops[0]
 		inv.hops = inv.hops[1:]
+		if c.agent.isDown(inv.target.trunk, h) { // since the addresses were looked at
+			last = &noLink
+			continue
+		}
 		err := c.try(inv, inv.target, h)
 		if err == nil {
 			return
@@ -51,9 +59,20 @@ func (c *call) next(inv *invite, last *fault) {
 		c.abandon(inv, store.End{Reason: inv.cancelled, Status: 487})
 		return
 	}
+	if last == &noChannel {
+		c.congested(inv, last)
+		return
+	}
+	if last.status == 503 && last.header == nil {
+		last = &nothingLeft
+	}
 	inv.in.refuse(last)
 	c.abandon(inv, store.End{Reason: store.Unreachable, Status: last.status})
 }
+
+// nothingLeft is what a caller gets when nothing that was tried could be reached,
+// RFC 3261 section 21.5.4.
+var nothingLeft = fault{503, "", []string{"Retry-After", "10"}}
 
 // more says whether there is something to try yet.
 func (inv *invite) more() bool { return len(inv.hops)+len(inv.targets) > 0 }
@@ -88,7 +107,6 @@ func (c *call) unreachable(inv *invite, at zap.Field, err error) {
 // try sends the initial INVITE to one address: the same request on a new
 // transaction, RFC 3263 section 4.3.
 func (c *call) try(inv *invite, t target, h locate.Hop) error {
-	c.unfork(inv)
 	inv.hop = h
 	uri, routes, listener := inv.way(t)
 	s := c.agent.socketFor(h.Transport, listener, h.Addr.String())
@@ -100,6 +118,13 @@ func (c *call) try(inv *invite, t target, h locate.Hop) error {
 		d := &rec.Legs[store.Callee].Dialog
 		d.Target, d.Transport, d.Peer, d.Listener = t.uri, h.Transport, h.Addr.String(), s.addr
 		d.Kept = t.flow != nil
+		if inv.instead == nil {
+			caller := &rec.Legs[store.Caller].Dialog
+			d.RemoteURI, d.LocalURI = caller.LocalURI, caller.RemoteURI
+			if n := t.numbers; n != nil {
+				d.RemoteURI, d.LocalURI = n.called.in(d.RemoteURI), n.calling.in(d.LocalURI)
+			}
+		}
 	})
 	c.setSession(store.Callee, sessionUUID{}, false)
 	mf, _ := forwards(inv.in.req)
@@ -107,6 +132,7 @@ func (c *call) try(inv *invite, t target, h locate.Hop) error {
 		method: "INVITE", cseq: inv.outCSeq, uri: uri, routes: routes, maxForwards: mf, contact: true,
 	})
 	c.relayHeaders(out, inv.in.req, store.Callee)
+	t.numbers.apply(out)
 	out.SetBody(inv.in.req.Body())
 	if err := c.sendInvite(inv, c.attempt(store.Callee, out)); err != nil {
 		return err

@@ -111,16 +111,16 @@ func TestTheLastAddressHasAllOfTimerB(t *testing.T) {
 	})
 }
 
-func TestAnEarlyDialogEndsWithItsAddress(t *testing.T) {
+func TestACalleeThatRingsIsNotLeft(t *testing.T) {
 	inZone(t, carrier, toCarrier, func(w *world, _ *zone.Zone) {
 		w.dial()
-		first := w.invite
 		w.bob.respond(w.invite, 180, "", "Record-Route: <sip:127.0.0.1:5099;lr>")
 		w.alice.next("180 INVITE")
 		w.bob.respond(w.invite, 503, "")
 		w.bob.next("ACK")
-		w.take(w.carol)
-		again(w, first, w.invite)
+		w.alice.next("503 INVITE")
+		w.carol.nothing()
+		w.heard("started", "ended callee-rejected(503) /")
 	})
 }
 

@@ -68,7 +68,7 @@ func (c *call) enter(inv *invite, f *fork) {
 	inv.in.tag = f.legs[store.Caller].LocalTag
 }
 
-// unfork forgets the forks of an INVITE before it is sent to another place.
+// unfork forgets the forks of an INVITE before it is sent once more.
 func (c *call) unfork(inv *invite) {
 	if len(inv.forks) == 0 {
 		return

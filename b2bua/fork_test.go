@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"sipvigil/b2bua"
 	"sipvigil/store"
 )
 
@@ -156,26 +155,6 @@ func TestAnAnswerToAForkThatLostGets487(t *testing.T) {
 		w.alice.next("200 INVITE")
 		w.bob.fork("desk").respond(m, 200, "")
 		w.alice.next("487 INFO")
-	})
-}
-
-func TestTheNextTargetIsAnotherDialogTowardsTheCaller(t *testing.T) {
-	two := func(c *b2bua.Config) {
-		c.NextHop = ""
-		c.Trunks = []b2bua.Trunk{{Name: "t", Targets: []string{"sip:" + bobAddr, "sip:" + carolAddr}}}
-		c.Routes = []b2bua.Route{{To: []string{"t"}}}
-	}
-	inWorld(t, two, func(w *world) {
-		w.dial()
-		a1 := w.early(w.bob, 180)
-		w.bob.respond(w.invite, 503, "")
-		w.bob.next("ACK")
-		w.take(w.carol)
-		same(w.T, w.invite.ToTag()+w.invite.Get("CSeq"), "1 INVITE")
-		a2 := w.early(w.carol, 180)
-		if a1.remoteTag == a2.remoteTag {
-			t.Errorf("both targets are one dialog: %s", a1.remoteTag)
-		}
 	})
 }
 

@@ -64,7 +64,7 @@ func (a *Agent) onInvite(in *inbound) {
 		in.refuse(&fault{400, "Bad Request-URI", nil})
 		return
 	}
-	targets, instead := a.route(trunk, uri), a.takeover(in.req, uri)
+	targets, instead := a.route(in.query(uri)), a.takeover(in.req, uri)
 	switch {
 	case in.route.through:
 		t, f := in.flowTarget()
@@ -101,7 +101,7 @@ func (a *Agent) onInvite(in *inbound) {
 	c.here(callID(in.req), func() {
 		defer in.rescue()
 		c.locate(store.Caller)
-		c.next(inv, &fault{status: 503})
+		c.enterFrom(inv, trunk)
 	})
 }
 

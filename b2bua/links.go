@@ -82,6 +82,11 @@ func (inv *invite) usable(links Links, hops []locate.Hop) []locate.Hop {
 	return up
 }
 
+// isDown says whether no new call may go to an address of a trunk.
+func (a *Agent) isDown(trunk string, hop locate.Hop) bool {
+	return a.cfg.Links != nil && a.cfg.Links.Use(trunk, hop) == UseNever
+}
+
 // heard tells what an INVITE showed of the address that it was sent to.
 func (a *Agent) heard(trunk string, hop locate.Hop, t Traffic) {
 	if a.cfg.Links != nil && trunk != OtherTrunk {

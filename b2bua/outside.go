@@ -51,7 +51,7 @@ func (in *inbound) isForUs() bool {
 	trunk := in.agent.trunkOf(addrOf(in.source))
 	refused, _ := in.agent.refusal(trunk)
 	_, more := forwards(in.req)
-	_, configured := in.agent.configured(trunk, uri)
+	_, configured := in.agent.configured(in.query(uri), inOrder)
 	return refused != nil || !more || !configured
 }
 
@@ -147,7 +147,7 @@ func (p *passage) find() ([]target, *fault) {
 	if in.method == "REGISTER" {
 		return p.registrars(uri)
 	}
-	if to := a.route(p.trunk, uri); len(to) > 0 {
+	if to := a.route(in.query(uri)); len(to) > 0 {
 		return to, nil
 	}
 	return nil, &fault{status: 404}
@@ -165,7 +165,7 @@ func (p *passage) registrars(domain dialog.URI) ([]target, *fault) {
 			user.User, _, _ = strings.Cut(u.User, ":")
 		}
 	}
-	list, ok := a.configured(p.trunk, user)
+	list, ok := a.configured(in.query(user), inOrder)
 	if !ok || len(list) == 0 {
 		return nil, &fault{405, "", []string{"Allow", allow}}
 	}

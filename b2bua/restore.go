@@ -82,6 +82,9 @@ func (a *Agent) restore(rec store.Call, covered *countdown) *call {
 	c := a.newCall(rec)
 	c.stored, c.restored = true, true
 	c.fresh = [2]bool{true, true}
+	for side, trunk := range [2]string{store.Caller: rec.TrunkIn, store.Callee: rec.TrunkOut} {
+		c.hold(store.Side(side), trunk)
+	}
 	if rec.State == store.Ending {
 		c.end = &ending{}
 	}

@@ -17,6 +17,8 @@ type target struct {
 	addrs  []locate.Hop // its addresses, if they have been found already
 	flow   *dialog.Flow // by which it is sent, whatever the URIs say; nil: none
 	last   bool         // addrs are demoted, and nothing else is left
+
+	numbers *numbers // what the route makes of them; nil: they stay
 }
 
 // trunkOf is the trunk that a request from this address belongs to: the one
@@ -34,34 +36,59 @@ func (a *Agent) trunkOf(ip netip.Addr) string {
 	return name
 }
 
+// query is what decides where a request goes.
+type query struct {
+	from   string     // trunk that it comes from
+	uri    dialog.URI // its Request-URI
+	caller string     // user part of its From
+}
+
+// query asks for where this request goes, with uri as its Request-URI.
+func (in *inbound) query(uri dialog.URI) query {
+	q := query{from: in.agent.trunkOf(addrOf(in.source)), uri: uri}
+	if addr, err := dialog.ParseAddr(value(in.req, "from")); err == nil {
+		if u, err := dialog.ParseURI(addr.URI); err == nil {
+			q.caller = u.User
+		}
+	}
+	return q
+}
+
 // route is where a call goes, in the order to try: as configured, else the
 // Request-URI itself. It is empty when the Request-URI names ourselves.
-func (a *Agent) route(from string, requestURI dialog.URI) []target {
-	if to, ok := a.configured(from, requestURI); ok {
+func (a *Agent) route(q query) []target {
+	if to, ok := a.configured(q, a.choose); ok {
 		return to
 	}
-	if a.isOurURI(requestURI) {
+	if a.isOurURI(q.uri) {
 		return nil
 	}
-	return []target{{trunk: OtherTrunk, uri: requestURI.String()}}
+	return []target{{trunk: OtherTrunk, uri: q.uri.String()}}
 }
 
 // configured is where the configuration leads to: the next hop if there is one,
-// else the trunks of the first route that matches; false when none does.
-func (a *Agent) configured(from string, requestURI dialog.URI) ([]target, bool) {
+// else the trunks of the first route that matches, in this order; false when
+// none does.
+func (a *Agent) configured(q query, order func(*Route) []string) ([]target, bool) {
 	if a.cfg.NextHop != "" {
-		return []target{{trunk: a.trunkAt(a.cfg.NextHop), uri: at(a.cfg.NextHop, requestURI)}}, true
+		return []target{{trunk: a.trunkAt(a.cfg.NextHop), uri: at(a.cfg.NextHop, q.uri)}}, true
 	}
-	for _, r := range a.cfg.Routes {
-		if r.From != "" && r.From != from {
+	for i := range a.cfg.Routes {
+		r := &a.cfg.Routes[i]
+		n, ok := r.match(q)
+		if !ok {
 			continue
 		}
-		if r.User != nil && !r.User.MatchString(requestURI.User) {
-			continue
+		uri := q.uri
+		if n != nil {
+			uri.User = renumbered(uri.User, n.called)
 		}
 		var to []target
-		for _, name := range r.To {
-			to = append(to, a.targetsOf(name, requestURI)...)
+		for _, name := range order(r) {
+			to = append(to, a.targetsOf(name, uri)...)
+		}
+		for i := range to {
+			to[i].numbers = n
 		}
 		return to, true
 	}

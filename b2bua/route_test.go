@@ -46,7 +46,7 @@ func TestTheFirstRouteThatMatchesDecides(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(c.want, routed().route(c.from, uri), cmp.AllowUnexported(target{})); diff != "" {
+		if diff := cmp.Diff(c.want, routed().route(query{from: c.from, uri: uri}), cmp.AllowUnexported(target{})); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.name, diff)
 		}
 	}
@@ -55,7 +55,7 @@ func TestTheFirstRouteThatMatchesDecides(t *testing.T) {
 func TestTheNextHopGoesBeforeRoutes(t *testing.T) {
 	a := routed()
 	a.cfg.NextHop = "sip:198.51.100.2"
-	got := a.route("pbx", dialog.URI{Scheme: "sip", User: "900", Host: "192.0.2.5"})
+	got := a.route(query{from: "pbx", uri: dialog.URI{Scheme: "sip", User: "900", Host: "192.0.2.5"}})
 	want := []target{{trunk: "a", uri: "sip:900@198.51.100.2"}}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(target{})); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

@@ -13,6 +13,10 @@ type Service struct {
 	Mute       bool          // OPTIONS from there get no answer at all
 }
 
+// storeAway refuses calls while the store cannot be reached, where that is
+// configured.
+var storeAway = fault{503, "Store Not Reachable", []string{"Retry-After", "10"}}
+
 // refusal is why a new call from this trunk is refused, whatever it asks for, or
 // nil; why is a metric's label. OPTIONS gets the same.
 func (a *Agent) refusal(trunk string) (f *fault, why string) {
@@ -20,7 +24,7 @@ func (a *Agent) refusal(trunk string) (f *fault, why string) {
 		return &fault{503, "Stopping", []string{"Retry-After", "10"}}, "draining"
 	}
 	if a.cfg.RejectDown && !a.store.Status().Reachable {
-		return &fault{503, "Store Not Reachable", []string{"Retry-After", "10"}}, "store"
+		return &storeAway, "store"
 	}
 	s := a.service(trunk)
 	if s.Status == 0 {

@@ -94,7 +94,7 @@ func newMetrics(trunks map[string]Action) *metrics {
 // fill makes all series, so that each begins with 0.
 func (m *metrics) fill() {
 	reasons := []store.Reason{store.Operator, store.NoAck, store.SessionExpired, store.CallerCancel, store.CalleeRejected,
-		store.NoAnswer, store.NoRoute, store.Unreachable, store.NodeLost, store.MaxDuration}
+		store.NoAnswer, store.NoRoute, store.Unreachable, store.Congested, store.NodeLost, store.MaxDuration}
 	for _, side := range store.Sides {
 		reasons = append(reasons, side.Bye(), side.Gone(), side.Silent())
 		for _, o := range []store.Outcome{store.ReleaseConfirmed, store.ReleaseAlreadyGone, store.ReleaseUnconfirmed} {
