@@ -86,6 +86,9 @@ type Trunk struct {
 	Monitor    *Monitor `yaml:"monitor,omitempty"`     // how its addresses are watched; none: they are not
 	CoupledTo  string   `yaml:"coupled_to,omitempty"`  // trunk whose calls these are: while it is down this one takes none either
 	RefuseWith string   `yaml:"refuse_with,omitempty"` // what OPTIONS and INVITE get while no calls are taken, 503 when empty; drop: OPTIONS gets nothing
+	Capacity   Capacity `yaml:"capacity,omitempty"`    // channels that it has; none given: any number
+	CPS        int      `yaml:"cps,omitempty"`         // calls that may begin in a second, of each direction; 0: any number
+	WhenFull   string   `yaml:"when_full,omitempty"`   // what becomes of a call to it then: next (also when empty), 486 or 503
 
 	TLS         TrunkTLS    `yaml:"tls,omitempty"`
 	Credentials Credentials `yaml:"credentials,omitempty"` // for its challenges
@@ -122,10 +125,28 @@ type TrunkTLS struct {
 
 // Route sends calls to trunks.
 type Route struct {
-	From string   `yaml:"from,omitempty"` // trunk the call came from, OtherTrunk for none, empty for any
-	User string   `yaml:"user,omitempty"` // regular expression for the user of the Request-URI, empty for any
-	To   []string `yaml:"to,flow"`        // trunks, tried in order
+	From         string   `yaml:"from,omitempty"`               // trunk the call came from, OtherTrunk for none, empty for any
+	User         string   `yaml:"user,omitempty"`               // regular expression for the called number, the user of the Request-URI; empty for any
+	Prefix       []string `yaml:"prefix,omitempty,flow"`        // or what it begins with
+	Caller       string   `yaml:"caller,omitempty"`             // regular expression for the calling number, the user of From; empty for any
+	CallerPrefix []string `yaml:"caller_prefix,omitempty,flow"` // or what it begins with
+	SetUser      string   `yaml:"set_user,omitempty"`           // what the called number becomes, see Route.template
+	SetCaller    string   `yaml:"set_caller,omitempty"`         // what the calling number becomes
+	To           []string `yaml:"to,flow"`                      // trunks
+	Choose       string   `yaml:"choose,omitempty"`             // in which order they are tried: order (also when empty), weight or free
+	Weights      []int    `yaml:"weights,omitempty,flow"`       // of each, with weight
 }
+
+// Capacity is how many channels a trunk has: a number in all, or a mapping. 0 is
+// any number.
+type Capacity struct {
+	In    int `yaml:"in,omitempty"`  // for calls from it
+	Out   int `yaml:"out,omitempty"` // for calls to it
+	Total int `yaml:"total,omitempty"`
+}
+
+// short is what a single value stands for.
+func (c *Capacity) short() any { return &c.Total }
 
 // CDR is where a record of each call is written when it ends: one line of JSON.
 type CDR struct {

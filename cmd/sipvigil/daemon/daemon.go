@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +32,7 @@ import (
 type keeper interface {
 	b2bua.Store
 	supervisor.Store
+	channelStore
 	Owned(ctx context.Context, node string, yield func(store.Call) bool) error
 	TagKey(ctx context.Context) ([]byte, error)
 	NextEpoch(ctx context.Context) (int64, error)
@@ -55,7 +55,8 @@ type Daemon struct {
 	records    []func(cdr []byte)
 	capture    *capture // nil without one
 
-	member *member // nil with a store of its own
+	member   *member // nil with a store of its own
+	channels *channels
 
 	board   *maintenance.Board
 	service *service
@@ -101,6 +102,8 @@ func New(cfg Config, log *zap.Logger) (*Daemon, error) {
 		d.capture = newCapture(cfg.HEP, log.Named("hep"))
 		agent.Mirror = d.capture
 	}
+	d.channels = newChannels(&d.cfg, d.store, log.Named("channels"), reg)
+	agent.Channels = d.channels
 	var err error
 	if d.links, err = links.New(watched(cfg.Trunks), log.Named("links"), reg); err != nil {
 		return nil, err
@@ -113,6 +116,7 @@ func New(cfg Config, log *zap.Logger) (*Daemon, error) {
 	d.supervisor.Bind(d.agent)
 	d.lines.agent = d.agent
 	d.links.Bind(&d.lines)
+	d.channels.live = d.agent.Channels
 	if st, ok := d.store.(*redis.Store); ok {
 		d.member = newMember(st, d.agent, d.drop, cfg.Node, log.Named("node"), reg)
 		d.member.announces = cfg.SIP.Takeover == "refresh"
@@ -258,6 +262,7 @@ func agentConfig(cfg Config) b2bua.Config {
 		trunk := b2bua.Trunk{
 			Name: t.Name, Targets: t.Targets, Trusted: t.Trusted, NATOff: t.NAT == "off",
 			Credentials: b2bua.Credentials(t.Credentials), ClientName: t.TLS.ClientName,
+			Limit: t.limit(), WhenFull: whenFull[t.WhenFull],
 		}
 		for _, s := range t.Sources {
 			prefix, err := ParseSource(s)
@@ -269,11 +274,7 @@ func agentConfig(cfg Config) b2bua.Config {
 		c.Trunks = append(c.Trunks, trunk)
 	}
 	for _, r := range cfg.Routes {
-		route := b2bua.Route{From: r.From, To: r.To}
-		if r.User != "" {
-			route.User = regexp.MustCompile(r.User) // Validate has compiled it
-		}
-		c.Routes = append(c.Routes, route)
+		c.Routes = append(c.Routes, r.agent())
 	}
 	return c
 }
@@ -413,6 +414,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	g.Go(func() error { d.board.Run(ctx); return nil })
 	g.Go(func() error { d.supervisor.Run(ctx); return nil })
 	g.Go(func() error { d.links.Run(ctx); return nil })
+	g.Go(func() error { d.channels.run(ctx); return nil })
 	g.Go(func() error { return d.agent.Run(ctx, d.packets, d.streams) })
 	g.Go(func() error { return d.web.Run(ctx, d.admin) })
 	if d.member != nil {

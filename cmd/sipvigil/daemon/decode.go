@@ -73,8 +73,14 @@ func (l *loader) decode(path string, n *yaml.Node, v reflect.Value) {
 	case v.Kind() == reflect.Struct:
 		if n.Kind == yaml.MappingNode {
 			l.decodeMapping(path, n, v)
-		} else {
-			wrong = "is not a mapping with the keys " + strings.Join(keys(v), ", ")
+			break
+		}
+		wrong = "is not a mapping with the keys " + strings.Join(keys(v), ", ")
+		if s, ok := v.Addr().Interface().(interface{ short() any }); ok && n.Kind == yaml.ScalarNode {
+			wrong = ""
+			if err := setScalar(reflect.ValueOf(s.short()).Elem(), n.Value); err != nil {
+				wrong = err.Error()
+			}
 		}
 	case v.Kind() == reflect.Slice:
 		if n.Kind == yaml.SequenceNode {

@@ -27,7 +27,7 @@ trunks:
   - name: pbx
     targets: [sips:192.0.2.10, "sip:192.0.2.10;transport=ws", "sip:ann@pbx?a=b", "sip:pbx:0"]
     sources: [192.0.2.0/33, 192.0.2.1/24, 198.51.100.7]
-    capacity: 200
+    capacity: lots
   - name: pbx
     sources: [198.51.100.7/32]
   - name: _other
@@ -91,7 +91,7 @@ func TestEveryFaultIsNamedWithItsPlace(t *testing.T) {
 		`sipvigil.yaml:20: trunks[0].sources[0]: "192.0.2.0/33" is not a network such as 192.0.2.0/24 or an address`,
 		`sipvigil.yaml:20: trunks[0].sources[1]: "192.0.2.1/24" has bits set beyond its mask: `+
 			`192.0.2.0/24 is meant, or an address without a mask`,
-		`sipvigil.yaml:21: trunks[0]: unknown key "capacity", there are name, targets, sources, action, nat, trusted, monitor, coupled_to, refuse_with, tls, credentials`,
+		`sipvigil.yaml:21: trunks[0].capacity: "lots" is not a whole number`,
 		`sipvigil.yaml:22: trunks[1].name: there is a trunk "pbx" already`,
 		`sipvigil.yaml:23: trunks[1].sources[0]: 198.51.100.7/32 belongs to trunk "pbx" already`,
 		`sipvigil.yaml:24: trunks[2].name: "_other" `+name+` that begins with a letter or digit`,
@@ -131,7 +131,7 @@ func TestFileThatIsNoConfigurationIsAFault(t *testing.T) {
 	test("sip: {listen: {a: b}}\nnode: [x]\ntrunks: [3]\n",
 		"sipvigil.yaml:1: sip.listen: is not a list",
 		"sipvigil.yaml:2: node: is not a single value",
-		"sipvigil.yaml:3: trunks[0]: is not a mapping with the keys name, targets, sources, action, nat, trusted, monitor, coupled_to, refuse_with, tls, credentials")
+		"sipvigil.yaml:3: trunks[0]: is not a mapping with the keys name, targets, sources, action, nat, trusted, monitor, coupled_to, refuse_with, capacity, cps, when_full, tls, credentials")
 	const ten = "{name: a, targets: [sip:a]}, {name: b}, {name: c, targets: [sip:c]}, {name: d, targets: [sip:d]}, " +
 		"{name: e, targets: [sip:e]}, {name: f, targets: [sip:f]}, {name: g, targets: [sip:g]}, {name: h, targets: [sip:h]}, " +
 		"{name: i, targets: [sip:i]}, {name: j, targets: [sip:j]}, "

@@ -225,6 +225,7 @@ func validateTrunks(trunks []Trunk, fault report) map[string]*Trunk {
 		if t.RefuseWith != "" && t.RefuseWith != refuseDrop && !slices.Contains(refuseCodes, t.RefuseWith) {
 			fault(path+".refuse_with", "%q is neither drop nor one of %s", t.RefuseWith, strings.Join(refuseCodes, ", "))
 		}
+		validateCapacity(t, path, fault)
 		switch c := t.Credentials; {
 		case c.Username == "" && c.PasswordFile != "":
 			fault(path+".credentials", "has a password_file but no username")
@@ -291,29 +292,6 @@ func validateMonitor(t *Trunk, path string, fault report) {
 		over, _ := u.Param("transport")
 		if err == nil && (c.Probe == links.CRLF || c.Probe == links.TCP) && !strings.EqualFold(over, "tcp") && !strings.EqualFold(over, "tls") {
 			fault(path+".probe", "%s needs a connection: give target %q transport=tcp or transport=tls", c.Probe, target)
-		}
-	}
-}
-
-func validateRoutes(routes []Route, trunks map[string]*Trunk, fault report) {
-	for i := range routes {
-		r, path := &routes[i], item("routes", i)
-		if r.From != "" && r.From != OtherTrunk && trunks[r.From] == nil {
-			fault(path+".from", "there is no trunk %q", r.From)
-		}
-		if _, err := regexp.Compile(r.User); err != nil {
-			fault(path+".user", "is not a regular expression: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
-		}
-		if len(r.To) == 0 {
-			fault(path+".to", "is empty: a route leads to at least one trunk")
-		}
-		for j, name := range r.To {
-			switch t := trunks[name]; {
-			case t == nil:
-				fault(item(path+".to", j), "there is no trunk %q", name)
-			case len(t.Targets) == 0:
-				fault(item(path+".to", j), "trunk %q has no targets", name)
-			}
 		}
 	}
 }

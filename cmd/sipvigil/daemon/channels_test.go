@@ -1,0 +1,244 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"sipvigil/store"
+	"sipvigil/store/embedded"
+)
+
+// flaky is a store of channels that can be away, and writes down what it is
+// given to vouch for and to free.
+type flaky struct {
+	*embedded.Store
+	mu    sync.Mutex // guards what is below
+	known bool       // that it is away
+	away  bool
+	slow  time.Duration // how long giving back takes
+	lines []string
+}
+
+func (f *flaky) gone() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.away
+}
+
+func (f *flaky) Status() store.Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return store.Status{Reachable: !f.away || !f.known}
+}
+
+func (f *flaky) ClaimChannel(ctx context.Context, c store.Claim) (store.Grant, error) {
+	if f.gone() {
+		<-ctx.Done() // a store that hangs
+		return store.Grant{}, store.ErrUnavailable
+	}
+	return f.Store.ClaimChannel(ctx, c)
+}
+
+func (f *flaky) VouchChannels(ctx context.Context, lease time.Duration, held []store.Held) ([]int, error) {
+	if f.gone() {
+		return nil, store.ErrUnavailable
+	}
+	f.note("vouched", held)
+	return f.Store.VouchChannels(ctx, lease, held)
+}
+
+func (f *flaky) FreeChannels(ctx context.Context, held []store.Held) error {
+	if f.gone() {
+		return store.ErrUnavailable
+	}
+	time.Sleep(f.slow)
+	f.note("freed", held)
+	return f.Store.FreeChannels(ctx, held)
+}
+
+func (f *flaky) note(what string, held []store.Held) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, h := range held {
+		if len(h.IDs) > 0 {
+			f.lines = append(f.lines, fmt.Sprintf("%s %s %s %v", what, h.Trunk, direction(h.Side), h.IDs))
+		}
+	}
+}
+
+func (f *flaky) told(t *testing.T, want ...string) {
+	t.Helper()
+	synctest.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if got := strings.Join(f.lines, "\n"); got != strings.Join(want, "\n") {
+		t.Errorf("the store was told:\n%s\nwant:\n%s", got, strings.Join(want, "\n"))
+	}
+	f.lines = nil
+}
+
+// counting runs a test with the channels of trunk a, which has two to go out by.
+func counting(t *testing.T, onOutage string, f func(k *channels, st *flaky, live map[string]bool)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		cfg := Default()
+		cfg.Store.OnOutage = onOutage
+		cfg.Trunks = []Trunk{{Name: "a", Capacity: Capacity{Out: 2}}, {Name: "b"}}
+		st := &flaky{Store: embedded.New(), known: true}
+		k := newChannels(&cfg, st, zap.NewNop(), prometheus.NewRegistry())
+		live := make(map[string]bool)
+		k.live = func(yield func(string, store.Side, string) bool) {
+			for id := range live {
+				yield("a", store.Callee, id)
+				yield("b", store.Callee, id)
+			}
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { k.run(ctx); close(done) }()
+		synctest.Wait()
+		f(k, st, live)
+		stop()
+		<-done
+	})
+}
+
+// claims claims a channel of trunk a to go out by.
+func (k *channels) claims(id string) string {
+	g, err := k.Claim(store.Claim{Trunk: "a", Side: store.Callee, ID: id, Limit: k.limits["a"]})
+	if err != nil {
+		return "error"
+	}
+	if g.Refused != "" {
+		return string(g.Refused)
+	}
+	return "granted"
+}
+
+func wantWord(t *testing.T, what, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: %s, want %s", what, got, want)
+	}
+}
+
+func TestChannelsAreRenewedAsLongAsTheirCallsGoOn(t *testing.T) {
+	counting(t, "accept", func(k *channels, st *flaky, live map[string]bool) {
+		wantWord(t, "1", k.claims("1"), "granted")
+		live["1"] = true
+		wantWord(t, "2", k.claims("2"), "granted") // whose call is lost without a word
+		wantWord(t, "3", k.claims("3"), "full")
+		time.Sleep(channelTime + 2*vouchEvery)
+		wantWord(t, "3 later", k.claims("3"), "granted")
+		used, counted := k.used("a")
+		if used != [2]int{0, 2} || !counted || k.Left("a", store.Callee) != 0 {
+			t.Errorf("used %v %v, left %d", used, counted, k.Left("a", store.Callee))
+		}
+		if _, counted := k.used("b"); counted {
+			t.Error("a trunk without a capacity is counted")
+		}
+	})
+}
+
+func TestAChannelIsFreeAsSoonAsItsCallEnds(t *testing.T) {
+	counting(t, "accept", func(k *channels, st *flaky, live map[string]bool) {
+		k.claims("1")
+		k.claims("2")
+		st.told(t)
+		k.Free("a", store.Callee, "1")
+		st.told(t, "freed a out [1]")
+		wantWord(t, "3", k.claims("3"), "granted")
+		wantWord(t, "4", k.claims("4"), "full")
+	})
+}
+
+func TestACallThatWantsItsChannelAgainKeepsIt(t *testing.T) {
+	counting(t, "accept", func(k *channels, st *flaky, live map[string]bool) {
+		st.slow = time.Second / 2
+		k.claims("1")
+		k.Free("a", store.Callee, "1")
+		synctest.Wait() // it is being given back
+		wantWord(t, "again", k.claims("1"), "granted")
+		time.Sleep(time.Second)
+		used, err := st.VouchChannels(t.Context(), time.Minute, []store.Held{{Trunk: "a", Side: store.Callee}})
+		if err != nil || used[0] != 1 {
+			t.Errorf("the store has %v channels, %v", used, err)
+		}
+	})
+}
+
+func TestWithoutTheStoreMemoryCounts(t *testing.T) {
+	for _, known := range []bool{true, false} {
+		counting(t, "accept", func(k *channels, st *flaky, live map[string]bool) {
+			other := store.Claim{Trunk: "a", Side: store.Callee, ID: "theirs", Limit: k.limits["a"], Lease: time.Hour}
+			if _, err := st.ClaimChannel(t.Context(), other); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(vouchEvery)
+			st.mu.Lock()
+			st.away, st.known = true, known
+			st.mu.Unlock()
+			began := time.Now()
+			wantWord(t, "1", k.claims("1"), "granted")
+			live["1"] = true
+			wantWord(t, "2", k.claims("2"), "full")
+			want := 2 * claimTime
+			if known {
+				want = 0
+			}
+			if took := time.Since(began); took != want {
+				t.Errorf("two claims took %v, want %v", took, want)
+			}
+			k.Free("a", store.Callee, "1")
+			delete(live, "1")
+			wantWord(t, "3", k.claims("3"), "granted")
+			live["3"] = true
+			time.Sleep(vouchEvery)
+			st.mu.Lock()
+			st.away = false
+			st.lines = nil
+			st.mu.Unlock()
+			time.Sleep(vouchEvery)
+			st.told(t, "vouched a out [3]", "freed a out [1]")
+			wantWord(t, "4", k.claims("4"), "full")
+		})
+	}
+}
+
+func TestWithoutTheStoreCallsAreRefusedIfThatIsConfigured(t *testing.T) {
+	counting(t, "reject", func(k *channels, st *flaky, live map[string]bool) {
+		st.mu.Lock()
+		st.away = true
+		st.mu.Unlock()
+		_, err := k.Claim(store.Claim{Trunk: "a", Side: store.Callee, ID: "1", Limit: k.limits["a"]})
+		if !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestWithoutTheStoreMemoryCountsWhatBeginsInASecond(t *testing.T) {
+	counting(t, "accept", func(k *channels, st *flaky, live map[string]bool) {
+		st.mu.Lock()
+		st.away = true
+		st.mu.Unlock()
+		claim := func(id string) store.Refusal {
+			g, _ := k.Claim(store.Claim{Trunk: "a", Side: store.Caller, ID: id, Limit: store.Limit{PerSecond: 2}})
+			return g.Refused
+		}
+		for i, want := range []store.Refusal{"", "", store.TooMany} {
+			wantWord(t, fmt.Sprint(i), string(claim(fmt.Sprint(i))), string(want))
+		}
+		time.Sleep(time.Second)
+		wantWord(t, "a second later", string(claim("x")), "")
+	})
+}
