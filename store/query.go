@@ -11,6 +11,7 @@ type Query struct {
 	Liveness Liveness
 	Trunk    string        // in or out
 	Number   string        // part of either leg's URI, or a whole Call-ID
+	Held     bool          // only those that go on although silent; a store does not know which
 	Node     string        // only calls of this node
 	NotNode  string        // only calls of other nodes
 	Older    time.Duration // only calls started at least this long ago
@@ -31,6 +32,7 @@ func (q Query) Match(c *Call, now time.Time) bool {
 	case q.State == "" && c.State == Terminated,
 		q.State != "" && c.State != q.State,
 		q.Liveness != "" && c.Liveness() != q.Liveness,
+		q.Held && c.Legs[Caller].Held == "" && c.Legs[Callee].Held == "",
 		q.Trunk != "" && c.TrunkIn != q.Trunk && c.TrunkOut != q.Trunk,
 		q.Node != "" && c.Node != q.Node,
 		q.NotNode != "" && c.Node == q.NotNode,

@@ -175,6 +175,7 @@ func (s *Supervisor) Ended(c store.Call) {
 		delete(s.calls, c.ID)
 	}
 	s.today.add(reclaimed(&c), c.End.At)
+	s.reclaim(&c)
 	s.mu.Unlock()
 	s.ended.add(c, events, time.Now())
 	s.metrics.end(&c)

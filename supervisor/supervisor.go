@@ -78,6 +78,8 @@ type Supervisor struct {
 	changes []change                       // what Run has to pass on
 	names   map[response]string            // what answers are called as evidence
 	waiting map[*leg][]chan<- store.Answer // who else wants the answer to the probe under way
+
+	wonBack map[string]*wonBack // by trunk
 }
 
 // New returns a Supervisor that watches nothing yet. It needs Bind before
@@ -104,6 +106,8 @@ func New(cfg Config, st Store, log *zap.Logger, reg prometheus.Registerer) (*Sup
 		waiting:  make(map[*leg][]chan<- store.Answer),
 		lives:    make(map[store.Liveness]int),
 		follower: unfollowed{},
+
+		wonBack: make(map[string]*wonBack),
 	}
 	for i := range s.counts {
 		s.counts[i] = make(map[store.Liveness]int)

@@ -52,6 +52,7 @@ func listFlags(cmd *cobra.Command) {
 	fs.String("liveness", "", "only `LIVENESS`: unproven, alive, reachable, suspect, gone, silent or unsupported")
 	fs.String("trunk", "", "only from or to trunk `NAME`")
 	fs.String("number", "", "only with this `TEXT` in a URI, or this Call-ID")
+	fs.Bool("held", false, "only those that the brake lets go on although silent, of the node that is asked")
 	fs.String("node", "", "only of node `NAME`")
 	fs.String("older", "", "only begun at least `D` ago, such as 2h")
 	fs.Int("limit", 0, "at most `N` calls in all (default: all)")
@@ -73,6 +74,9 @@ func (t *tool) listCommand(name string) *cobra.Command {
 			if v := cmd.Flag(name).Value.String(); v != "" {
 				query.Set(name, v)
 			}
+		}
+		if held, _ := cmd.Flags().GetBool("held"); held {
+			query.Set("held", "true")
 		}
 		return t.askAgain(cmd, err, func(ctx context.Context, c *client) (report, error) {
 			l, err := c.list(ctx, query, limit)

@@ -120,8 +120,8 @@ func TestListNamesEveryFaultOfTheQuery(t *testing.T) {
 			`liveness: "dead" is none of unproven, alive, reachable, suspect, gone, silent, unsupported; `+
 			`older: "old" is not a length of time such as 90s, 15m or 2h; `+
 			`limit: "0" is not a number from 1 to 1000; `+
-			`"colour": no such parameter, there are state, liveness, trunk, number, node, older, limit, cursor; `+
-			`"size": no such parameter, there are state, liveness, trunk, number, node, older, limit, cursor`)
+			`"colour": no such parameter, there are state, liveness, trunk, number, held, node, older, limit, cursor; `+
+			`"size": no such parameter, there are state, liveness, trunk, number, held, node, older, limit, cursor`)
 	test("limit=1001&older=-1s", `older: "-1s" is not a length of time such as 90s, 15m or 2h; `+
 		`limit: "1001" is not a number from 1 to 1000`)
 	test("node=a&node=b", "node: given 2 times, may be given once")

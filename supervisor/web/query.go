@@ -50,6 +50,7 @@ func parseQuery(raw string) (store.Query, []string) {
 		Liveness: oneOf(p, "liveness", lives),
 		Trunk:    p.text("trunk"),
 		Number:   p.text("number"),
+		Held:     oneOf(p, "held", []string{"true"}) != "",
 		Node:     p.text("node"),
 		Older:    p.duration("older"),
 		Limit:    p.count("limit", maxLimit),

@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"slices"
 
 	"sipvigil/store"
 	"sipvigil/supervisor/links"
@@ -12,15 +13,17 @@ type Trunks struct {
 	Trunks []Trunk `json:"trunks"`
 }
 
-// Trunk is a group of peers whose addresses this node watches.
+// Trunk is a group of peers. The addresses of one with a monitor are watched by
+// this node.
 type Trunk struct {
 	Name        string  `json:"name"`
-	State       string  `json:"state"`                 // up, partial, down or unknown
+	State       string  `json:"state"`                 // up, partial, down or unknown; unwatched without a monitor
 	Maintenance string  `json:"maintenance,omitempty"` // maintenance or draining: it takes no new calls
 	Since       Time    `json:"since,omitzero"`        // of the state
 	Preset      string  `json:"preset"`                // that it is watched by, "" for none
 	Probe       string  `json:"probe"`                 // what its addresses are asked with
 	Addresses   []Place `json:"addresses"`
+	Usage       *Usage  `json:"usage,omitempty"` // of its channels
 }
 
 // Place is one address of a trunk.
@@ -40,15 +43,36 @@ type Place struct {
 var uses = map[links.Use]string{links.UseFirst: "first", links.UseLast: "last", links.UseNever: "never"}
 
 func (s *Server) listTrunks(w http.ResponseWriter, _ *http.Request) {
-	body := Trunks{Trunks: []Trunk{}}
+	all := s.allTrunks()
+	for i := range all {
+		all[i].Maintenance = s.maintenance(store.ScopeTrunk, all[i].Name)
+	}
+	reply(w, http.StatusOK, Trunks{Trunks: all})
+}
+
+// allTrunks are those that are used, in the order of the configuration, and any
+// other that is watched.
+func (s *Server) allTrunks() []Trunk {
+	watched := []Trunk{}
 	if s.cfg.Trunks != nil {
 		for _, h := range s.cfg.Trunks() {
-			t := trunkOf(&h)
-			t.Maintenance = s.maintenance(store.ScopeTrunk, h.Name)
-			body.Trunks = append(body.Trunks, t)
+			watched = append(watched, trunkOf(&h))
 		}
 	}
-	reply(w, http.StatusOK, body)
+	if s.cfg.Usage == nil {
+		return watched
+	}
+	var all []Trunk
+	for _, u := range s.cfg.Usage() {
+		t := Trunk{Name: u.Name, State: "unwatched", Addresses: []Place{}}
+		if i := slices.IndexFunc(watched, func(t Trunk) bool { return t.Name == u.Name }); i >= 0 {
+			t = watched[i]
+			watched = slices.Delete(watched, i, i+1)
+		}
+		t.Usage = usageOf(&u)
+		all = append(all, t)
+	}
+	return append(all, watched...)
 }
 
 func trunkOf(h *links.Health) Trunk {

@@ -55,6 +55,7 @@ type Config struct {
 	// wraps store.ErrUnavailable.
 	Nodes  func(ctx context.Context) ([]store.Node, error)
 	Trunks func() []links.Health // the trunks that are watched; nil: there are none
+	Usage  func() []TrunkUsage   // of all trunks; nil: it is not known
 	Idle   func() string         // why calls are not watched, "" while they are; nil: always watched
 
 	Maintenance Maintenance

@@ -121,7 +121,7 @@ func New(cfg Config, log *zap.Logger) (*Daemon, error) {
 		d.member = newMember(st, d.agent, d.drop, cfg.Node, log.Named("node"), reg)
 		d.member.announces = cfg.SIP.Takeover == "refresh"
 	}
-	d.web, err = web.New(web.Config{Listen: cfg.Admin.Listen, Probe: cfg.Supervise.Timeout + time.Second, Nodes: d.nodes, Idle: d.idle, Trunks: d.links.Health,
+	d.web, err = web.New(web.Config{Listen: cfg.Admin.Listen, Probe: cfg.Supervise.Timeout + time.Second, Nodes: d.nodes, Idle: d.idle, Trunks: d.links.Health, Usage: d.usage,
 		Maintenance: &desk{Board: d.board, service: d.service, nodes: d.nodes}, Pinger: &pinger{d.agent, d.service}},
 		d.supervisor, d.store.Status, d.unready, reg, log.Named("web"))
 	return d, err

@@ -1,0 +1,24 @@
+package daemon
+
+import (
+	"sipvigil/store"
+	"sipvigil/supervisor/web"
+)
+
+// usage is what the channels of the trunks are used for: of those of the
+// configuration, and of OtherTrunk if it has or had calls.
+func (d *Daemon) usage() []web.TrunkUsage {
+	of := d.supervisor.Trunks()
+	var list []web.TrunkUsage
+	add := func(name string, limit store.Limit) {
+		used, counted := d.channels.used(name)
+		list = append(list, web.TrunkUsage{Name: name, Limit: limit, Used: used, Counted: counted, Usage: of[name]})
+	}
+	for i := range d.cfg.Trunks {
+		add(d.cfg.Trunks[i].Name, d.cfg.Trunks[i].limit())
+	}
+	if _, ok := of[OtherTrunk]; ok {
+		add(OtherTrunk, store.Limit{})
+	}
+	return list
+}
