@@ -355,7 +355,9 @@ func (c *call) onRefused(inv *invite, res *sip.Response) {
 		return
 	}
 	if s := res.StatusCode; inv.initial && (s == 503 || s == 408) && c.state() == store.Trying && inv.more() {
-		c.next(inv, &fault{status: s}) // RFC 3263 section 4.3
+		// RFC 3263 section 4.3. Departs from RFC 3263 section 4.3: 408 counts as a
+		// time-out, whoever's; and whoever was heard to ring is not left.
+		c.next(inv, &fault{status: s})
 		return
 	}
 	if !inv.initial && c.raised(inv.from.Other(), inv.in, res) {

@@ -30,7 +30,7 @@ type crossing struct {
 //
 // The other ones tell who a user is: see [crossing.asserted]. All else, Identity
 // (RFC 8224 section 4) and Referred-By among it, is true on both legs, since
-// From and To keep their URIs. Bodies are never changed.
+// From and To keep their URIs unless a route rewrites them: see numbers.apply. Bodies are never changed.
 var passed = map[string]func(*crossing, string) (string, bool){
 	"replaces":             (*crossing).replaces,
 	"join":                 (*crossing).replaces,
