@@ -111,7 +111,9 @@ func TestACallHasAChannelOfEachTrunkUntilItEnds(t *testing.T) {
 }
 
 func TestAFullTrunkIsSkippedBeforeAnythingGoesThere(t *testing.T) {
-	limited(t, map[string]int{"a callee": 0}, nil, func(w *world, r *register) {
+	limited(t, map[string]int{"a callee": 0}, func(c *b2bua.Config) {
+		c.Trunks[0].Targets = append(c.Trunks[0].Targets, "sip:127.0.0.1:5079") // asked for once
+	}, func(w *world, r *register) {
 		w.alice.request("INVITE", offer)
 		w.alice.next("100 INVITE")
 		w.take(w.carol)

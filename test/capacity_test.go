@@ -1,6 +1,7 @@
 package test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -103,6 +104,22 @@ func wave(t *testing.T, n, through int, pbx *ua.Phone, carrier *counter, nodes .
 	return got
 }
 
+// out is how many channels of the carrier a node shows to be in use, on all
+// nodes.
+func (d *sipvigil) out(t *testing.T) int {
+	t.Helper()
+	var list struct {
+		Trunks []struct {
+			Name  string
+			Usage struct{ Out int }
+		}
+	}
+	if status, body := d.http("GET", "/api/v1/trunks"); status != 200 || json.Unmarshal(body, &list) != nil || len(list.Trunks) != 2 {
+		t.Fatalf("trunks: %d %s", status, body)
+	}
+	return list.Trunks[1].Usage.Out
+}
+
 // channels waits until the nodes agree that the carrier has n channels in use.
 func (r records) channels(n int64) {
 	r.t.Helper()
@@ -117,6 +134,7 @@ func TestTwoNodesTogetherNeverExceedTheCapacityOfATrunk(t *testing.T) {
 	nodes, pbx, carrier, redis := capacityOf50(t)
 	calls := wave(t, 200, 50, pbx, carrier, nodes...)
 	redis.channels(50)
+	eventually(t, "both nodes show all channels in use", func() bool { return nodes[0].out(t) == 50 && nodes[1].out(t) == 50 })
 	for _, leg := range calls[:20] {
 		if err := leg.Bye(limit(t, patience)); err != nil {
 			t.Fatal(err)

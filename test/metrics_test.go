@@ -66,10 +66,10 @@ func TestREADMENamesEveryMetricAndNoOther(t *testing.T) {
 
 	// A call that is made and one that is refused fill the series that have
 	// labels of what happened; a trunk with credentials, and one that is
-	// watched, has its own from the start.
+	// watched or has a capacity, has its own from the start.
 	redisURL, _ := storetest.Redis(t)
 	d := serve(t, redisURL, "--config", file(t, "sipvigil.yaml", `trunks:
-  - {name: carrier, targets: ["sip:192.0.2.1"], credentials: {username: us, password_file: `+file(t, "password", "secret")+`}, monitor: {probe: none}}
+  - {name: carrier, targets: ["sip:192.0.2.1"], capacity: 1, credentials: {username: us, password_file: `+file(t, "password", "secret")+`}, monitor: {probe: none}}
 `))
 	c := dial(t, d)
 	hangUp(t, c.caller, c.callee)

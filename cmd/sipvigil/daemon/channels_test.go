@@ -176,6 +176,34 @@ func TestACallThatWantsItsChannelAgainKeepsIt(t *testing.T) {
 	})
 }
 
+func TestAChannelThatWaitsToBeGivenBackIsKeptIfItsCallWantsItAgain(t *testing.T) {
+	counting(t, "accept", func(k *channels, st *flaky, live map[string]bool) {
+		st.slow = time.Second / 2
+		k.claims("1")
+		k.Free("a", store.Callee, "another")
+		synctest.Wait() // that is being given back
+		k.Free("a", store.Callee, "1")
+		wantWord(t, "again", k.claims("1"), "granted")
+		time.Sleep(2 * time.Second)
+		st.told(t, "freed a out [another]")
+	})
+}
+
+func TestACallThatEndsWhileChannelsAreRenewedIsNotCounted(t *testing.T) {
+	counting(t, "accept", func(k *channels, st *flaky, live map[string]bool) {
+		k.claims("1")
+		live["1"] = true // it is looked at before its end
+		st.mu.Lock()
+		st.away = true
+		st.mu.Unlock()
+		k.Free("a", store.Callee, "1")
+		time.Sleep(vouchEvery)
+		if used, _ := k.used("a"); used != [2]int{} {
+			t.Errorf("used %v", used)
+		}
+	})
+}
+
 func TestWithoutTheStoreMemoryCounts(t *testing.T) {
 	for _, known := range []bool{true, false} {
 		counting(t, "accept", func(k *channels, st *flaky, live map[string]bool) {
