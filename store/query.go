@@ -15,11 +15,23 @@ type Query struct {
 	Node     string        // only calls of this node
 	NotNode  string        // only calls of other nodes
 	Older    time.Duration // only calls started at least this long ago
+	Sort     Sort          // not for stores: these know the default only
 	Limit    int           // 0 = 100
 	Cursor   string        // Next of the page before
 }
 
-// Page is part of a list, in the order of call ids, which is that of time.
+// Sort is an order of calls.
+type Sort string
+
+// The values of Sort.
+const (
+	Oldest Sort = ""          // by id, which is by start
+	Newest Sort = "-started"  // the same, backwards
+	Worst  Sort = "-liveness" // the worst liveness first, then by id
+)
+
+// Page is part of a list, in the order of call ids, which is that of time,
+// unless another was asked for.
 type Page struct {
 	Calls []Call
 	Next  string // empty at the end

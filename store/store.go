@@ -95,13 +95,14 @@ func (c *Call) Liveness() Liveness {
 
 // Worse is the one of two that is nearer to death, a where they are alike.
 func Worse(a, b Liveness) Liveness {
-	if badness(b) > badness(a) {
+	if b.Badness() > a.Badness() {
 		return b
 	}
 	return a
 }
 
-func badness(l Liveness) int {
+// Badness grows from 0 for alive to 5 for gone.
+func (l Liveness) Badness() int {
 	switch l {
 	case Gone:
 		return 5

@@ -3,8 +3,7 @@ package supervisor
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
+	"math"
 	"time"
 
 	"sipvigil/store"
@@ -16,9 +15,12 @@ import (
 // error that wraps store.ErrUnavailable.
 func (s *Supervisor) Calls(ctx context.Context, q store.Query) (store.Page, error) {
 	now := time.Now()
-	sel := selection{after: q.Cursor, most: q.PageLimit()}
+	sel, err := newSelection(q)
+	if err != nil {
+		return store.Page{}, err
+	}
 	pick := func(c store.Call) bool {
-		if sel.wants(c.ID) && q.Match(&c, now) {
+		if sel.wants(&c) && q.Match(&c, now) {
 			sel.add(c)
 		}
 		return ctx.Err() == nil
@@ -29,11 +31,11 @@ func (s *Supervisor) Calls(ctx context.Context, q store.Query) (store.Page, erro
 	}
 	if (q.Node == "" || q.Node == s.cfg.Node) && q.NotNode != s.cfg.Node {
 		s.legs.Calls(func(c store.Call) bool {
-			if sel.wants(c.ID) {
-				s.overlay(&c)
-				return pick(c)
+			if q.Sort != store.Worst && !sel.wants(&c) {
+				return ctx.Err() == nil
 			}
-			return ctx.Err() == nil
+			s.overlay(&c)
+			return pick(c)
 		})
 	}
 	if err := ctx.Err(); err != nil {
@@ -42,15 +44,23 @@ func (s *Supervisor) Calls(ctx context.Context, q store.Query) (store.Page, erro
 	if q.Node == s.cfg.Node {
 		return sel.page(), nil
 	}
-	others, err := s.others(ctx, q)
-	if err != nil {
-		return sel.page(), fmt.Errorf("list calls of other nodes: %w", err)
+	if q.Sort != store.Oldest { // the store has one order: all of them are needed
+		q.Cursor, q.Limit = "", math.MaxInt
 	}
-	for _, c := range others.Calls {
-		pick(c)
+	for {
+		others, err := s.others(ctx, q)
+		if err != nil {
+			return sel.page(), fmt.Errorf("list calls of other nodes: %w", err)
+		}
+		for _, c := range others.Calls {
+			pick(c)
+		}
+		q.Cursor = others.Next
+		if q.Sort == store.Oldest || q.Cursor == "" {
+			sel.until = q.Cursor
+			return sel.page(), nil
+		}
 	}
-	sel.until = others.Next
-	return sel.page(), nil
 }
 
 // others asks the store for the calls of other nodes. It does not wait for a
@@ -77,54 +87,4 @@ func (s *Supervisor) overlay(c *store.Call) {
 			}
 		}
 	}
-}
-
-// selection collects the first calls after an id, from calls in any order.
-type selection struct {
-	after string // ids up to this one were on earlier pages
-	until string // nothing is known of ids beyond this one, unless empty
-	most  int
-	calls []store.Call
-	bound string // with enough calls at hand: greater ids are of no use
-}
-
-// wants says whether a call with this id may be on the page.
-func (p *selection) wants(id string) bool {
-	return id > p.after && (p.bound == "" || id < p.bound)
-}
-
-// add takes a call. One more than fits is kept: it tells that there is more.
-func (p *selection) add(c store.Call) {
-	p.calls = append(p.calls, c)
-	if len(p.calls) >= 2*(p.most+1) {
-		p.trim()
-	}
-}
-
-func (p *selection) trim() {
-	slices.SortStableFunc(p.calls, func(a, b store.Call) int { return strings.Compare(a.ID, b.ID) })
-	p.calls = slices.CompactFunc(p.calls, func(a, b store.Call) bool { return a.ID == b.ID })
-	if keep := p.most + 1; len(p.calls) >= keep {
-		clear(p.calls[keep:])
-		p.calls = p.calls[:keep]
-		p.bound = p.calls[p.most].ID
-	}
-}
-
-// page is what was collected. A call that is on its way from one node to
-// another may have been added twice; the first counts.
-func (p *selection) page() store.Page {
-	p.trim()
-	calls, next := p.calls, ""
-	if p.until != "" {
-		for len(calls) > 0 && calls[len(calls)-1].ID > p.until {
-			calls = calls[:len(calls)-1]
-		}
-		next = p.until
-	}
-	if len(calls) > p.most {
-		calls = calls[:p.most]
-		next = calls[p.most-1].ID
-	}
-	return store.Page{Calls: calls, Next: next}
 }

@@ -40,6 +40,7 @@ func (t *tool) serverFlags(cmd *cobra.Command) {
 		server = defaultServer
 	}
 	cmd.PersistentFlags().String("server", server, "`URL` of the sipvigil to ask (SIPVIGIL_SERVER)")
+	cmd.PersistentFlags().String("token-file", "", "`FILE` that holds the token for that sipvigil (or the token itself in SIPVIGIL_TOKEN)")
 	cmd.PersistentFlags().StringP("output", "o", "table", "`FORMAT`: table, wide (nothing is shortened), json, jsonl or csv")
 	complete(cmd, "output", formats...)
 }
@@ -197,14 +198,26 @@ func probed(p *web.Probed) error {
 	return nil
 }
 
+// client talks to the server that is named on the command line. faults are what
+// is known to be wrong with the flags already.
+func (t *tool) client(cmd *cobra.Command, faults ...error) (*client, error) {
+	c, err := newClient(cmd.Flag("server").Value.String())
+	token, tokenErr := t.token(cmd)
+	if err := errors.Join(append(faults, err, tokenErr)...); err != nil {
+		return nil, usage(err)
+	}
+	c.token = token
+	return c, nil
+}
+
 // ask sends a request to the server that is named on the command line, and
 // prints what came back in the format that is. wrong is what is known to be
 // wrong with the flags already.
 func (t *tool) ask(cmd *cobra.Command, wrong error, request func(context.Context, *client) (report, error)) error {
 	format := cmd.Flag("output").Value.String()
-	c, err := newClient(cmd.Flag("server").Value.String())
-	if err := errors.Join(wrong, checkFormat(format), err); err != nil {
-		return usage(err)
+	c, err := t.client(cmd, wrong, checkFormat(format))
+	if err != nil {
+		return err
 	}
 	defer c.close()
 	return t.once(cmd.Context(), c, format, request)
@@ -230,9 +243,9 @@ func (t *tool) askAgain(cmd *cobra.Command, wrong error, request func(context.Co
 		return t.ask(cmd, wrong, request)
 	}
 	format := cmd.Flag("output").Value.String()
-	c, err := newClient(cmd.Flag("server").Value.String())
-	if err := errors.Join(wrong, checkFormat(format), err); err != nil {
-		return usage(err)
+	c, err := t.client(cmd, wrong, checkFormat(format))
+	if err != nil {
+		return err
 	}
 	defer c.close()
 	return t.watch(cmd.Context(), c, func(ctx context.Context) error {

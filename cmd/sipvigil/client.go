@@ -30,6 +30,8 @@ type client struct {
 	base string // without a slash at the end
 	name string // the same without a password
 	http http.Client
+
+	token string // who we are to the server, empty if it does not ask
 }
 
 // newClient accepts http://host:port and https://host:port.
@@ -131,6 +133,9 @@ func (c *client) send(ctx context.Context, limit time.Duration, method, path str
 		req.Header.Set("Content-Type", "application/json")
 	}
 	req.Header.Set("Accept", "application/json")
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	res, err := c.http.Do(req)
 	if err != nil {
 		return c.unreached(err)

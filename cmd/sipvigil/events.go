@@ -41,9 +41,9 @@ breaks is made anew, and what happened meanwhile is shown then.`,
 		if format == "csv" {
 			faults = append(faults, errors.New("--output: events have no columns; use table or jsonl"))
 		}
-		c, err := newClient(cmd.Flag("server").Value.String())
-		if err := errors.Join(append(faults, checkFormat(format), err)...); err != nil {
-			return usage(err)
+		c, err := t.client(cmd, append(faults, checkFormat(format))...)
+		if err != nil {
+			return err
 		}
 		defer c.close()
 		return c.follow(cmd.Context(), func(e streamed) error {

@@ -59,6 +59,9 @@ func (c *client) stream(ctx context.Context, last *string, handle func(streamed)
 		return usage(err)
 	}
 	req.Header.Set("Accept", "text/event-stream")
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	if *last != "" {
 		req.Header.Set("Last-Event-ID", *last)
 	}

@@ -64,7 +64,7 @@ func (t *tool) run(ctx context.Context, args []string) int {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(t.serve(), t.demo(), t.calls(), t.trunks(), t.nodes(), t.events(), t.top(), t.ping(), t.config(), t.doctor(), t.version())
+	root.AddCommand(t.serve(), t.demo(), t.calls(), t.trunks(), t.nodes(), t.events(), t.top(), t.ping(), t.tokens(), t.config(), t.doctor(), t.version())
 
 	err := root.ExecuteContext(ctx)
 	if err == nil {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"reflect"
 	"strconv"
 	"time"
 
@@ -104,7 +103,7 @@ func (t *tool) maintenance(cmd *cobra.Command, path string, word []string, drain
 }
 
 func reportMaintained(raw json.RawMessage, m *web.Maintained) report {
-	header, row := flatten("", reflect.ValueOf(*m))
+	header, row := web.Columns(*m)
 	return report{raw, []json.RawMessage{raw}, [][]string{header, row}, func(w io.Writer, width int, now time.Time) error {
 		t := table{columns: []column{{name: "OF"}, {name: "NAME", least: 8}, {name: "STATE"}, {name: "SINCE"}, {name: "CALLS"}}}
 		t.rows = [][]string{{clean(m.Scope), clean(m.Name), clean(m.State), ago(m.Since, now), strconv.Itoa(m.Calls)}}

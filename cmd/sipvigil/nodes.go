@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"reflect"
 	"strconv"
 	"time"
 
@@ -48,13 +47,13 @@ func reportNodes(body json.RawMessage) (report, error) {
 		return report{}, unreadable(err)
 	}
 	nodes := make([]web.Node, len(list.Nodes))
-	header, _ := flatten("", reflect.ValueOf(web.Node{}))
+	header, _ := web.Columns(web.Node{})
 	rows := [][]string{header}
 	for i, raw := range list.Nodes {
 		if err := json.Unmarshal(raw, &nodes[i]); err != nil {
 			return report{}, unreadable(err)
 		}
-		_, row := flatten("", reflect.ValueOf(nodes[i]))
+		_, row := web.Columns(nodes[i])
 		rows = append(rows, row)
 	}
 	return report{body, list.Nodes, rows, func(w io.Writer, width int, now time.Time) error {

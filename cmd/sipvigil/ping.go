@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,6 +27,7 @@ type pinging struct {
 	timeout  time.Duration
 	format   string
 	server   string // asks, "" for this process
+	token    string // for that sipvigil, empty for none
 }
 
 func (t *tool) ping() *cobra.Command {
@@ -50,14 +50,16 @@ answer came, 2 when it could not be sent, 3 when one was not answered.`,
 	timeout := fs.DurationP("timeout", "t", 5*time.Second, "wait `D` for an answer, at most 32s")
 	transport := fs.String("transport", "", "`NAME`: udp, tcp or tls (default: what the URI says)")
 	server := fs.String("server", "", "`URL` of a sipvigil that is to send them (default: this process does)")
+	fs.String("token-file", "", "`FILE` that holds the token for that sipvigil (or the token itself in SIPVIGIL_TOKEN)")
 	output := fs.StringP("output", "o", "table", "`FORMAT`: table, wide, json, jsonl or csv")
 	complete(cmd, "transport", "udp", "tcp", "tls")
 	complete(cmd, "output", formats...)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p := &pinging{count: *count, interval: *interval, timeout: *timeout, format: *output, server: *server}
-		var err error
+		var err, tokenErr error
 		p.target, err = pingTarget(args[0], *transport)
-		if err := errors.Join(err, checkFormat(p.format), p.check()); err != nil {
+		p.token, tokenErr = t.token(cmd)
+		if err := errors.Join(err, checkFormat(p.format), p.check(), tokenErr); err != nil {
 			return usage(err)
 		}
 		return t.pings(cmd.Context(), p)
@@ -152,6 +154,7 @@ func (p *pinging) through(ctx context.Context, all func(context.Context, func(co
 	if err != nil {
 		return err
 	}
+	c.token = p.token
 	defer c.close()
 	body, err := json.Marshal(web.Ping{Target: p.target, Timeout: int(p.timeout.Milliseconds())})
 	if err != nil {
@@ -205,7 +208,7 @@ func pinged(all []web.Pinged) error {
 }
 
 func reportPings(all []web.Pinged) report {
-	header, _ := flatten("", reflect.ValueOf(web.Pinged{}))
+	header, _ := web.Columns(web.Pinged{})
 	r := report{whole: web.Pings{Pings: all}, rows: [][]string{header}, table: func(w io.Writer, _ int, _ time.Time) error {
 		return printPings(w, all)
 	}}
@@ -215,7 +218,7 @@ func reportPings(all []web.Pinged) report {
 			panic(err) // plain records always encode
 		}
 		r.items = append(r.items, item)
-		_, row := flatten("", reflect.ValueOf(all[i]))
+		_, row := web.Columns(all[i])
 		r.rows = append(r.rows, row)
 	}
 	return r
@@ -270,7 +273,7 @@ func pingFields(p *web.Pinged) [][2]string {
 
 // matrix is what the far end can do, at a glance.
 func matrix(c *web.Can) string {
-	names, values := flatten("", reflect.ValueOf(*c))
+	names, values := web.Columns(*c)
 	var head, row strings.Builder
 	for i, name := range names {
 		fmt.Fprintf(&head, "%-11s", name)

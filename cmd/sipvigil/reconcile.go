@@ -383,7 +383,7 @@ func (s *sides) report() (report, error) {
 			return report{}, err
 		}
 		items = append(items, raw)
-		rows = append(rows, []string{o.Side, inert(o.CallID), o.Call, o.State, stamp(o.Started), stamp(o.Evidence), inert(o.Number), fmt.Sprint(o.Sure)})
+		rows = append(rows, []string{o.Side, web.Inert(o.CallID), o.Call, o.State, o.Started.Stamp(), o.Evidence.Stamp(), web.Inert(o.Number), fmt.Sprint(o.Sure)})
 	}
 	return report{s, items, rows, func(w io.Writer, width int, now time.Time) error { return s.table(now).print(w, width) }}, nil
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -60,13 +59,13 @@ func (r *report) print(w io.Writer, format string, width int, now time.Time) err
 
 func reportCalls(l listing) (report, error) {
 	calls := make([]web.Call, len(l.calls))
-	header, _ := flatten("", reflect.ValueOf(web.Call{}))
+	header, _ := web.Columns(web.Call{})
 	rows := [][]string{header}
 	for i, raw := range l.calls {
 		if err := json.Unmarshal(raw, &calls[i]); err != nil {
 			return report{}, unreadable(err)
 		}
-		_, row := flatten("", reflect.ValueOf(calls[i]))
+		_, row := web.Columns(calls[i])
 		rows = append(rows, row)
 	}
 	whole := struct {
@@ -86,7 +85,7 @@ func reportCall(body json.RawMessage, events []web.Event) (report, error) {
 	if err := json.Unmarshal(body, &c); err != nil {
 		return report{}, unreadable(err)
 	}
-	header, row := flatten("", reflect.ValueOf(c))
+	header, row := web.Columns(c)
 	return report{body, []json.RawMessage{body}, [][]string{header, row}, func(w io.Writer, width int, now time.Time) error {
 		if err := printCall(w, &c, width, now); err != nil || len(events) == 0 {
 			return err
@@ -132,48 +131,12 @@ func reportRelease(body json.RawMessage) (report, error) {
 }
 
 func reportProbe(body json.RawMessage, p *web.Probed) report {
-	header, caller := flatten("", reflect.ValueOf(p.Caller))
-	_, callee := flatten("", reflect.ValueOf(p.Callee))
+	header, caller := web.Columns(p.Caller)
+	_, callee := web.Columns(p.Callee)
 	rows := [][]string{
 		append([]string{"leg"}, header...), append([]string{"caller"}, caller...), append([]string{"callee"}, callee...),
 	}
 	return report{body, []json.RawMessage{body}, rows, func(w io.Writer, width int, _ time.Time) error {
 		return probeTable(p).print(w, width)
 	}}
-}
-
-// flatten returns the names and values of a record for CSV, those of a record
-// within it behind its own name.
-func flatten(prefix string, v reflect.Value) (names, values []string) {
-	for i := range v.NumField() {
-		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
-		switch f := v.Field(i).Interface().(type) {
-		case web.Leg, web.Can:
-			n, x := flatten(prefix+name+"_", v.Field(i))
-			names, values = append(names, n...), append(values, x...)
-		case web.Time:
-			names, values = append(names, prefix+name), append(values, stamp(f))
-		case []string:
-			names, values = append(names, prefix+name), append(values, inert(strings.Join(f, " ")))
-		default:
-			names, values = append(names, prefix+name), append(values, inert(fmt.Sprint(f)))
-		}
-	}
-	return names, values
-}
-
-// stamp is a time as the API writes it, empty for none.
-func stamp(t web.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format("2006-01-02T15:04:05.000Z")
-}
-
-// inert keeps a spreadsheet from taking what a stranger said for a formula.
-func inert(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
-		return "'" + s
-	}
-	return s
 }

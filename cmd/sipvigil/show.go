@@ -108,5 +108,5 @@ func moment(t web.Time, now time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return stamp(t) + " (" + ago(t, now) + " ago)"
+	return t.Stamp() + " (" + ago(t, now) + " ago)"
 }

@@ -241,7 +241,7 @@ func eventsTable(events []web.Event) table {
 		if e.RTT > 0 {
 			took = rtt(e.RTT)
 		}
-		t.rows = append(t.rows, []string{stamp(e.At), e.Leg, clean(e.Kind), clean(e.Text), took})
+		t.rows = append(t.rows, []string{e.At.Stamp(), e.Leg, clean(e.Kind), clean(e.Text), took})
 	}
 	return t
 }

@@ -95,16 +95,6 @@ func TestNothingInATableReachesTheTerminal(t *testing.T) {
 	}
 }
 
-func TestSpreadsheetTakesNothingForAFormula(t *testing.T) {
-	for s, want := range map[string]string{
-		"": "", "Ann": "Ann", "=1+1": "'=1+1", "+49": "'+49", "-x": "'-x", "@x": "'@x", "\tx": "'\tx", "a=b": "a=b",
-	} {
-		if got := inert(s); got != want {
-			t.Errorf("%q: %q, want %q", s, got, want)
-		}
-	}
-}
-
 func TestShowStandsSideBySideWhereItFits(t *testing.T) {
 	l := fetched(t, sample()[2:])
 	r, err := reportCall(l.calls[0], nil)

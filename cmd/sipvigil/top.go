@@ -33,9 +33,9 @@ call; h hangs up the marked calls, or this one; F5 unmarks all; q or F10 leaves.
 		if t.width == 0 {
 			return usage(errors.New("top needs a terminal; sipvigil calls --watch does not"))
 		}
-		c, err := newClient(cmd.Flag("server").Value.String())
+		c, err := t.client(cmd)
 		if err != nil {
-			return usage(err)
+			return err
 		}
 		defer c.close()
 		return runTop(cmd.Context(), c)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -69,7 +68,7 @@ func reportTrunks(body json.RawMessage) (report, error) {
 
 // trunkRows are the trunks with a row for each address, or one for none.
 func trunkRows(trunks []web.Trunk) [][]string {
-	header, none := flatten("", reflect.ValueOf(web.Place{}))
+	header, none := web.Columns(web.Place{})
 	rows := [][]string{slices.Concat([]string{"trunk", "trunk_state"}, header, []string{"in", "out", "capacity_in", "capacity_out",
 		"capacity_total", "cps", "suspect", "silent", "held", "reclaimed", "reclaimed_seconds"})}
 	for i := range trunks {
@@ -84,7 +83,7 @@ func trunkRows(trunks []web.Trunk) [][]string {
 		usage = append(usage, fmt.Sprint(u.ReclaimedSeconds))
 		name := []string{k.Name, k.State}
 		for _, a := range k.Addresses {
-			_, place := flatten("", reflect.ValueOf(a))
+			_, place := web.Columns(a)
 			rows = append(rows, slices.Concat(name, place, usage))
 		}
 		if len(k.Addresses) == 0 {

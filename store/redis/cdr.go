@@ -2,9 +2,13 @@ package redis
 
 import (
 	"context"
+	"fmt"
+	"regexp"
 
 	goredis "github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
+
+	"sipvigil/store"
 )
 
 const (
@@ -84,3 +88,29 @@ func (s *Store) appendRecords(ctx context.Context, lines [][]byte) error {
 		return err
 	})
 }
+
+// Records returns up to n call detail records of all nodes that were written
+// before the one at a place, the newest first; without a place it begins with
+// the newest of all. Its error wraps store.ErrUnavailable.
+func (s *Store) Records(ctx context.Context, before string, n int) ([]store.Record, error) {
+	from := "+"
+	if before != "" {
+		if !placePattern.MatchString(before) {
+			return nil, fmt.Errorf("%q is no place in the stream of records: %w", before, store.ErrNotFound)
+		}
+		from = "(" + before
+	}
+	entries, err := s.client.XRevRangeN(ctx, s.keys.cdr(), from, "-", int64(n)).Result()
+	if err != nil {
+		return nil, s.unavailable("read call detail records", err)
+	}
+	list := make([]store.Record, 0, len(entries))
+	for _, e := range entries {
+		line, _ := e.Values["cdr"].(string) // an entry without it is not ours; its place still counts
+		list = append(list, store.Record{Place: e.ID, Line: []byte(line)})
+	}
+	return list, nil
+}
+
+// placePattern is the form of a stream's entry ids.
+var placePattern = regexp.MustCompile(`^[0-9]{1,20}-[0-9]{1,20}$`)

@@ -1,11 +1,14 @@
 package redis_test
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"sipvigil/store"
 	"sipvigil/store/redis"
 	"sipvigil/store/storetest"
 )
@@ -52,4 +55,39 @@ func TestCDRsWaitForAStoreThatIsAway(t *testing.T) {
 	s.Record([]byte("third"))
 	server.Start() // empty: nothing was on disk
 	same(t, "lines", []string{"second", "third"}, stream(t, connect(t, server), 2))
+}
+
+func TestCDRsAreReadNewestFirstPageByPage(t *testing.T) {
+	url, server := storetest.Redis(t)
+	s := open(t, redis.Config{URL: url})
+	storetest.Start(t, s)
+	var want []string
+	for i := range 10 {
+		want = append(want, fmt.Sprint("line-", i))
+		s.Record([]byte(want[i]))
+	}
+	stream(t, connect(t, server), len(want))
+	slices.Reverse(want)
+	var got []string
+	for place := ""; ; {
+		page, err := s.Records(t.Context(), place, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		for _, r := range page {
+			got = append(got, string(r.Line))
+		}
+		place = page[len(page)-1].Place
+	}
+	same(t, "lines", want, got)
+	if _, err := s.Records(t.Context(), "1-2-3", 3); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a place that is none: %v", err)
+	}
+	server.Stop()
+	if _, err := s.Records(t.Context(), "", 3); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("without Redis: %v", err)
+	}
 }

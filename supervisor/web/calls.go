@@ -22,22 +22,62 @@ func (s *Server) listCalls(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusBadRequest, strings.Join(faults, "; "))
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), lookTime)
-	defer cancel()
-	page, err := s.calls.Calls(ctx, q)
-	partial := errors.Is(err, store.ErrUnavailable)
-	if err != nil && !partial {
+	page, partial, err := s.page(r.Context(), q)
+	if err != nil {
 		s.fail(w, r, err)
+		return
+	}
+	if media := format(r); media != asJSON {
+		s.exportCalls(w, r, q, page, media)
 		return
 	}
 	body := list(page)
 	body.Partial = partial
-	reply(w, http.StatusOK, body)
+	linkNext(w, r, page.Next)
+	w.Header().Add("Vary", "Accept")
+	replyTagged(w, r, body)
+}
+
+// page returns one page of calls, and whether they are those of this node only.
+func (s *Server) page(ctx context.Context, q store.Query) (page store.Page, partial bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	page, err = s.calls.Calls(ctx, q)
+	if errors.Is(err, store.ErrUnavailable) {
+		return page, true, nil
+	}
+	return page, false, err
+}
+
+// exportCalls writes calls one a line: all that match, unless a limit was given.
+func (s *Server) exportCalls(w http.ResponseWriter, r *http.Request, q store.Query, page store.Page, media string) {
+	out := newSheet(w, media)
+	if q.Limit > 0 {
+		linkNext(w, r, page.Next)
+	}
+	deadline := http.NewResponseController(w)
+	for {
+		_ = deadline.SetWriteDeadline(time.Now().Add(sendTime)) // not every writer has one
+		for i := range page.Calls {
+			if out.write(call(&page.Calls[i])) != nil {
+				return
+			}
+		}
+		if q.Cursor = page.Next; q.Cursor == "" || q.Limit > 0 {
+			break
+		}
+		var err error
+		if page, _, err = s.page(r.Context(), q); err != nil {
+			s.log.Warn("a list of calls breaks off", zap.Error(err))
+			panic(http.ErrAbortHandler) // so that the client learns of it
+		}
+	}
+	out.end(Call{})
 }
 
 func (s *Server) showCall(w http.ResponseWriter, r *http.Request) {
 	if c, ok := s.find(w, r); ok {
-		reply(w, http.StatusOK, call(&c))
+		replyTagged(w, r, call(&c))
 	}
 }
 
@@ -76,6 +116,7 @@ func (s *Server) probeCall(w http.ResponseWriter, r *http.Request) {
 func (s *Server) hangupCall(w http.ResponseWriter, r *http.Request) {
 	p := parseParams(r.URL.RawQuery)
 	text := p.text("reason")
+	remark(r, zap.String("reason", text))
 	if faults := p.done(); len(faults) > 0 {
 		problem(w, http.StatusBadRequest, strings.Join(faults, "; "))
 		return
@@ -90,7 +131,7 @@ func (s *Server) hangupCall(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	s.log.Info("operator ends call", zap.String("call", c.ID), zap.String("text", text), zap.String("from", r.RemoteAddr))
+	remark(r, zap.String("call", c.ID))
 	reply(w, http.StatusAccepted, struct {
 		ID string `json:"id"`
 	}{c.ID})
@@ -100,7 +141,7 @@ func (s *Server) hangupCall(w http.ResponseWriter, r *http.Request) {
 // the other, so the answer is 202.
 func (s *Server) releaseHeld(w http.ResponseWriter, r *http.Request) {
 	n := s.calls.ReleaseHeld()
-	s.log.Info("operator releases held calls", zap.Int("held", n), zap.String("from", r.RemoteAddr))
+	remark(r, zap.Int("calls", n))
 	reply(w, http.StatusAccepted, struct {
 		Calls int `json:"calls"`
 	}{n})

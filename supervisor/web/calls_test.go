@@ -98,11 +98,11 @@ func TestListOfThisNodeAloneIsPartial(t *testing.T) {
 func TestListReadsEveryParameter(t *testing.T) {
 	f := &fakeCalls{}
 	w := do(newServer(t, f, healthy), "GET",
-		"/api/v1/calls?state=confirmed&liveness=silent&trunk=pbx&number=%2B1555&node=edge-1&older=15m&limit=1000&cursor=xy")
+		"/api/v1/calls?state=confirmed&liveness=silent&trunk=pbx&number=%2B1555&node=edge-1&older=15m&sort=-liveness&limit=1000&cursor=xy")
 	wantJSON(t, w, 200, `{"calls": []}`)
 	want := store.Query{
 		State: store.Confirmed, Liveness: store.Silent, Trunk: "pbx", Number: "+1555", Node: "edge-1",
-		Older: 15 * time.Minute, Limit: 1000, Cursor: "xy",
+		Older: 15 * time.Minute, Sort: store.Worst, Limit: 1000, Cursor: "xy",
 	}
 	if d := cmp.Diff(want, f.query); d != "" {
 		t.Errorf("query (-want +got):\n%s", d)
@@ -120,8 +120,8 @@ func TestListNamesEveryFaultOfTheQuery(t *testing.T) {
 			`liveness: "dead" is none of unproven, alive, reachable, suspect, gone, silent, unsupported; `+
 			`older: "old" is not a length of time such as 90s, 15m or 2h; `+
 			`limit: "0" is not a number from 1 to 1000; `+
-			`"colour": no such parameter, there are state, liveness, trunk, number, held, node, older, limit, cursor; `+
-			`"size": no such parameter, there are state, liveness, trunk, number, held, node, older, limit, cursor`)
+			`"colour": no such parameter, there are state, liveness, trunk, number, held, node, older, sort, limit, cursor; `+
+			`"size": no such parameter, there are state, liveness, trunk, number, held, node, older, sort, limit, cursor`)
 	test("limit=1001&older=-1s", `older: "-1s" is not a length of time such as 90s, 15m or 2h; `+
 		`limit: "1001" is not a number from 1 to 1000`)
 	test("node=a&node=b", "node: given 2 times, may be given once")

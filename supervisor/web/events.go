@@ -5,7 +5,6 @@ import (
 	"context"
 	"maps"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,10 +23,6 @@ const (
 // any more the event reset tells it to load again. Every other answer begins
 // with the overview.
 func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request) {
-	if faults := parseParams(r.URL.RawQuery).done(); len(faults) > 0 {
-		problem(w, http.StatusBadRequest, strings.Join(faults, "; "))
-		return
-	}
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no") // said to a proxy of nginx

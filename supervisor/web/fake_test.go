@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ type fakeCalls struct {
 
 	query   store.Query
 	hungUp  []string
+	hangup  func(id string) error // of Hangup, instead of err
 	probed  []string
 	panics  bool
 	probing chan struct{} // when set: Probe says that it runs, and waits for its context
@@ -79,6 +81,9 @@ func (f *fakeCalls) ReleaseHeld() int { return 7 }
 
 func (f *fakeCalls) Hangup(_ context.Context, id, text string) error {
 	f.hungUp = append(f.hungUp, id+": "+text)
+	if f.hangup != nil {
+		return f.hangup(id)
+	}
 	return f.err
 }
 
@@ -204,3 +209,26 @@ const overJSON = `{
 		"method": "", "calibration": "", "held": "", "released": "unconfirmed"
 	}
 }`
+
+func fakeNodes(context.Context) ([]store.Node, error) {
+	return []store.Node{{Name: "edge-1", State: store.NodeUp, Since: at("2026-03-01T11:00:00Z"), Seen: at("2026-03-01T11:00:00Z")},
+		{Name: "edge-2", State: store.NodeDead}}, nil
+}
+
+// fakeRecords are three call detail records, at the places 3, 2 and 1.
+func fakeRecords(_ context.Context, before string, n int) ([]store.Record, error) {
+	all := []store.Record{
+		{Place: "3", Line: []byte(`{"id":"c3","node":"edge-1","ended":"2026-03-01T11:03:00.000Z","ended_by":"caller-bye","trunk_in":"pbx","caller":{"uri":"<sip:+1555@pbx>"}}`)},
+		{Place: "2", Line: []byte(`{"id":"c2","node":"edge-2","ended":"2026-03-01T11:02:00.000Z","ended_by":"callee-silent","trunk_out":"pbx","callee":{"call_id":"b-2"},` +
+			`"observed":{"ended_by":"callee-gone","at":"2026-03-01T11:01:00.000Z","right":true}}`)},
+		{Place: "1", Line: []byte(`{"id":"c1","node":"edge-1","ended":"2026-03-01T10:01:00.000Z","ended_by":"=operator"}`)},
+	}
+	i := slices.IndexFunc(all, func(r store.Record) bool { return before == "" || r.Place < before })
+	if before == "0" {
+		return nil, store.ErrNotFound
+	}
+	if i < 0 {
+		return nil, nil
+	}
+	return all[i:min(len(all), i+n)], nil
+}

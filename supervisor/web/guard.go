@@ -35,22 +35,31 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")
 
-		if !s.knownHost(r.Host) {
+		// A page that has taken over a name by DNS rebinding gets no token sent along.
+		if s.cfg.Tokens == nil && !s.knownHost(r.Host) {
 			problem(w, http.StatusForbidden, "this server does not answer to the name in the Host header: "+
 				"use its IP address, localhost, or the host of admin.listen")
 			return
 		}
-		if err := s.crossing.Check(r); err != nil {
-			problem(w, http.StatusForbidden, "a request from a page of another origin may not change anything here")
+		if err := s.crossing.Check(r); err != nil || foreign(r) {
+			problem(w, http.StatusForbidden, "a request from a page of another origin is not served here")
 			return
 		}
 		if r.ContentLength > maxBody {
-			problem(w, http.StatusRequestEntityTooLarge, "no request here needs a body")
+			problem(w, http.StatusRequestEntityTooLarge, "the body is too long")
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		next.ServeHTTP(w, r)
 	})
+}
+
+// foreign says whether a browser asks for data on behalf of another origin's
+// page. A link to the API that a user follows is not that.
+func foreign(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	return (site == "cross-site" || site == "same-site") && r.Header.Get("Sec-Fetch-Mode") != "navigate" &&
+		(strings.HasPrefix(r.URL.Path, "/api/") || r.URL.Path == "/metrics")
 }
 
 // knownHost says whether the Host header names this server in a way that a

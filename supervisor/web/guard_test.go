@@ -54,7 +54,8 @@ func TestChangesFromForeignPagesAreRefused(t *testing.T) {
 	test(403, "POST", probe, "Sec-Fetch-Site", "cross-site")
 	test(403, "POST", probe, "Origin", "null")
 	test(200, "POST", probe)
-	test(200, "GET", hangup, "Sec-Fetch-Site", "cross-site") // a link to a call
+	test(200, "GET", hangup, "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate") // a link to a call
+	test(403, "GET", hangup, "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors")
 }
 
 func TestEveryAnswerBindsTheBrowser(t *testing.T) {
@@ -101,5 +102,5 @@ func TestLargeBodyIsRefused(t *testing.T) {
 	r.Host = "localhost"
 	w := httptest.NewRecorder()
 	newServer(t, &fakeCalls{}, healthy).ServeHTTP(w, r)
-	wantJSON(t, w, 413, problemJSON(413, "no request here needs a body"))
+	wantJSON(t, w, 413, problemJSON(413, "the body is too long"))
 }

@@ -58,6 +58,8 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, store.ErrUnavailable):
 		w.Header().Set("Retry-After", "5")
 		problem(w, http.StatusServiceUnavailable, "the call is not one of this node's, and the store cannot be reached now")
+	case errors.Is(err, supervisor.ErrCursor):
+		problem(w, http.StatusBadRequest, "cursor: "+err.Error())
 	case errors.Is(err, supervisor.ErrEnding), errors.Is(err, supervisor.ErrElsewhere):
 		problem(w, http.StatusConflict, err.Error())
 	case r.Context().Err() != nil: // the client has left, or the server stops

@@ -23,6 +23,7 @@ const (
 var (
 	states = []store.State{store.Trying, store.Early, store.Confirmed, store.Ending, store.Terminated}
 	lives  = []store.Liveness{store.Unproven, store.Alive, store.Reachable, store.Suspect, store.Gone, store.Silent, store.Unsupported}
+	sorts  = []store.Sort{"started", store.Newest, store.Worst}
 )
 
 // params collects the values of a query string, and every fault in them.
@@ -53,8 +54,12 @@ func parseQuery(raw string) (store.Query, []string) {
 		Held:     oneOf(p, "held", []string{"true"}) != "",
 		Node:     p.text("node"),
 		Older:    p.duration("older"),
+		Sort:     oneOf(p, "sort", sorts),
 		Limit:    p.count("limit", maxLimit),
 		Cursor:   p.text("cursor"),
+	}
+	if q.Sort == "started" {
+		q.Sort = store.Oldest
 	}
 	return q, p.done()
 }
@@ -89,6 +94,18 @@ func (p *params) duration(name string) time.Duration {
 		return 0
 	}
 	return d
+}
+
+func (p *params) time(name string) time.Time {
+	s := p.text(name)
+	if s == "" {
+		return time.Time{}
+	}
+	at, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		p.fault("%s: %q is not a time such as 2026-03-01T12:00:00Z", name, s)
+	}
+	return at
 }
 
 func (p *params) count(name string, most int) int {
@@ -126,8 +143,12 @@ func (p *params) done() []string {
 		}
 	}
 	slices.Sort(unknown)
+	known := "none"
+	if len(p.known) > 0 {
+		known = strings.Join(p.known, ", ")
+	}
 	for _, name := range unknown {
-		p.fault("%q: no such parameter, there are %s", name, strings.Join(p.known, ", "))
+		p.fault("%q: no such parameter, there are %s", name, known)
 	}
 	return p.faults
 }

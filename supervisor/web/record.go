@@ -12,8 +12,18 @@ type Time struct{ time.Time }
 
 // MarshalJSON writes the time as a JSON string.
 func (t Time) MarshalJSON() ([]byte, error) {
-	return t.UTC().AppendFormat(nil, `"2006-01-02T15:04:05.000Z"`), nil
+	return t.UTC().AppendFormat(nil, `"`+stampLayout+`"`), nil
 }
+
+// Stamp is the same without quotes, empty for no time.
+func (t Time) Stamp() string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(stampLayout)
+}
+
+const stampLayout = "2006-01-02T15:04:05.000Z"
 
 // List is the answer to a query for calls.
 type List struct {

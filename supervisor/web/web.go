@@ -1,10 +1,12 @@
 // Package web serves the operator: the HTTP API for calls, the page that shows
-// them live, metrics and health. It is meant for a loopback address; it knows
-// no users, and refuses what a foreign web page could make a browser send.
+// them live, metrics and health. On a loopback address it may be open to all;
+// elsewhere who asks needs a token, whose role says what it may do. What a
+// foreign web page could make a browser send is refused.
 package web
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log"
 	"net"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 
 	"sipvigil/store"
 	"sipvigil/supervisor"
@@ -57,6 +60,13 @@ type Config struct {
 	Trunks func() []links.Health // the trunks that are watched; nil: there are none
 	Usage  func() []TrunkUsage   // of all trunks; nil: it is not known
 	Idle   func() string         // why calls are not watched, "" while they are; nil: always watched
+	// Records returns up to n call detail records before a place, the newest first,
+	// see [sipvigil/store/redis.Store.Records]. Nil: there are none.
+	Records func(ctx context.Context, before string, n int) ([]store.Record, error)
+	// Tokens are those that are in force. Without the function nobody needs one:
+	// that is for loopback addresses only.
+	Tokens func() Tokens
+	TLS    func() *tls.Config // what is in force for connections; nil: without TLS
 
 	Maintenance Maintenance
 	Pinger      Pinger
@@ -65,7 +75,7 @@ type Config struct {
 // Limits of one HTTP exchange.
 const (
 	maxHeader = 16 << 10
-	maxBody   = 4 << 10 // no request has a body that is looked at
+	maxBody   = 4 << 20 // the ids of a batch
 	readTime  = 10 * time.Second
 	idleTime  = 2 * time.Minute
 	graceTime = 6 * time.Second // for requests under way when the server stops; net/http waits 5 s for a connection without one
@@ -82,6 +92,9 @@ type Server struct {
 	warnings *log.Logger // the same for net/http
 	crossing *http.CrossOriginProtection
 	feed     *feed
+	batches  *batches
+	repeats  *repeats
+	refusals *rate.Limiter // of lines about refused requests
 	handler  http.Handler
 	pinging  atomic.Int64 // pings under way
 }
@@ -111,10 +124,11 @@ func New(cfg Config, calls Calls, status func() store.Status, ready func() []str
 		log:      logger,
 		warnings: warnings,
 		crossing: http.NewCrossOriginProtection(),
+		refusals: rate.NewLimiter(refusals, refusals),
 	}
-	s.feed = newFeed(calls.Local)
+	s.feed, s.batches, s.repeats = newFeed(calls.Local), newBatches(), newRepeats()
 	calls.Follow(s.feed)
-	s.handler = s.guard(s.routes(gatherer))
+	s.handler = s.guard(s.mux(s.routes(gatherer)))
 	return s, nil
 }
 
@@ -126,6 +140,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Run serves connections of ln until ctx ends, lets requests under way finish
 // for a short while, and returns after the last one. It closes ln.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
+	if s.cfg.TLS != nil {
+		ln = tls.NewListener(ln, &tls.Config{
+			MinVersion: tls.VersionTLS12,
+			GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+				return s.cfg.TLS(), nil
+			},
+		})
+	}
 	srv := &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: readTime,
@@ -139,6 +161,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	var telling sync.WaitGroup
 	told, stop := context.WithCancel(ctx)
 	telling.Go(func() { s.follow(told) })
+	telling.Go(func() { s.runBatches(told) })
 	defer telling.Wait()
 	defer stop()
 	served := make(chan error, 1)
@@ -156,65 +179,4 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	}
 	<-served
 	return nil
-}
-
-// routes maps paths to handlers. A known path with another method is answered
-// 405, an unknown one 404.
-func (s *Server) routes(gatherer prometheus.Gatherer) http.Handler {
-	mux := http.NewServeMux()
-	route := func(path string, methods map[string]http.HandlerFunc) {
-		allow := make([]string, 0, len(methods)+1)
-		for _, m := range []string{http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete} {
-			h, ok := methods[m]
-			if !ok {
-				continue
-			}
-			mux.HandleFunc(m+" "+path, h)
-			if allow = append(allow, m); m == http.MethodGet {
-				allow = append(allow, http.MethodHead)
-			}
-		}
-		mux.HandleFunc(path, notAllowed(strings.Join(allow, ", ")))
-	}
-	get := func(path string, h http.HandlerFunc) {
-		route(path, map[string]http.HandlerFunc{http.MethodGet: h})
-	}
-
-	get("/api/v1/calls", s.listCalls)
-	route("/api/v1/calls/{id}", map[string]http.HandlerFunc{
-		http.MethodGet:    s.showCall,
-		http.MethodDelete: s.hangupCall,
-	})
-	get("/api/v1/calls/{id}/events", s.listEvents)
-	route("/api/v1/calls/{id}/probe", map[string]http.HandlerFunc{http.MethodPost: s.probeCall})
-	route("/api/v1/brake/release", map[string]http.HandlerFunc{http.MethodPost: s.releaseHeld})
-	get("/api/v1/nodes", s.listNodes)
-	get("/api/v1/overview", s.showOverview)
-	get("/api/v1/events", s.streamEvents)
-	get("/api/v1/trunks", s.listTrunks)
-	for _, scope := range []store.Scope{store.ScopeTrunk, store.ScopeNode} {
-		route("/api/v1/"+string(scope)+"s/{name}/maintenance", map[string]http.HandlerFunc{
-			http.MethodGet: s.showMaintenance(scope),
-			http.MethodPut: s.setMaintenance(scope),
-		})
-	}
-	route("/api/v1/ping", map[string]http.HandlerFunc{http.MethodPost: s.ping})
-	get("/metrics", metrics(gatherer, s.warnings))
-	get("/livez", s.livez)
-	get("/readyz", s.readyz)
-	get("/{$}", file("page.html"))
-	get("/page.js", file("page.js"))
-	get("/page.css", file("page.css"))
-	get("/icon.svg", file("icon.svg"))
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		problem(w, http.StatusNotFound, "there is nothing at this path")
-	})
-	return mux
-}
-
-func notAllowed(allow string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Allow", allow)
-		problem(w, http.StatusMethodNotAllowed, fmt.Sprintf("%s is not possible here, only %s", r.Method, allow))
-	}
 }

@@ -17,6 +17,7 @@ import (
 // once. Files that cannot be used leave in force what was read before.
 type certificates struct {
 	files TLS
+	path  string // of the files in the configuration
 	log   *zap.Logger
 
 	mu     sync.Mutex // guards the rest
@@ -77,16 +78,16 @@ func (c *certificates) read() (*tls.Config, error) {
 	if c.files.Cert != "" {
 		pair, err := tls.LoadX509KeyPair(c.files.Cert, c.files.Key)
 		if err != nil {
-			faults = append(faults, fmt.Errorf("sip.tls.cert and sip.tls.key: %w", err))
+			faults = append(faults, fmt.Errorf("%s.cert and %[1]s.key: %w", c.path, err))
 		}
 		read.Certificates = []tls.Certificate{pair}
 	}
 	var err error
 	if read.RootCAs, err = readPool(c.files.CA); err != nil {
-		faults = append(faults, fmt.Errorf("sip.tls.ca: %w", err))
+		faults = append(faults, fmt.Errorf("%s.ca: %w", c.path, err))
 	}
 	if read.ClientCAs, err = readPool(c.files.ClientCA); err != nil {
-		faults = append(faults, fmt.Errorf("sip.tls.client_ca: %w", err))
+		faults = append(faults, fmt.Errorf("%s.client_ca: %w", c.path, err))
 	}
 	return read, errors.Join(faults...)
 }

@@ -94,7 +94,7 @@ func TestEveryFileOfTLSThatCannotBeUsedIsNamedAtTheStart(t *testing.T) {
 	text := filepath.Join(dir, "text.pem")
 	write(t, text, "text")
 	missing := filepath.Join(dir, "missing.pem")
-	c := &certificates{files: TLS{Cert: missing, Key: text, CA: text, ClientCA: missing}, log: zap.NewNop()}
+	c := &certificates{path: "sip.tls", files: TLS{Cert: missing, Key: text, CA: text, ClientCA: missing}, log: zap.NewNop()}
 	err := c.load()
 	if err == nil {
 		t.Fatal("no error")

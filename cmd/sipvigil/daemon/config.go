@@ -163,7 +163,15 @@ type HEP struct {
 
 // Admin is the HTTP API and page.
 type Admin struct {
-	Listen string `yaml:"listen"` // host:port, loopback only
+	Listen     string   `yaml:"listen"`                // host:port
+	TokensFile string   `yaml:"tokens_file,omitempty"` // who may do what; needed unless on loopback; read again when it changes
+	TLS        AdminTLS `yaml:"tls,omitempty"`
+}
+
+// AdminTLS names files in PEM form. They are read again when they change.
+type AdminTLS struct {
+	Cert string `yaml:"cert,omitempty"`
+	Key  string `yaml:"key,omitempty"`
 }
 
 // OtherTrunk is the trunk of calls from or to anything that is no trunk of the

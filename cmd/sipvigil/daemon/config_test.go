@@ -100,6 +100,8 @@ cdr: {file: /var/log/sipvigil/cdr.jsonl, max_mb: 5, keep: 0}
 hep: {address: "homer.example:9060", id: 2001}
 admin:
   listen: "[::1]:9000"
+  tokens_file: /etc/sipvigil/tokens
+  tls: {cert: admin.pem, key: admin.key}
 `
 
 func TestFileSetsEveryOption(t *testing.T) {
@@ -129,7 +131,7 @@ func TestFileSetsEveryOption(t *testing.T) {
 		},
 		CDR:   CDR{File: "/var/log/sipvigil/cdr.jsonl", MaxMB: 5},
 		HEP:   HEP{Address: "homer.example:9060", ID: 2001},
-		Admin: Admin{Listen: "[::1]:9000"},
+		Admin: Admin{Listen: "[::1]:9000", TokensFile: "/etc/sipvigil/tokens", TLS: AdminTLS{Cert: "admin.pem", Key: "admin.key"}},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("config (-want +got):\n%s", d)
@@ -313,6 +315,10 @@ hep:
     id: 2001
 admin:
     listen: '[::1]:9000'
+    tokens_file: /etc/sipvigil/tokens
+    tls:
+        cert: admin.pem
+        key: admin.key
 `
 	if d := cmp.Diff(want, c.String()); d != "" {
 		t.Errorf("printed (-want +got):\n%s", d)

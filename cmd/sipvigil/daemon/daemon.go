@@ -54,6 +54,7 @@ type Daemon struct {
 	cdrs       *cdrFile // nil without one
 	records    []func(cdr []byte)
 	capture    *capture // nil without one
+	recent     *recent  // nil with Redis
 
 	member   *member // nil with a store of its own
 	channels *channels
@@ -65,6 +66,9 @@ type Daemon struct {
 	stopping atomic.Bool
 
 	certificates *certificates // nil without TLS
+
+	adminCertificates *certificates // nil without TLS
+	tokens            *tokenFile    // nil without one
 
 	packets []net.PacketConn
 	streams []b2bua.Listener
@@ -95,7 +99,7 @@ func New(cfg Config, log *zap.Logger) (*Daemon, error) {
 		agent.Find = func(ctx context.Context, id string) (b2bua.Place, error) { return d.member.find(ctx, id) }
 	}
 	if cfg.SIP.TLS != (TLS{}) {
-		d.certificates = &certificates{files: cfg.SIP.TLS, log: log.Named("tls")}
+		d.certificates = &certificates{files: cfg.SIP.TLS, path: "sip.tls", log: log.Named("tls")}
 		agent.TLS = d.certificates.current
 	}
 	if cfg.HEP.Address != "" {
@@ -121,9 +125,7 @@ func New(cfg Config, log *zap.Logger) (*Daemon, error) {
 		d.member = newMember(st, d.agent, d.drop, cfg.Node, log.Named("node"), reg)
 		d.member.announces = cfg.SIP.Takeover == "refresh"
 	}
-	d.web, err = web.New(web.Config{Listen: cfg.Admin.Listen, Probe: cfg.Supervise.Timeout + time.Second, Nodes: d.nodes, Idle: d.idle, Trunks: d.links.Health, Usage: d.usage,
-		Maintenance: &desk{Board: d.board, service: d.service, nodes: d.nodes}, Pinger: &pinger{d.agent, d.service}},
-		d.supervisor, d.store.Status, d.unready, reg, log.Named("web"))
+	d.web, err = web.New(d.adminConfig(), d.supervisor, d.store.Status, d.unready, reg, log.Named("web"))
 	return d, err
 }
 
@@ -172,6 +174,8 @@ func (d *Daemon) makeStore(reg prometheus.Registerer) error {
 			d.journal = embedded.InDir(d.cfg.Store.Data, d.log.Named("store"))
 		}
 		d.store = d.journal
+		d.recent = &recent{}
+		d.records = append(d.records, d.recent.record)
 	} else {
 		st, err := redis.New(redis.Config{
 			URL: d.cfg.Store.URL, Node: d.cfg.Node,
@@ -286,6 +290,9 @@ func (d *Daemon) Listen() error {
 		if err := d.certificates.load(); err != nil {
 			return err
 		}
+	}
+	if err := d.loadAdmin(); err != nil {
+		return err
 	}
 	if d.journal != nil {
 		if err := d.journal.Open(); err != nil {
@@ -409,7 +416,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	for _, ln := range d.streams {
 		d.log.Info("listening", zap.String("transport", ln.Transport), zap.Stringer("addr", ln.Addr()))
 	}
-	d.log.Info("serving", zap.String("node", d.cfg.Node), zap.String("page", "http://"+d.AdminAddr().String()+"/"),
+	d.log.Info("serving", zap.String("node", d.cfg.Node), zap.String("page", d.pageURL()),
 		zap.String("store", withoutPassword(d.cfg.Store.URL)))
 	g.Go(func() error { d.board.Run(ctx); return nil })
 	g.Go(func() error { d.supervisor.Run(ctx); return nil })

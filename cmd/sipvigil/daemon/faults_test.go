@@ -39,6 +39,7 @@ routes:
   - {to: []}
 admin:
   listen: 0.0.0.0:8080
+  tls: {key: k.pem}
 colour: red
 `
 
@@ -102,9 +103,10 @@ func TestEveryFaultIsNamedWithItsPlace(t *testing.T) {
 		`sipvigil.yaml:29: routes[0].to[0]: there is no trunk "carrier"`,
 		`sipvigil.yaml:29: routes[0].to[2]: trunk "phones" has no targets`,
 		`sipvigil.yaml:30: routes[1].to: is empty: a route leads to at least one trunk`,
-		`sipvigil.yaml:32: admin.listen: "0.0.0.0:8080" is not a loopback address: the API knows no users yet, `+
-			`so whoever reaches it can end calls. Use 127.0.0.1:8080, and an SSH tunnel or a proxy that asks for a password`,
-		`sipvigil.yaml:33: unknown key "colour", there are node, sip, store, supervise, trunks, routes, cdr, hep, admin`,
+		`sipvigil.yaml:32: admin.listen: "0.0.0.0:8080" is not a loopback address: whoever reaches it could end calls. `+
+			`Give the file of those who may in admin.tokens_file (sipvigil token new makes its lines), or use 127.0.0.1:8080`,
+		`sipvigil.yaml:33: admin.tls: needs both cert and key, or neither`,
+		`sipvigil.yaml:34: unknown key "colour", there are node, sip, store, supervise, trunks, routes, cdr, hep, admin`,
 		`SIPVIGIL_SUPERVISE_JITTER: "lots" is not a number`,
 		`--probe-timeout: "soon" is not a length of time such as 500ms, 30s or 3m`,
 		`SIPVIGIL_SIP_RING_TIMEOUT: 1ms is below 1s`,

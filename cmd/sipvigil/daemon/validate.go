@@ -326,9 +326,12 @@ func validateAdmin(a *Admin, fault report) {
 		fault("admin.listen", "%q is not host:port", a.Listen)
 		return
 	}
-	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
-		fault("admin.listen", "%q is not a loopback address: the API knows no users yet, so whoever reaches it can end calls. "+
-			"Use 127.0.0.1:%s, and an SSH tunnel or a proxy that asks for a password", a.Listen, port)
+	if (a.TLS.Cert == "") != (a.TLS.Key == "") {
+		fault("admin.tls", "needs both cert and key, or neither")
+	}
+	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) && a.TokensFile == "" {
+		fault("admin.listen", "%q is not a loopback address: whoever reaches it could end calls. Give the file of those who may "+
+			"in admin.tokens_file (sipvigil token new makes its lines), or use 127.0.0.1:%s", a.Listen, port)
 	}
 }
 

@@ -1,0 +1,366 @@
+package web
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"sipvigil/store"
+	"sipvigil/supervisor"
+)
+
+// BatchRequest asks for the end of several calls: those with these ids (or
+// Call-IDs), or those that a filter selects.
+type BatchRequest struct {
+	IDs       []string     `json:"ids"`
+	Filter    *BatchFilter `json:"filter"`
+	Reason    string       `json:"reason"`
+	DryRun    bool         `json:"dry_run"`    // only say what would be ended
+	PerSecond float64      `json:"per_second"` // 0: 10
+}
+
+// BatchFilter has the parameters of a list of calls. At least one must be given.
+type BatchFilter struct {
+	State    string `json:"state"`
+	Liveness string `json:"liveness"`
+	Trunk    string `json:"trunk"`
+	Number   string `json:"number"`
+	Node     string `json:"node"`
+	Older    string `json:"older"`
+}
+
+// Preview is the answer to a dry run.
+type Preview struct {
+	Total int    `json:"total"`
+	Calls []Call `json:"calls"` // the first of them
+}
+
+// Batch is how far a batch of hang-ups is.
+type Batch struct {
+	ID        string         `json:"id"`
+	By        string         `json:"by"` // who asked for it
+	Reason    string         `json:"reason"`
+	State     string         `json:"state"` // running, done or stopped
+	PerSecond float64        `json:"per_second"`
+	Total     int            `json:"total"`
+	Ended     int            `json:"ended"`  // calls whose BYEs went out
+	Gone      int            `json:"gone"`   // that had ended by themselves
+	Failed    int            `json:"failed"` // that could not be ended
+	Failures  []BatchFailure `json:"failures"`
+	Began     Time           `json:"began"`
+	Finished  Time           `json:"finished,omitzero"`
+}
+
+// BatchFailure is a call that could not be ended. Only the first are kept.
+type BatchFailure struct {
+	ID     string `json:"id"`
+	Detail string `json:"detail"`
+}
+
+// Batches is the list of them, the newest first.
+type Batches struct {
+	Batches []Batch `json:"batches"`
+}
+
+const (
+	mostBatch    = 100_000 // calls
+	mostBatches  = 50      // that are remembered
+	mostRunning  = 8
+	mostFailures = 20
+	mostPreview  = 100
+	usualPace    = 10
+	mostPace     = 1000
+)
+
+// batches runs them and remembers the last.
+type batches struct {
+	start chan *batch // has room for mostRunning
+
+	mu      sync.Mutex
+	all     []*batch // the oldest first
+	running int
+}
+
+type batch struct {
+	Batch // guarded by the lock of batches
+	ids   []string
+	stop  chan struct{} // closed to stop it
+}
+
+func newBatches() *batches { return &batches{start: make(chan *batch, mostRunning)} }
+
+// hangupCalls begins to end several calls, one after the other.
+func (s *Server) hangupCalls(w http.ResponseWriter, r *http.Request) {
+	var ask BatchRequest
+	if !readBody(w, r, &ask) {
+		return
+	}
+	q, faults := ask.check()
+	remark(r, zap.String("reason", ask.Reason), zap.Bool("dry_run", ask.DryRun), zap.Any("filter", ask.Filter))
+	if len(faults) > 0 {
+		problem(w, http.StatusBadRequest, strings.Join(faults, "; "))
+		return
+	}
+	ids, preview, err := s.choose(r.Context(), &ask, q)
+	remark(r, zap.Int("calls", len(ids)))
+	switch {
+	case err != nil:
+		s.fail(w, r, err)
+	case len(ids) > mostBatch:
+		problem(w, http.StatusConflict, fmt.Sprintf("that is more than %d calls: choose fewer", mostBatch))
+	case ask.DryRun:
+		reply(w, http.StatusOK, Preview{Total: len(ids), Calls: preview})
+	default:
+		b, ok := s.batches.add(ids, &ask, who(r))
+		if !ok {
+			w.Header().Set("Retry-After", "30")
+			problem(w, http.StatusServiceUnavailable, fmt.Sprintf("%d batches are under way already", mostRunning))
+			return
+		}
+		remark(r, zap.String("batch", b.ID))
+		w.Header().Set("Location", "/api/v1/batches/"+b.ID)
+		reply(w, http.StatusAccepted, b)
+	}
+}
+
+// check returns the query of a filter, and every fault.
+func (a *BatchRequest) check() (q store.Query, faults []string) {
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
+	if a.PerSecond < 0 || a.PerSecond > mostPace {
+		fault("per_second: %v is not from 0 to %d", a.PerSecond, mostPace)
+	}
+	if len(a.Reason) > maxText || !printable(a.Reason) {
+		fault("reason: at most %d bytes, all printable", maxText)
+	}
+	for _, id := range a.IDs {
+		if len(id) > maxID || !printable(id) {
+			fault("ids: an id has at most %d bytes, all printable", maxID)
+			break
+		}
+	}
+	if (len(a.IDs) > 0) == (a.Filter != nil) {
+		fault("give either ids or a filter")
+	}
+	if a.Filter == nil {
+		return q, faults
+	}
+	p := &params{values: a.Filter.values()}
+	if len(p.values) == 0 {
+		fault("filter: an empty one would end every call; give a state if that is meant")
+	}
+	q = store.Query{State: oneOf(p, "state", states[:3]), Liveness: oneOf(p, "liveness", lives), Trunk: p.text("trunk"),
+		Number: p.text("number"), Node: p.text("node"), Older: p.duration("older"), Limit: maxLimit}
+	for _, f := range p.done() {
+		fault("filter.%s", f)
+	}
+	return q, faults
+}
+
+// values are the parts of a filter that are given.
+func (f *BatchFilter) values() map[string][]string {
+	values := make(map[string][]string)
+	for name, v := range map[string]string{"state": f.State, "liveness": f.Liveness, "trunk": f.Trunk, "number": f.Number,
+		"node": f.Node, "older": f.Older} {
+		if v != "" {
+			values[name] = []string{v}
+		}
+	}
+	return values
+}
+
+// choose returns the ids of the calls that are meant, and the first of these.
+func (s *Server) choose(ctx context.Context, ask *BatchRequest, q store.Query) (ids []string, first []Call, err error) {
+	first = []Call{}
+	if ask.Filter == nil {
+		ids = slices.Compact(slices.Sorted(slices.Values(ask.IDs)))
+		for _, id := range ids[:min(len(ids), mostPreview)] {
+			if c, err := s.calls.Call(ctx, id); err == nil && ask.DryRun {
+				first = append(first, call(&c))
+			}
+		}
+		return ids, first, nil
+	}
+	for {
+		page, _, err := s.page(ctx, q) // without the store those of this node can be ended, no others
+		if err != nil {
+			return nil, nil, err
+		}
+		for i := range page.Calls {
+			c := &page.Calls[i]
+			if c.State == store.Ending {
+				continue
+			}
+			if ids = append(ids, c.ID); len(first) < mostPreview {
+				first = append(first, call(c))
+			}
+		}
+		if q.Cursor = page.Next; q.Cursor == "" || len(ids) > mostBatch {
+			return ids, first, nil
+		}
+	}
+}
+
+// add takes a batch to be run, unless too many are.
+func (l *batches) add(ids []string, ask *BatchRequest, by string) (Batch, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.running == mostRunning {
+		return Batch{}, false
+	}
+	b := &batch{ids: ids, stop: make(chan struct{}), Batch: Batch{ID: rand.Text()[:12], By: by, Reason: ask.Reason, State: "running",
+		PerSecond: ask.PerSecond, Total: len(ids), Failures: []BatchFailure{}, Began: Time{time.Now()}}}
+	if b.PerSecond == 0 {
+		b.PerSecond = usualPace
+	}
+	l.running++
+	if len(l.all) == mostBatches {
+		l.all = slices.Delete(l.all, 0, 1)
+	}
+	l.all = append(l.all, b)
+	l.start <- b // has room: that many run at most
+	return b.Batch, true
+}
+
+// runBatches runs them until ctx ends.
+func (s *Server) runBatches(ctx context.Context) {
+	var work sync.WaitGroup
+	defer work.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case b := <-s.batches.start:
+			work.Go(func() { s.runBatch(ctx, b) })
+		}
+	}
+}
+
+// runBatch ends one call after the other.
+func (s *Server) runBatch(ctx context.Context, b *batch) {
+	ticks := time.NewTicker(time.Duration(float64(time.Second) / b.PerSecond))
+	defer ticks.Stop()
+	state, told := "done", time.Now()
+	for i, id := range b.ids {
+		if i > 0 && !b.wait(ctx, ticks.C) {
+			state = "stopped"
+			break
+		}
+		s.batches.note(b, id, s.hangupOne(ctx, id, b.Reason))
+		if now := time.Now(); now.Sub(told) >= time.Second {
+			told = now
+			s.feed.tell("batch", s.batches.snapshot(b))
+		}
+	}
+	end := s.batches.finish(b, state)
+	s.feed.tell("batch", end)
+	s.log.Info("batch of hang-ups is over", zap.String("batch", b.ID), zap.String("who", b.By), zap.String("reason", b.Reason),
+		zap.String("state", state), zap.Int("calls", end.Total), zap.Int("ended", end.Ended), zap.Int("gone", end.Gone), zap.Int("failed", end.Failed))
+}
+
+// wait is false when the batch is to stop.
+func (b *batch) wait(ctx context.Context, next <-chan time.Time) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-b.stop:
+		return false
+	case <-next:
+		return true
+	}
+}
+
+func (s *Server) hangupOne(ctx context.Context, id, reason string) error {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	return s.calls.Hangup(ctx, id, reason)
+}
+
+func (l *batches) note(b *batch, id string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case err == nil:
+		b.Ended++
+	case errors.Is(err, supervisor.ErrEnding), errors.Is(err, store.ErrNotFound):
+		b.Gone++
+	default:
+		b.Failed++
+		if len(b.Failures) < mostFailures {
+			b.Failures = append(b.Failures, BatchFailure{id, err.Error()})
+		}
+	}
+}
+
+func (l *batches) finish(b *batch, state string) Batch {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b.State, b.Finished, b.ids = state, Time{time.Now()}, nil
+	l.running--
+	return b.copy()
+}
+
+func (l *batches) snapshot(b *batch) Batch {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return b.copy()
+}
+
+// copy is called locked.
+func (b *batch) copy() Batch {
+	c := b.Batch
+	c.Failures = slices.Clone(c.Failures)
+	return c
+}
+
+func (s *Server) listBatches(w http.ResponseWriter, _ *http.Request) {
+	s.batches.mu.Lock()
+	body := Batches{Batches: []Batch{}}
+	for _, b := range slices.Backward(s.batches.all) {
+		body.Batches = append(body.Batches, b.copy())
+	}
+	s.batches.mu.Unlock()
+	reply(w, http.StatusOK, body)
+}
+
+func (s *Server) showBatch(w http.ResponseWriter, r *http.Request) {
+	if b := s.findBatch(w, r); b != nil {
+		reply(w, http.StatusOK, s.batches.snapshot(b))
+	}
+}
+
+// stopBatch has no further call of a batch ended.
+func (s *Server) stopBatch(w http.ResponseWriter, r *http.Request) {
+	b := s.findBatch(w, r)
+	if b == nil {
+		return
+	}
+	s.batches.mu.Lock()
+	select {
+	case <-b.stop:
+	default:
+		close(b.stop)
+	}
+	s.batches.mu.Unlock()
+	reply(w, http.StatusAccepted, s.batches.snapshot(b))
+}
+
+// findBatch answers the request itself when there is no such batch.
+func (s *Server) findBatch(w http.ResponseWriter, r *http.Request) *batch {
+	s.batches.mu.Lock()
+	defer s.batches.mu.Unlock()
+	for _, b := range s.batches.all {
+		if b.ID == r.PathValue("id") {
+			return b
+		}
+	}
+	problem(w, http.StatusNotFound, "there is no such batch, or it was a while ago")
+	return nil
+}
