@@ -86,6 +86,7 @@ func TestREADMENamesEveryMetricAndNoOther(t *testing.T) {
 	if diff := cmp.Diff(registered, documented); diff != "" {
 		t.Errorf("metrics of the daemon (-) and of README.md (+):\n%s", diff)
 	}
+	checkMonitoring(t, string(body))
 }
 
 // file makes a file of the test's own.
