@@ -77,6 +77,7 @@ const (
 	mostFailures = 20
 	mostPreview  = 100
 	usualPace    = 10
+	leastPace    = 0.01
 	mostPace     = 1000
 )
 
@@ -134,8 +135,8 @@ func (s *Server) hangupCalls(w http.ResponseWriter, r *http.Request) {
 // check returns the query of a filter, and every fault.
 func (a *BatchRequest) check() (q store.Query, faults []string) {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
-	if a.PerSecond < 0 || a.PerSecond > mostPace {
-		fault("per_second: %v is not from 0 to %d", a.PerSecond, mostPace)
+	if a.PerSecond != 0 && (a.PerSecond < leastPace || a.PerSecond > mostPace) {
+		fault("per_second: %v is not from %v to %d", a.PerSecond, leastPace, mostPace)
 	}
 	if len(a.Reason) > maxText || !printable(a.Reason) {
 		fault("reason: at most %d bytes, all printable", maxText)

@@ -176,8 +176,9 @@ func TestFaultsOfABatchAreNamed(t *testing.T) {
 	test(`{"ids": ["a"], "filter": {"state": "early"}}`, "give either ids or a filter")
 	test(`{"filter": {}}`, "filter: an empty one would end every call; give a state if that is meant")
 	test(`{"filter": {"state": "ending", "older": "old"}, "per_second": -1, "reason": "a\n"}`,
-		`per_second: -1 is not from 0 to 1000; reason: at most 256 bytes, all printable; `+
+		`per_second: -1 is not from 0.01 to 1000; reason: at most 256 bytes, all printable; `+
 			`filter.state: "ending" is none of trying, early, confirmed; filter.older: "old" is not a length of time such as 90s, 15m or 2h`)
+	test(`{"ids": ["a"], "per_second": 1e-300}`, "per_second: 1e-300 is not from 0.01 to 1000")
 	test(`{"ids": ["a\u0000"]}`, "ids: an id has at most 1024 bytes, all printable")
 	test(`{"ids": ["a"], "dryrun": true}`, `the body is not the JSON that is asked for here: json: unknown field "dryrun"`)
 	test(`{"ids": ["a"]} {}`, "the body is not the JSON that is asked for here: more follows")

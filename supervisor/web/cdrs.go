@@ -137,7 +137,7 @@ func (s *Server) records(ctx context.Context, q *recordQuery, limit int) (CDRs, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	place := q.cursor
+	place, seen := q.cursor, make(map[string]bool) // a record may be on the stream twice
 	for looked := 0; looked < mostRecords; looked += recordBatch {
 		batch, err := s.cfg.Records(ctx, place, recordBatch)
 		if err != nil {
@@ -153,9 +153,10 @@ func (s *Server) records(ctx context.Context, q *recordQuery, limit int) (CDRs, 
 			if !more {
 				return page, nil
 			}
-			if !ok {
+			if !ok || seen[record.ID] {
 				continue
 			}
+			seen[record.ID] = true
 			if page.CDRs = append(page.CDRs, record); len(page.CDRs) == limit {
 				page.Next = place
 				return page, nil

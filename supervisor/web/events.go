@@ -49,15 +49,21 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request) {
 	if !out.send(begin) {
 		return
 	}
-	s.relay(r.Context(), out, place)
+	s.relay(r, out, place)
 }
 
-// relay sends what comes after a place until the client leaves or is left
-// behind.
-func (s *Server) relay(ctx context.Context, out eventWriter, place uint64) {
+// relay sends what comes after a place until the client leaves, is left behind,
+// or has a token no more.
+func (s *Server) relay(r *http.Request, out eventWriter, place uint64) {
 	hush := time.NewTimer(hushTime)
 	defer hush.Stop()
-	for {
+	for checked := time.Now(); ; {
+		if now := time.Now(); now.Sub(checked) >= hushTime {
+			checked = now
+			if _, known := s.identify(r); !known {
+				return
+			}
+		}
 		frames, news, ok := s.feed.after(place)
 		if !ok {
 			s.log.Debug("a reader of events is too slow")
@@ -72,7 +78,7 @@ func (s *Server) relay(ctx context.Context, out eventWriter, place uint64) {
 		}
 		hush.Reset(hushTime)
 		select {
-		case <-ctx.Done():
+		case <-r.Context().Done():
 			return
 		case <-news:
 		case <-hush.C:

@@ -1,10 +1,12 @@
 package web
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -520,5 +522,78 @@ func TestRingKeepsTheLastInOrder(t *testing.T) {
 	none(4)
 	if r.bytes != ringEvents || r.next-r.first != ringEvents {
 		t.Errorf("%d bytes, %d events", r.bytes, r.next-r.first)
+	}
+}
+
+func TestAStreamEndsWithItsToken(t *testing.T) {
+	onStage(t, func(t *testing.T, s *stage) {
+		var tokens atomic.Pointer[Tokens]
+		token, written, err := NewToken("ann", Viewer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		known, err := ReadTokens(strings.NewReader(written))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tokens.Store(&known)
+		s.server.cfg.Tokens = func() Tokens { return *tokens.Load() }
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "http://localhost/api/v1/events", nil)
+		r.SetBasicAuth("", token)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			s.server.ServeHTTP(&line{header: make(http.Header)}, r)
+		}()
+		pass(time.Minute)
+		select {
+		case <-ended:
+			t.Fatal("it ended before")
+		default:
+		}
+		tokens.Store(&Tokens{})
+		time.Sleep(2 * hushTime)
+		<-ended
+	})
+}
+
+// A real connection: the time-outs of the server do not end a stream, its end
+// does.
+func TestEventsOverAConnection(t *testing.T) {
+	c := confirmed()
+	f := &fakeCalls{calls: map[string]store.Call{c.ID: c}}
+	s := newServer(t, f, healthy)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx, ln) }()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Get("http://" + ln.Addr().String() + "/api/v1/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	in := bufio.NewScanner(res.Body)
+	next := func(kind string) {
+		t.Helper()
+		for in.Scan() {
+			if in.Text() == "event: "+kind {
+				return
+			}
+		}
+		t.Fatalf("the stream ended before %s: %v", kind, in.Err())
+	}
+	next("overview")
+	f.follower.Changed(c.ID)
+	next("call")
+	stop()
+	for in.Scan() {
+		continue
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

@@ -44,6 +44,9 @@ func (d *Daemon) loadAdmin() error {
 	}
 	if d.tokens != nil {
 		faults = append(faults, d.tokens.load())
+		if d.adminCertificates == nil && !isLoopback(d.cfg.Admin.Listen) {
+			d.log.Warn("tokens travel in the clear: give admin.tls, or have a proxy serve HTTPS", zap.String("listen", d.cfg.Admin.Listen))
+		}
 	}
 	return errors.Join(faults...)
 }

@@ -321,7 +321,7 @@ func validateHEP(h *HEP, fault report) {
 }
 
 func validateAdmin(a *Admin, fault report) {
-	host, port, err := net.SplitHostPort(a.Listen)
+	_, port, err := net.SplitHostPort(a.Listen)
 	if err != nil || !isPort(port, 0) {
 		fault("admin.listen", "%q is not host:port", a.Listen)
 		return
@@ -329,10 +329,17 @@ func validateAdmin(a *Admin, fault report) {
 	if (a.TLS.Cert == "") != (a.TLS.Key == "") {
 		fault("admin.tls", "needs both cert and key, or neither")
 	}
-	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) && a.TokensFile == "" {
+	if !isLoopback(a.Listen) && a.TokensFile == "" {
 		fault("admin.listen", "%q is not a loopback address: whoever reaches it could end calls. Give the file of those who may "+
 			"in admin.tokens_file (sipvigil token new makes its lines), or use 127.0.0.1:%s", a.Listen, port)
 	}
+}
+
+// isLoopback says whether only this host reaches an address.
+func isLoopback(address string) bool {
+	host, _, _ := net.SplitHostPort(address)
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // ParseListen takes apart where to listen, such as udp://host:port.
