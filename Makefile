@@ -9,15 +9,19 @@ FUZZTIME    ?= 3m
 export PATH := $(PATH):/usr/sbin:/sbin
 
 # What the tests talk to, as Debian packages: command and package in turn.
-PEERS = redis-server:redis-server sipp:sip-tester baresip:baresip-core kamailio:kamailio sipsak:sipsak sngrep:sngrep ip:iproute2
+PEERS = redis-server:redis-server sipp:sip-tester baresip:baresip-core kamailio:kamailio sipsak:sipsak sngrep:sngrep ip:iproute2 \
+	chromium:chromium node:nodejs npm:npm
 
-.PHONY: build test check peers fuzz bench compare
+# What the operator's page is built from, and what it is built to.
+PAGE = supervisor/web/page
+
+.PHONY: build test check page page-check peers fuzz bench compare
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o sipvigil ./cmd/sipvigil
 
 # Everything that must hold on main. Installs what is missing.
-test: peers check
+test: peers check page-check
 	$(GO) test -race -shuffle=on -timeout 8m ./...
 
 check:
@@ -26,6 +30,20 @@ check:
 	$(GO) vet ./...
 	$(GO) vet -tags compare ./test
 	$(STATICCHECK) ./...
+
+# The page that is embedded. Who builds sipvigil needs none of this.
+page: $(PAGE)/src/node_modules
+	cd $(PAGE)/src && npm run --silent build
+
+# The page in the repository is what its sources make.
+page-check: $(PAGE)/src/node_modules
+	@dir=$$(mktemp -d); trap "rm -r $$dir" EXIT; \
+	(cd $(PAGE)/src && OUT=$$dir npm run --silent build) && \
+	for f in page.js page.css; do cmp $$dir/$$f $(PAGE)/$$f || { echo "$(PAGE)/$$f is not what its sources make: run make page"; exit 1; }; done
+
+$(PAGE)/src/node_modules: $(PAGE)/src/package-lock.json
+	cd $(PAGE)/src && npm ci --silent
+	@touch $@
 
 peers:
 	@missing=; for p in $(PEERS); do command -v $${p%%:*} >/dev/null || missing="$$missing $${p##*:}"; done; \

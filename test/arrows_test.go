@@ -31,6 +31,7 @@ var arrows = map[string][]string{
 	"store/embedded":      {"store"},
 	"store/storetest":     {"store"},
 	"test":                {},
+	"test/page":           {},
 	"test/bubble":         {},
 	"test/load":           {},
 	"test/load/sipload":   {"test/load"},

@@ -68,6 +68,8 @@ var needs = map[string]Role{
 	"GET /metrics":                          Viewer,
 	"GET /livez":                            Anybody,
 	"GET /readyz":                           Anybody,
+	"GET /licences.txt":                     Viewer,
+	"GET /api/v1/table":                     Viewer,
 	"GET /{$}":                              Viewer,
 	"GET /page.js":                          Viewer,
 	"GET /page.css":                         Viewer,

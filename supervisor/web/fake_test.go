@@ -21,6 +21,7 @@ type fakeCalls struct {
 	calls   map[string]store.Call
 	answers [2]store.Answer
 	events  []supervisor.Event
+	rows    []supervisor.Row
 	err     error // of Calls and of what is done to a call
 	lookErr error // of Call
 
@@ -41,6 +42,15 @@ func (f *fakeCalls) Calls(_ context.Context, q store.Query) (store.Page, error) 
 	}
 	f.query = q
 	return f.page, f.err
+}
+
+func (f *fakeCalls) Rows(_ context.Context, yield func(*supervisor.Row) bool) error {
+	for i := range f.rows {
+		if !yield(&f.rows[i]) {
+			break
+		}
+	}
+	return f.err
 }
 
 func (f *fakeCalls) Call(_ context.Context, id string) (store.Call, error) {

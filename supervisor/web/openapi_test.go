@@ -255,6 +255,7 @@ func TestAnswersAreAsTheOpenAPIDocumentSays(t *testing.T) {
 	ask("PUT", "/api/v1/trunks/carrier/maintenance", `{"off": true}`)
 	ask("POST", "/api/v1/ping", `{"trunk": "carrier"}`)
 	ask("POST", "/api/v1/ping", `{}`)
+	ask("GET", "/api/v1/table", "")
 	ask("GET", "/api/v1/overview", "")
 	ask("GET", "/api/openapi.json", "")
 

@@ -8,7 +8,10 @@ import (
 	"time"
 )
 
-//go:embed page
+// page is what a browser loads. page.js and page.css are built from page/src by
+// `make page`; who builds this package needs nothing for that.
+//
+//go:embed page/page.html page/page.js page/page.css page/icon.svg page/licences.txt
 var page embed.FS
 
 var mediaTypes = map[string]string{
@@ -16,6 +19,7 @@ var mediaTypes = map[string]string{
 	".js":   "text/javascript; charset=utf-8",
 	".css":  "text/css; charset=utf-8",
 	".svg":  "image/svg+xml",
+	".txt":  "text/plain; charset=utf-8",
 }
 
 // file serves one file of the page.

@@ -41,6 +41,7 @@ func (s *Server) routes(gatherer prometheus.Gatherer) []route {
 		{get, "/api/v1/trunks/{name}/maintenance", Viewer, bare(s.showMaintenance(store.ScopeTrunk))},
 		{put, "/api/v1/trunks/{name}/maintenance", Admin, bare(s.setMaintenance(store.ScopeTrunk))},
 		{post, "/api/v1/ping", Operator, bare(s.ping)},
+		{get, "/api/v1/table", Viewer, bare(s.table)},
 		{get, "/api/v1/overview", Viewer, bare(s.showOverview)},
 		{get, "/api/v1/events", Viewer, bare(s.streamEvents)},
 		{get, "/api/openapi.json", Viewer, bare(s.describe)},
@@ -53,6 +54,7 @@ func (s *Server) routes(gatherer prometheus.Gatherer) []route {
 		{get, "/page.js", Viewer, file("page.js")},
 		{get, "/page.css", Viewer, file("page.css")},
 		{get, "/icon.svg", Viewer, file("icon.svg")},
+		{get, "/licences.txt", Viewer, file("licences.txt")},
 	}
 }
 

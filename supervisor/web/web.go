@@ -31,6 +31,10 @@ type Calls interface {
 	// Calls returns one page of calls. While the store cannot be reached it
 	// returns those of this node and an error wrapping store.ErrUnavailable.
 	Calls(ctx context.Context, q store.Query) (store.Page, error)
+	// Rows visits all calls that go on, of this node and the others, as a table
+	// of all shows them. While the store cannot be reached it visits those of
+	// this node and returns an error wrapping store.ErrUnavailable.
+	Rows(ctx context.Context, yield func(*supervisor.Row) bool) error
 	// Call returns one call, or store.ErrNotFound.
 	Call(ctx context.Context, id string) (store.Call, error)
 	// Events returns the last things that happened to a call, the oldest first.

@@ -1,0 +1,104 @@
+// Trunks: bars over the table, and a page of their own.
+
+import { count } from './format.js';
+import { trunks } from './live.js';
+import { byTrunk } from './view.js';
+import { filter, follow, href } from './url.js';
+import { Badge } from './marks.jsx';
+
+const none = { used: 0, suspect: 0, held: 0 };
+
+// merged joins what the server says of trunks with the calls that are known.
+function merged() {
+  const all = new Map();
+  for (const t of trunks.value.values()) all.set(t.name, { ...t, ...(byTrunk.value.get(t.name) || none) });
+  for (const t of byTrunk.value.values()) if (!all.has(t.name)) all.set(t.name, t);
+  return [...all.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+const most = (list) => Math.max(...list.map((t) => t.used));
+
+// Bar shows channels: used, suspect, held, and how many are free. Without a
+// capacity it is as long as that of the busiest trunk.
+function Bar({ t, busiest }) {
+  const total = Math.max(t.capacity || busiest, t.used, 1);
+  const part = (n) => `${(100 * n) / total}%`;
+  return (
+    <svg class="bar" aria-hidden="true" width="100%" height="6">
+      <rect class="b-free" width="100%" height="6" />
+      <rect class="b-used" width={part(t.used)} height="6" />
+      <rect class="b-suspect" x={part(t.used - t.suspect - t.held)} width={part(t.suspect)} height="6" />
+      <rect class="b-held" x={part(t.used - t.held)} width={part(t.held)} height="6" />
+    </svg>
+  );
+}
+
+export const words = (t) => [
+  `${count(t.used)} used`,
+  t.suspect ? `${count(t.suspect)} suspect` : '',
+  t.held ? `${count(t.held)} held` : '',
+  t.capacity ? `${count(Math.max(0, t.capacity - t.used))} free` : '',
+].filter(Boolean).join(' · ');
+
+// TrunkBars is the row of trunks; one that is chosen filters the table.
+export function TrunkBars() {
+  const list = merged();
+  if (!list.length) return null;
+  const busiest = most(list);
+  const chosen = filter.value.trunk;
+  return (
+    <nav class="trunks" aria-label="Trunks">
+      {list.map((t) => (
+        <a key={t.name} class={`trunk ${isDown(t) ? 'down' : ''}`} href={href({ trunk: chosen === t.name ? '' : t.name, view: '' })} onClick={follow}
+          aria-current={chosen === t.name ? 'true' : undefined}>
+          <b>{t.name}</b>{isDown(t) && <em>down</em>}
+          <span>{words(t)}</span>
+          <Bar t={t} busiest={busiest} />
+        </a>
+      ))}
+    </nav>
+  );
+}
+
+const stateOf = (t) => t.state || t.link || '';
+const isDown = (t) => stateOf(t) === 'down';
+
+// TrunkPage lists all that is known of each trunk.
+export function TrunkPage() {
+  const list = merged();
+  const busiest = most(list);
+  return (
+    <section class="page" aria-labelledby="trunks-title">
+      <h2 id="trunks-title">Trunks</h2>
+      {list.length ? (
+        <div class="scroll" tabIndex="0" role="group" aria-label="Table of trunks">
+          <table class="plain">
+            <thead><tr>
+              <th scope="col">Trunk</th><th scope="col">State</th><th scope="col" class="n">Used</th><th scope="col" class="n">Suspect</th>
+              <th scope="col" class="n">Held</th><th scope="col" class="n">Capacity</th><th scope="col" class="n">Free</th><th scope="col">Channels</th>
+              <th scope="col">More</th>
+            </tr></thead>
+            <tbody>{list.map((t) => (
+              <tr key={t.name}>
+                <th scope="row"><a href={href({ view: '', trunk: t.name })} onClick={follow}>{t.name}</a></th>
+                <td>{stateOf(t) ? <Badge kind={isDown(t) ? 'dead' : 'live'}>{stateOf(t)}</Badge> : '–'}</td>
+                <td class="n">{count(t.used)}</td><td class="n">{count(t.suspect)}</td><td class="n">{count(t.held)}</td>
+                <td class="n">{t.capacity ? count(t.capacity) : 'no limit'}</td>
+                <td class="n">{t.capacity ? count(Math.max(0, t.capacity - t.used)) : '–'}</td>
+                <td class="wide"><Bar t={t} busiest={busiest} /></td>
+                <td class="quiet">{more(t)}</td>
+              </tr>
+            ))}</tbody>
+          </table>
+        </div>
+      ) : <p class="quiet">No trunk is configured, and no call uses one.</p>}
+    </section>
+  );
+}
+
+const named = new Set(['name', 'used', 'suspect', 'held', 'capacity', 'state', 'link', 'free']);
+
+// more shows what else a version of the server tells of a trunk, in its words.
+const more = (t) => Object.entries(t)
+  .filter(([k, v]) => !named.has(k) && v !== '' && v !== null && typeof v !== 'object')
+  .map(([k, v]) => `${k.replaceAll('_', ' ')} ${v}`).join(' · ');
