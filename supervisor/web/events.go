@@ -124,11 +124,12 @@ func (s *Server) follow(ctx context.Context) {
 }
 
 // watchAll returns a function that tells of the store and the overview if they
-// have changed since it was called before.
+// have changed since it was called before, and of trunks.
 func (s *Server) watchAll(nodes *atomic.Pointer[[]Node]) func() {
 	var shown []byte
-	was := storeState(s.status())
+	was, trunks := storeState(s.status()), s.watchTrunks()
 	return func() {
+		trunks()
 		if now := storeState(s.status()); now.State != was.State || now.Error != was.Error {
 			was = now
 			s.feed.tell("store", now)

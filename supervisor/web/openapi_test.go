@@ -284,7 +284,7 @@ func TestAnswersAreAsTheOpenAPIDocumentSays(t *testing.T) {
 func TestEventsAreAsTheOpenAPIDocumentSays(t *testing.T) {
 	a := readAPI(t)
 	schemas := map[string]string{"call": "Call", "ended": "CDR", "brake": "BrakeChange", "store": "StoreState", "node": "Node",
-		"batch": "Batch", "overview": "Overview"}
+		"batch": "Batch", "overview": "Overview", "trunk": "Trunk"}
 	onStage(t, func(t *testing.T, s *stage) {
 		s.calls.overview = busy
 		l, hangUp := s.read("")
@@ -294,6 +294,7 @@ func TestEventsAreAsTheOpenAPIDocumentSays(t *testing.T) {
 		s.calls.follower.Braked(supervisor.Braking{Reason: "stall"}, true)
 		s.server.feed.tell("store", storeState(healthy))
 		s.server.feed.tell("node", Node{Name: "edge-1", State: "up"})
+		s.server.feed.tell("trunk", Trunk{Name: "carrier", State: "up", Addresses: []Place{}})
 		s.server.feed.tell("batch", Batch{State: "running", Failures: []BatchFailure{}})
 		pass(3 * time.Second)
 		seen := make(map[string]bool)

@@ -51,7 +51,7 @@ function heard(type, j) {
       if (overview.value) overview.value = { ...overview.value, store: j };
       break;
     case 'trunk':
-      trunks.value = new Map(trunks.value).set(j.name, j);
+      trunks.value = new Map(trunks.value).set(j.name, { usage: trunks.value.get(j.name)?.usage, ...j });
       break;
     case 'node':
       nodes.value = [...nodes.value.filter((n) => n.name !== j.name), j].sort((a, b) => (a.name < b.name ? -1 : 1));

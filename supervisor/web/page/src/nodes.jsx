@@ -24,7 +24,7 @@ export function NodePage() {
           <tbody>{list.map((n) => (
             <tr key={n.name}>
               <th scope="row"><a href={href({ view: '', node: n.name })} onClick={follow}>{n.name}</a></th>
-              <td><Badge kind={kinds[n.state]}>{n.state}</Badge></td>
+              <td><Badge kind={kinds[n.state]}>{n.state}</Badge>{n.maintenance && <> <Badge kind="suspect">{n.maintenance}</Badge></>}</td>
               <td class="n">{count(n.calls)}</td><td class="n">{n.epoch}</td>
               <td>{n.since ? `${moment(when(n.since))}, for ${age(now() - when(n.since))}` : '–'}</td>
               <td><code>{n.addr}</code></td>

@@ -1,6 +1,6 @@
 // Trunks: bars over the table, and a page of their own.
 
-import { count } from './format.js';
+import { count, rtt } from './format.js';
 import { trunks } from './live.js';
 import { byTrunk } from './view.js';
 import { filter, follow, href } from './url.js';
@@ -8,10 +8,16 @@ import { Badge } from './marks.jsx';
 
 const none = { used: 0, suspect: 0, held: 0 };
 
+// capacity is how many channels a trunk has in all, 0 for any number.
+function capacity(t) {
+  const c = t.usage?.capacity;
+  return c ? c.total || (c.in && c.out ? c.in + c.out : 0) : 0;
+}
+
 // merged joins what the server says of trunks with the calls that are known.
 function merged() {
   const all = new Map();
-  for (const t of trunks.value.values()) all.set(t.name, { ...t, ...(byTrunk.value.get(t.name) || none) });
+  for (const t of trunks.value.values()) all.set(t.name, { ...t, capacity: capacity(t), ...(byTrunk.value.get(t.name) || none) });
   for (const t of byTrunk.value.values()) if (!all.has(t.name)) all.set(t.name, t);
   return [...all.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
 }
@@ -51,7 +57,7 @@ export function TrunkBars() {
       {list.map((t) => (
         <a key={t.name} class={`trunk ${isDown(t) ? 'down' : ''}`} href={href({ trunk: chosen === t.name ? '' : t.name, view: '' })} onClick={follow}
           aria-current={chosen === t.name ? 'true' : undefined}>
-          <b>{t.name}</b>{isDown(t) && <em>down</em>}
+          <b>{t.name}</b>{isDown(t) && <em>{t.maintenance || 'down'}</em>}
           <span>{words(t)}</span>
           <Bar t={t} busiest={busiest} />
         </a>
@@ -60,8 +66,8 @@ export function TrunkBars() {
   );
 }
 
-const stateOf = (t) => t.state || t.link || '';
-const isDown = (t) => stateOf(t) === 'down';
+const isDown = (t) => t.state === 'down' || !!t.maintenance;
+const kinds = { up: 'live', partial: 'suspect', down: 'dead' };
 
 // TrunkPage lists all that is known of each trunk.
 export function TrunkPage() {
@@ -76,17 +82,21 @@ export function TrunkPage() {
             <thead><tr>
               <th scope="col">Trunk</th><th scope="col">State</th><th scope="col" class="n">Used</th><th scope="col" class="n">Suspect</th>
               <th scope="col" class="n">Held</th><th scope="col" class="n">Capacity</th><th scope="col" class="n">Free</th><th scope="col">Channels</th>
-              <th scope="col">More</th>
+              <th scope="col" class="n">Reclaimed</th><th scope="col">Addresses</th>
             </tr></thead>
             <tbody>{list.map((t) => (
               <tr key={t.name}>
                 <th scope="row"><a href={href({ view: '', trunk: t.name })} onClick={follow}>{t.name}</a></th>
-                <td>{stateOf(t) ? <Badge kind={isDown(t) ? 'dead' : 'live'}>{stateOf(t)}</Badge> : '–'}</td>
+                <td><Badge kind={t.maintenance ? 'suspect' : kinds[t.state]}>{t.maintenance || t.state || 'unwatched'}</Badge></td>
                 <td class="n">{count(t.used)}</td><td class="n">{count(t.suspect)}</td><td class="n">{count(t.held)}</td>
                 <td class="n">{t.capacity ? count(t.capacity) : 'no limit'}</td>
                 <td class="n">{t.capacity ? count(Math.max(0, t.capacity - t.used)) : '–'}</td>
                 <td class="wide"><Bar t={t} busiest={busiest} /></td>
-                <td class="quiet">{more(t)}</td>
+                <td class="n">{count(t.usage?.reclaimed)}</td>
+                <td>{(t.addresses || []).map((a) => (
+                  <div key={a.target + a.address}><Badge kind={kinds[a.state]}>{a.state}</Badge> <code>{a.transport} {a.address || a.target}</code>
+                    {' '}<span class="quiet">{a.rtt_ms > 0 && rtt(a.rtt_ms)} {a.last}</span></div>
+                ))}</td>
               </tr>
             ))}</tbody>
           </table>
@@ -95,10 +105,3 @@ export function TrunkPage() {
     </section>
   );
 }
-
-const named = new Set(['name', 'used', 'suspect', 'held', 'capacity', 'state', 'link', 'free']);
-
-// more shows what else a version of the server tells of a trunk, in its words.
-const more = (t) => Object.entries(t)
-  .filter(([k, v]) => !named.has(k) && v !== '' && v !== null && typeof v !== 'object')
-  .map(([k, v]) => `${k.replaceAll('_', ' ')} ${v}`).join(' · ');
