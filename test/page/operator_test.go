@@ -1,20 +1,9 @@
 package page
 
 import (
-	"encoding/json"
 	"fmt"
 	"testing"
 )
-
-// rows is what the table shows, a row a line.
-func (b *tab) rows() []string {
-	b.t.Helper()
-	var texts []string
-	if err := json.Unmarshal([]byte(b.js(`[...document.querySelectorAll('.row')].map((r) => r.innerText.replace(/\s+/g, ' ').trim())`)), &texts); err != nil {
-		b.t.Fatal(err)
-	}
-	return texts
-}
 
 // count awaits this many rows.
 func (b *tab) count(n int) {
@@ -32,7 +21,7 @@ func TestOperator(t *testing.T) {
 	b.count(calls)
 	b.await(`document.querySelectorAll('.row .c-state .k-live').length >= 12`)
 	b.text(".trunk", "carrier")
-	b.text(".trunk", "12 used")
+	b.text(".trunk", "12 used · 18 free")
 	b.text(".figure", "12")
 	b.accessible("list")
 	b.shot("list")

@@ -41,7 +41,7 @@ func serve(t *testing.T, calls int) *world {
 	cfg.CDR.File = filepath.Join(t.TempDir(), "cdr")
 	cfg.Trunks = []daemon.Trunk{
 		{Name: "pbx", Targets: []string{"sip:" + w.pbx.Addr()}, Sources: []string{"127.0.0.2"}},
-		{Name: "carrier", Targets: []string{"sip:" + w.carrier.Addr()}, Sources: []string{"127.0.0.3"}},
+		{Name: "carrier", Targets: []string{"sip:" + w.carrier.Addr()}, Sources: []string{"127.0.0.3"}, Capacity: daemon.Capacity{Total: 30}},
 	}
 	cfg.Routes = []daemon.Route{{From: "pbx", To: []string{"carrier"}}}
 	d, err := daemon.New(cfg, zaptest.NewLogger(t, zaptest.Level(zapcore.WarnLevel)).WithOptions(zap.WithFatalHook(zapcore.WriteThenPanic)))
