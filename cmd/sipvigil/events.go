@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -162,11 +163,13 @@ func (t *tool) watch(ctx context.Context, c *client, show func(context.Context) 
 	}
 	nudge()
 	ctx, stop := context.WithCancel(ctx)
-	defer stop()
 	ended := make(chan error, 1)
-	go func() {
+	var following sync.WaitGroup
+	following.Go(func() {
 		ended <- c.follow(ctx, func(streamed) error { nudge(); return nil }, t.lostStream)
-	}()
+	})
+	defer following.Wait()
+	defer stop()
 	for {
 		select {
 		case err := <-ended:

@@ -141,10 +141,14 @@ type stopping struct {
 	written bytes.Buffer
 	after   int
 	err     error
+	begun   chan struct{} // closed with the first line; nil: nobody waits for it
 }
 
 func (s *stopping) Write(b []byte) (int, error) {
 	n, _ := s.written.Write(b)
+	if s.begun != nil && n == s.written.Len() {
+		close(s.begun)
+	}
 	if s.after--; s.after <= 0 {
 		return n, s.err
 	}
@@ -158,10 +162,14 @@ func TestWatchShowsTheListAgainWhenSomethingHappens(t *testing.T) {
 	mux.HandleFunc("/api/v1/calls", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, calls+r.URL.String(), http.StatusTemporaryRedirect)
 	})
-	mux.Handle("/api/v1/events", &telling{answers: []string{overviewEvent + callEvent}})
+	out := &stopping{after: 2, err: errors.New("enough"), begun: make(chan struct{})} // lists
+	events := &telling{answers: []string{overviewEvent + callEvent}}
+	mux.HandleFunc("/api/v1/events", func(w http.ResponseWriter, r *http.Request) {
+		<-out.begun
+		events.ServeHTTP(w, r)
+	})
 	server := httptest.NewServer(mux)
 	defer server.Close()
-	out := &stopping{after: 2, err: errors.New("enough")} // lists
 	tool := tool{stdout: out, stderr: &bytes.Buffer{}, getenv: func(string) string { return "" }}
 	if code := tool.run(t.Context(), []string{"calls", "--watch", "--server", server.URL}); code != exitFailed {
 		t.Errorf("exit code %d", code)
