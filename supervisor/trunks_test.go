@@ -67,7 +67,9 @@ func TestCallsThatMayBeLostAreCountedByTrunk(t *testing.T) {
 			})
 		}
 		sleep(40 * time.Second) // each has answered once
+		w.legs.mu.Lock()
 		w.legs.reply = func(id string, side store.Side) (reply, bool) { return nothing(), id == "dead" && side == store.Callee }
+		w.legs.mu.Unlock()
 		sleep(57 * time.Second)
 		got := w.sup.Trunks()
 		want := map[string]Usage{

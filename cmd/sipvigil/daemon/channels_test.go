@@ -60,9 +60,19 @@ func (f *flaky) FreeChannels(ctx context.Context, held []store.Held) error {
 	if f.gone() {
 		return store.ErrUnavailable
 	}
-	time.Sleep(f.slow)
+	f.mu.Lock()
+	slow := f.slow
+	f.mu.Unlock()
+	time.Sleep(slow)
 	f.note("freed", held)
 	return f.Store.FreeChannels(ctx, held)
+}
+
+// delay is how long giving back takes from now on.
+func (f *flaky) delay(d time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.slow = d
 }
 
 func (f *flaky) note(what string, held []store.Held) {
@@ -86,8 +96,32 @@ func (f *flaky) told(t *testing.T, want ...string) {
 	f.lines = nil
 }
 
+// going are the calls that go on, each with a channel to go out by of trunk a,
+// and of b.
+type going struct {
+	mu  sync.Mutex // guards ids
+	ids map[string]bool
+}
+
+func (g *going) set(id string, on bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ids[id] = on
+}
+
+func (g *going) channels(yield func(string, store.Side, string) bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for id, on := range g.ids {
+		if on {
+			yield("a", store.Callee, id)
+			yield("b", store.Callee, id)
+		}
+	}
+}
+
 // counting runs a test with the channels of trunk a, which has two to go out by.
-func counting(t *testing.T, onOutage string, f func(k *channels, st *flaky, live map[string]bool)) {
+func counting(t *testing.T, onOutage string, f func(k *channels, st *flaky, live *going)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		cfg := Default()
@@ -95,13 +129,8 @@ func counting(t *testing.T, onOutage string, f func(k *channels, st *flaky, live
 		cfg.Trunks = []Trunk{{Name: "a", Capacity: Capacity{Out: 2}}, {Name: "b"}}
 		st := &flaky{Store: embedded.New(), known: true}
 		k := newChannels(&cfg, st, zap.NewNop(), prometheus.NewRegistry())
-		live := make(map[string]bool)
-		k.live = func(yield func(string, store.Side, string) bool) {
-			for id := range live {
-				yield("a", store.Callee, id)
-				yield("b", store.Callee, id)
-			}
-		}
+		live := &going{ids: make(map[string]bool)}
+		k.live = live.channels
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { k.run(ctx); close(done) }()
@@ -132,9 +161,9 @@ func wantWord(t *testing.T, what, got, want string) {
 }
 
 func TestChannelsAreRenewedAsLongAsTheirCallsGoOn(t *testing.T) {
-	counting(t, "accept", func(k *channels, st *flaky, live map[string]bool) {
+	counting(t, "accept", func(k *channels, st *flaky, live *going) {
 		wantWord(t, "1", k.claims("1"), "granted")
-		live["1"] = true
+		live.set("1", true)
 		wantWord(t, "2", k.claims("2"), "granted") // whose call is lost without a word
 		wantWord(t, "3", k.claims("3"), "full")
 		time.Sleep(channelTime + 2*vouchEvery)
@@ -150,7 +179,7 @@ func TestChannelsAreRenewedAsLongAsTheirCallsGoOn(t *testing.T) {
 }
 
 func TestAChannelIsFreeAsSoonAsItsCallEnds(t *testing.T) {
-	counting(t, "accept", func(k *channels, st *flaky, live map[string]bool) {
+	counting(t, "accept", func(k *channels, st *flaky, live *going) {
 		k.claims("1")
 		k.claims("2")
 		st.told(t)
@@ -162,8 +191,8 @@ func TestAChannelIsFreeAsSoonAsItsCallEnds(t *testing.T) {
 }
 
 func TestACallThatWantsItsChannelAgainKeepsIt(t *testing.T) {
-	counting(t, "accept", func(k *channels, st *flaky, live map[string]bool) {
-		st.slow = time.Second / 2
+	counting(t, "accept", func(k *channels, st *flaky, live *going) {
+		st.delay(time.Second / 2)
 		k.claims("1")
 		k.Free("a", store.Callee, "1")
 		synctest.Wait() // it is being given back
@@ -177,8 +206,8 @@ func TestACallThatWantsItsChannelAgainKeepsIt(t *testing.T) {
 }
 
 func TestAChannelThatWaitsToBeGivenBackIsKeptIfItsCallWantsItAgain(t *testing.T) {
-	counting(t, "accept", func(k *channels, st *flaky, live map[string]bool) {
-		st.slow = time.Second / 2
+	counting(t, "accept", func(k *channels, st *flaky, live *going) {
+		st.delay(time.Second / 2)
 		k.claims("1")
 		k.Free("a", store.Callee, "another")
 		synctest.Wait() // that is being given back
@@ -190,9 +219,9 @@ func TestAChannelThatWaitsToBeGivenBackIsKeptIfItsCallWantsItAgain(t *testing.T)
 }
 
 func TestACallThatEndsWhileChannelsAreRenewedIsNotCounted(t *testing.T) {
-	counting(t, "accept", func(k *channels, st *flaky, live map[string]bool) {
+	counting(t, "accept", func(k *channels, st *flaky, live *going) {
 		k.claims("1")
-		live["1"] = true // it is looked at before its end
+		live.set("1", true) // it is looked at before its end
 		st.mu.Lock()
 		st.away = true
 		st.mu.Unlock()
@@ -206,7 +235,7 @@ func TestACallThatEndsWhileChannelsAreRenewedIsNotCounted(t *testing.T) {
 
 func TestWithoutTheStoreMemoryCounts(t *testing.T) {
 	for _, known := range []bool{true, false} {
-		counting(t, "accept", func(k *channels, st *flaky, live map[string]bool) {
+		counting(t, "accept", func(k *channels, st *flaky, live *going) {
 			other := store.Claim{Trunk: "a", Side: store.Callee, ID: "theirs", Limit: k.limits["a"], Lease: time.Hour}
 			if _, err := st.ClaimChannel(t.Context(), other); err != nil {
 				t.Fatal(err)
@@ -217,7 +246,7 @@ func TestWithoutTheStoreMemoryCounts(t *testing.T) {
 			st.mu.Unlock()
 			began := time.Now()
 			wantWord(t, "1", k.claims("1"), "granted")
-			live["1"] = true
+			live.set("1", true)
 			wantWord(t, "2", k.claims("2"), "full")
 			want := 2 * claimTime
 			if known {
@@ -227,9 +256,9 @@ func TestWithoutTheStoreMemoryCounts(t *testing.T) {
 				t.Errorf("two claims took %v, want %v", took, want)
 			}
 			k.Free("a", store.Callee, "1")
-			delete(live, "1")
+			live.set("1", false)
 			wantWord(t, "3", k.claims("3"), "granted")
-			live["3"] = true
+			live.set("3", true)
 			time.Sleep(vouchEvery)
 			st.mu.Lock()
 			st.away = false
@@ -243,7 +272,7 @@ func TestWithoutTheStoreMemoryCounts(t *testing.T) {
 }
 
 func TestWithoutTheStoreCallsAreRefusedIfThatIsConfigured(t *testing.T) {
-	counting(t, "reject", func(k *channels, st *flaky, live map[string]bool) {
+	counting(t, "reject", func(k *channels, st *flaky, live *going) {
 		st.mu.Lock()
 		st.away = true
 		st.mu.Unlock()
@@ -255,7 +284,7 @@ func TestWithoutTheStoreCallsAreRefusedIfThatIsConfigured(t *testing.T) {
 }
 
 func TestWithoutTheStoreMemoryCountsWhatBeginsInASecond(t *testing.T) {
-	counting(t, "accept", func(k *channels, st *flaky, live map[string]bool) {
+	counting(t, "accept", func(k *channels, st *flaky, live *going) {
 		st.mu.Lock()
 		st.away = true
 		st.mu.Unlock()
