@@ -202,12 +202,18 @@ func (q *quickProbes) answer(datagram []byte, from netip.AddrPort) bool {
 	}
 	ans := store.Answer{Kind: store.Answered, Status: status, RTT: time.Since(sent)}
 	if !c.turns.enter() {
-		c.do(func() { c.probed(side, ans) })
+		c.do(func() { c.answeredQuickly(side, ans) })
 		return true
 	}
 	defer c.turns.leave(&c.agent.work, c.agent.panicked)
-	c.probed(side, ans)
+	c.answeredQuickly(side, ans)
 	return true
+}
+
+// answeredQuickly serves an answer with the turn.
+func (c *call) answeredQuickly(side store.Side, ans store.Answer) {
+	c.firstAnswer(side, ans.Status)
+	c.probed(side, ans)
 }
 
 // answersProbe says whether a datagram was the answer to a probe, and has been

@@ -13,7 +13,7 @@ import (
 // call. When it is quiet again the memory goes back to the system.
 const (
 	busyPercent  = 300
-	quietPercent = 100
+	quietPercent = 30
 	busyBytes    = 16 << 20 // allocated in one look
 	look         = 2 * time.Second
 	quietLooks   = 5 // in a row, until the memory goes back
