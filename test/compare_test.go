@@ -145,7 +145,7 @@ func throughSipvigil(t testing.TB) ([]*talk, *ua.Phone) {
 
 func throughKamailio(t testing.TB) ([]*talk, *ua.Phone) {
 	pbx, carrier := trunkPhone(t, "pbx", "127.0.0.2"), trunkPhone(t, "carrier", "127.0.0.3")
-	addr := startCompared(t)
+	addr, _ := startCompared(t, 64)
 	// Both sides of a call have the port of its media in common.
 	port := regexp.MustCompile(`m=audio (\d+)`)
 	callees := make(chan *talk, many)
@@ -171,7 +171,8 @@ func throughKamailio(t testing.TB) ([]*talk, *ua.Phone) {
 	return calls, carrier
 }
 
-func startCompared(t testing.TB) (addr string) {
+// startCompared starts kamailio with this many MiB for its dialogs.
+func startCompared(t testing.TB, memory int) (addr string, pid int) {
 	t.Helper()
 	dir := t.TempDir()
 	addr = fmt.Sprintf("127.0.0.1:%d", storetest.FreePort(t))
@@ -180,7 +181,7 @@ func startCompared(t testing.TB) (addr string) {
 		t.Fatal(err)
 	}
 	log := &lines{}
-	cmd := exec.Command("kamailio", "-f", config, "-DD", "-E", "-Y", dir, "-m", "64", "-M", "8")
+	cmd := exec.Command("kamailio", "-f", config, "-DD", "-E", "-Y", dir, "-m", strconv.Itoa(memory), "-M", "8")
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start kamailio (Debian: apt-get install kamailio): %v", err)
@@ -196,5 +197,5 @@ func startCompared(t testing.TB) (addr string) {
 	if _, err := probe.Request(limit(t, patience), "sip:"+addr, "OPTIONS", probe.URI(), ""); err != nil {
 		t.Fatalf("kamailio does not answer: %v\n%s", err, tail(log.String(), 4000))
 	}
-	return addr
+	return addr, cmd.Process.Pid
 }

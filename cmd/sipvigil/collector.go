@@ -14,9 +14,9 @@ import (
 const (
 	busyPercent  = 300
 	quietPercent = 30
-	busyBytes    = 16 << 20 // allocated in one look
-	look         = 2 * time.Second
-	quietLooks   = 5 // in a row, until the memory goes back
+	busyBytes    = 4 << 20 // allocated in one look
+	look         = 500 * time.Millisecond
+	quietLooks   = 20 // in a row, until the memory goes back
 )
 
 // tuneCollector adjusts the collector until ctx ends, unless GOGC says how it is to
