@@ -13,9 +13,9 @@ import (
 // until somebody serves them. The limits are below T1, after which all would
 // come once more, and far above what a busy but healthy machine shows.
 const (
-	strained     = 200 * time.Millisecond // of waiting begins it
-	strainedFor  = 200 * time.Millisecond // in all that was served for so long
-	strainedOf   = 200                    // messages at least
+	strained     = 300 * time.Millisecond // of waiting begins it
+	strainedFor  = 500 * time.Millisecond // in all that was served for so long
+	strainedOf   = 500                    // messages at least
 	againStrain  = 100 * time.Millisecond // begins it again, at once
 	againWithin  = 10 * time.Second       // after it ended
 	relaxed      = 50 * time.Millisecond  // of waiting ends it

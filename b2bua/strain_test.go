@@ -21,15 +21,15 @@ func TestStrainIsWhatLastsAndEndsWithTheWaiting(t *testing.T) {
 		{"nothing", nil, false, false},
 		{"quick", []step{{ms, 1000, ms}}, false, false},
 		{"probes wait first", []step{{150 * ms, 1000, ms}}, false, true},
-		{"long", []step{{300 * ms, 201, ms}}, true, true},
-		{"long, but few", []step{{300 * ms, 199, 5 * ms}}, false, true},
+		{"long", []step{{300 * ms, 501, ms}}, true, true},
+		{"long, but few", []step{{300 * ms, 499, 5 * ms}}, false, true},
 		{"long, but for a moment", []step{{300 * ms, 2000, 0}}, false, true},
-		{"one that waited less begins anew", []step{{300 * ms, 150, ms}, {199 * ms, 1, 0}, {300 * ms, 150, ms}}, false, true},
-		{"goes on until it is quick again", []step{{300 * ms, 201, ms}, {51 * ms, 1, 0}}, true, false},
-		{"is over when it is quick again", []step{{300 * ms, 201, ms}, {49 * ms, 1, 0}}, false, false},
-		{"comes back at once", []step{{300 * ms, 201, ms}, {49 * ms, 1, 9 * time.Second}, {100 * ms, 1, 0}}, true, true},
-		{"but not for ever", []step{{300 * ms, 201, ms}, {49 * ms, 1, 10 * time.Second}, {100 * ms, 1, 0}}, false, true},
-		{"is forgotten when nothing comes", []step{{300 * ms, 201, ms}, {300 * ms, 1, time.Second}}, false, false},
+		{"one that waited less begins anew", []step{{300 * ms, 400, ms}, {299 * ms, 1, 0}, {300 * ms, 400, ms}}, false, true},
+		{"goes on until it is quick again", []step{{300 * ms, 501, ms}, {51 * ms, 1, 0}}, true, false},
+		{"is over when it is quick again", []step{{300 * ms, 501, ms}, {49 * ms, 1, 0}}, false, false},
+		{"comes back at once", []step{{300 * ms, 501, ms}, {49 * ms, 1, 9 * time.Second}, {100 * ms, 1, 0}}, true, true},
+		{"but not for ever", []step{{300 * ms, 501, ms}, {49 * ms, 1, 10 * time.Second}, {100 * ms, 1, 0}}, false, true},
+		{"is forgotten when nothing comes", []step{{300 * ms, 501, ms}, {300 * ms, 1, time.Second}}, false, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -55,6 +55,9 @@ request_route {
 }
 `
 
+// buildFlags: what is compared is what would be used.
+var buildFlags []string
+
 // outage is how long the carrier cannot be reached, and later how long one
 // waits for what follows from that; patient is how long one waits for a dead
 // phone to be found.

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// binary is the sipvigil under test, built once with the race detector.
+// binary is the sipvigil under test, built once, with the race detector unless it is measured.
 var binary string
 
 func TestMain(m *testing.M) { os.Exit(runAll(m)) }
@@ -40,7 +40,7 @@ func runAll(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	binary = filepath.Join(dir, "sipvigil")
-	if out, err := exec.Command("go", "build", "-race", "-o", binary, "sipvigil/cmd/sipvigil").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", append(append([]string{"build"}, buildFlags...), "-o", binary, "sipvigil/cmd/sipvigil")...).CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build sipvigil: %v\n%s", err, out)
 		return 1
 	}

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"hash/maphash"
 	"net"
 	"slices"
 	"strconv"
@@ -31,7 +32,8 @@ type call struct {
 	acked              bool      // likewise
 	answer             []byte    // the callee's 2xx until its ACK
 	tries2xx           int       // how often that was sent
-	last               [2]uint32 // highest CSeq that came from the element, by side
+	last               [2]uint32 // CSeq of the last request that came from the element, by side
+	branch             [2]uint64 // hash of its topmost Via
 }
 
 const (
@@ -163,7 +165,7 @@ func (g *Generator) end(c *call, n *atomic.Int64) {
 	if c.state != over {
 		n.Add(1)
 	}
-	*c = call{number: c.number, state: over, last: c.last} // nothing else is needed
+	*c = call{number: c.number, state: over, last: c.last, branch: c.branch} // nothing else is needed
 }
 
 func (g *Generator) atCaller(m *message) {
@@ -319,16 +321,18 @@ func (g *Generator) conn(side int) *net.UDPConn {
 // inOrder says whether a request is no repetition, and counts one whose number
 // is not one above that of the last: RFC 3261 section 12.2.1.1.
 func (g *Generator) inOrder(c *call, m *message, side int) bool {
-	last := c.last[side]
-	if m.cseq == last {
+	last, branch := c.last[side], maphash.Bytes(seed, m.via[0])
+	if branch == c.branch[side] {
 		return false
 	}
 	if last != 0 && m.cseq != last+1 {
 		g.counts.disorder.Add(1)
 	}
-	c.last[side] = m.cseq
+	c.last[side], c.branch[side] = m.cseq, branch
 	return true
 }
+
+var seed = maphash.MakeSeed()
 
 // token names a call wherever one looks for it: its Call-ID, its URIs and tags
 // hold it.

@@ -1,0 +1,5 @@
+//go:build !compare
+
+package test
+
+var buildFlags = []string{"-race"}
