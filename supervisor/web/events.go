@@ -127,6 +127,7 @@ func (s *Server) follow(ctx context.Context) {
 // have changed since it was called before, and of trunks.
 func (s *Server) watchAll(nodes *atomic.Pointer[[]Node]) func() {
 	var shown []byte
+	fresh := true // readers begin with the overview
 	was, trunks := storeState(s.status()), s.watchTrunks()
 	return func() {
 		trunks()
@@ -135,8 +136,9 @@ func (s *Server) watchAll(nodes *atomic.Pointer[[]Node]) func() {
 			s.feed.tell("store", now)
 		}
 		list := nodes.Load()
-		if list == nil {
-			return // for the first second or so
+		if list == nil || fresh {
+			fresh = false
+			return
 		}
 		o := s.overview(*list)
 		if now := encode(o); !bytes.Equal(now, shown) {

@@ -23,6 +23,7 @@ import (
 
 	"sipvigil/store"
 	"sipvigil/supervisor"
+	"sipvigil/supervisor/links"
 )
 
 // line is the connection of one reader of events.
@@ -111,6 +112,7 @@ type stage struct {
 	calls  *fakeCalls
 	server *Server
 	status atomic.Pointer[store.Status]
+	trunks atomic.Pointer[[]links.Health]
 }
 
 func onStage(t *testing.T, test func(t *testing.T, s *stage)) {
@@ -121,6 +123,8 @@ func onStage(t *testing.T, test func(t *testing.T, s *stage)) {
 		s.status.Store(&healthy)
 		s.server = newServer(t, s.calls, healthy)
 		s.server.status = func() store.Status { return *s.status.Load() }
+		s.trunks.Store(&[]links.Health{})
+		s.server.cfg.Trunks = func() []links.Health { return *s.trunks.Load() }
 		ctx, stop := context.WithCancel(t.Context())
 		var run sync.WaitGroup
 		run.Go(func() { s.server.follow(ctx) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http/httptest"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,6 +30,7 @@ type fakeCalls struct {
 	follower supervisor.Follower
 
 	query   store.Query
+	mu      sync.Mutex // guards hungUp: batches run beside each other
 	hungUp  []string
 	hangup  func(id string) error // of Hangup, instead of err
 	probed  []string
@@ -90,7 +92,9 @@ func (f *fakeCalls) Follow(to supervisor.Follower) { f.follower = to }
 func (f *fakeCalls) ReleaseHeld() int { return 7 }
 
 func (f *fakeCalls) Hangup(_ context.Context, id, text string) error {
+	f.mu.Lock()
 	f.hungUp = append(f.hungUp, id+": "+text)
+	f.mu.Unlock()
 	if f.hangup != nil {
 		return f.hangup(id)
 	}

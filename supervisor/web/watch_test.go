@@ -9,10 +9,10 @@ import (
 
 func TestTrunksThatChangeAreToldOnce(t *testing.T) {
 	onStage(t, func(t *testing.T, s *stage) {
-		state, rtt := links.Up, time.Millisecond
-		s.server.cfg.Trunks = func() []links.Health {
-			return []links.Health{{Name: "carrier", State: state, Addresses: []links.Address{{Target: "sip:c", State: state, RTT: rtt}}}}
+		be := func(state links.State, rtt time.Duration) {
+			s.trunks.Store(&[]links.Health{{Name: "carrier", State: state, Addresses: []links.Address{{Target: "sip:c", State: state, RTT: rtt}}}})
 		}
+		be(links.Up, time.Millisecond)
 		l, hangUp := s.read("")
 		defer hangUp()
 		trunks := func() (list []string) {
@@ -25,12 +25,12 @@ func TestTrunksThatChangeAreToldOnce(t *testing.T) {
 			return list
 		}
 		pass(3 * time.Second)
-		rtt = 2 * time.Millisecond
+		be(links.Up, 2*time.Millisecond)
 		pass(3 * time.Second)
 		if got := trunks(); len(got) > 0 {
 			t.Errorf("nothing happened: %q", got)
 		}
-		state = links.Down
+		be(links.Down, 2*time.Millisecond)
 		pass(3 * time.Second)
 		if got := trunks(); len(got) != 1 {
 			t.Errorf("one change: %q", got)

@@ -65,6 +65,7 @@ function Link() {
 const reasons = {
   stall: (b) => b.text || 'this process was stalled or cannot send',
   peer: (b) => `${b.ill} of ${b.legs} legs behind ${b.trunk && b.trunk !== '_other' ? b.trunk : b.peer || b.trunk} do not answer`,
+  trunk: (b) => `${b.trunk || 'a trunk'} itself does not answer`,
   rate: () => 'silence would end too many calls in a minute',
 };
 
