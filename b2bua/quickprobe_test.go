@@ -114,7 +114,8 @@ func BenchmarkProbe(b *testing.B) {
 		LocalURI: "<sip:bob@b>", RemoteURI: `"Alice" <sip:alice@a>`, Target: "sip:alice@192.0.2.9:5062", Peer: "192.0.2.9:5062",
 		LocalMark: 1 << 30, LocalAsked: 1 << 30})
 	conn := &echo{}
-	s.conn = &packetConn{PacketConn: conn}
+	s.conn = newPacketConn(conn, c.agent.metrics, c.agent.seed)
+	s.conn.guard.agent = c.agent
 	from := netip.MustParseAddrPort("192.0.2.9:5062")
 	close(c.agent.serving)
 	c.agent.add(c)

@@ -17,6 +17,7 @@ const (
 	busyBytes    = 4 << 20 // allocated in one look
 	look         = 500 * time.Millisecond
 	quietLooks   = 20 // in a row, until the memory goes back
+	mostQuiet    = 8 * quietLooks
 )
 
 // tuneCollector adjusts the collector until ctx ends, unless GOGC says how it is to
@@ -45,8 +46,11 @@ func tuneCollector(ctx context.Context) {
 				busy = true
 				debug.SetGCPercent(busyPercent)
 			}
-		case busy:
-			if quiet++; quiet >= quietLooks {
+		case busy || quiet > 0:
+			// More becomes free a while later, when transactions are forgotten.
+			if quiet++; quiet > mostQuiet {
+				quiet = 0
+			} else if quiet%quietLooks == 0 {
 				busy = false
 				debug.SetGCPercent(quietPercent)
 				debug.FreeOSMemory()
