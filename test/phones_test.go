@@ -176,6 +176,7 @@ type shown struct {
 
 type shownLeg struct {
 	CallID              string `json:"call_id"`
+	Peer                string
 	Liveness            string
 	LastAlive           time.Time `json:"last_alive"`
 	LastEvidence        string    `json:"last_evidence"`
