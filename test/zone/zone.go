@@ -142,21 +142,31 @@ func (z *Zone) Dial(context.Context, string, string) (net.Conn, error) {
 
 // Listen serves UDP and TCP on a free port of 127.0.0.1 until stop is called.
 func (z *Zone) Listen() (addr string, stop func(), err error) {
-	packets, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	packets, streams, err := bind()
 	if err != nil {
 		return "", nil, err
 	}
 	addr = packets.LocalAddr().String()
-	streams, err := net.Listen("tcp4", addr)
-	if err != nil {
-		_ = packets.Close()
-		return "", nil, err
-	}
 	var serving sync.WaitGroup
 	handler := dns.HandlerFunc(z.serve)
 	serving.Go(func() { _ = (&dns.Server{PacketConn: packets, Handler: handler}).ActivateAndServe() })
 	serving.Go(func() { _ = (&dns.Server{Listener: streams, Handler: handler}).ActivateAndServe() })
 	return addr, func() { _ = packets.Close(); _ = streams.Close(); serving.Wait() }, nil
+}
+
+// bind takes a port that is free for both transports: one that is free for UDP
+// may be somebody's over TCP.
+func bind() (packets net.PacketConn, streams net.Listener, err error) {
+	for range 100 {
+		if packets, err = net.ListenPacket("udp4", "127.0.0.1:0"); err != nil {
+			return nil, nil, err
+		}
+		if streams, err = net.Listen("tcp4", packets.LocalAddr().String()); err == nil {
+			return packets, streams, nil
+		}
+		_ = packets.Close()
+	}
+	return nil, nil, err
 }
 
 // serve answers over UDP with as much as the other side takes.
