@@ -177,7 +177,7 @@ func moved(t *testing.T, leg *ua.Dialog, to *sipvigil) {
 func TestCallsOfAKilledNodeGoOnAtTheOthers(t *testing.T) {
 	t.Parallel()
 	nodes, _ := cluster(t, 3)
-	calls := dialMany(t, nodes[0], 100)
+	calls := dialMany(t, nodes[0], 200)
 	eventually(t, "the others list the calls", func() bool { return nodes[1].spread()["edge-1"] == len(calls) })
 	nodes[0].kill()
 	before := numbers(calls)
