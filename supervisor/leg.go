@@ -110,6 +110,9 @@ func (l *leg) weigh(a store.Answer, e store.Evidence, cfg *Config) step {
 	case refused:
 		return l.refuse(a, e, cfg.Method)
 	case missed:
+		if a.Method != l.Method {
+			return again // it was found meanwhile that another method tells more
+		}
 		return l.miss(cfg)
 	case moot:
 		return l.nothing(a)
