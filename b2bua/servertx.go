@@ -136,8 +136,14 @@ func (tx *serverTx) wake(why wake) {
 		req := tx.req
 		trying := tx.state == txTrying && req != nil
 		tx.mu.Unlock()
-		if trying {
-			_ = tx.Respond(reply(req, 100, reasonPhrase(100), "")) // it will ask again
+		if !trying {
+			return
+		}
+		say := func() { _ = tx.Respond(reply(req, 100, reasonPhrase(100), "")) } // or it will ask again
+		if _, overUDP := tx.conn.(*packetConn); overUDP {
+			say()
+		} else {
+			tx.of.arrivals.work.Go(say) // who does not read must not hold up the others
 		}
 	case wakeForget:
 		tx.Terminate()

@@ -57,6 +57,7 @@ func newTransactions(transport *sip.TransportLayer, a *Agent) *transactions {
 	t := &transactions{
 		transport: transport,
 		arrivals:  arrivals{work: &a.work, panicked: a.panicked},
+		waits:     waits{panicked: a.panicked},
 		onRequest: a.onRequest,
 		onStray:   a.onStrayResponse,
 		malformed: a.metrics.malformed.Inc,

@@ -7,9 +7,11 @@ import (
 
 // waits wakes what waits for a time. All that waits for equally long stands in
 // one line and shares one timer, so that nothing is sorted, and to stop waiting
-// costs nothing: who is woken looks whether there is anything to do. The zero
-// value is ready.
+// costs nothing: who is woken looks whether there is anything to do. One that
+// panics costs itself, not the line.
 type waits struct {
+	panicked func(any)
+
 	mu    sync.Mutex // guards what is below
 	lines map[time.Duration]*line
 	over  bool
@@ -77,7 +79,7 @@ func (s *waits) due(d time.Duration, l *line) {
 		l.waiting[0] = waiting{}
 		l.waiting = l.waiting[1:]
 		s.mu.Unlock()
-		first.wake(first.why)
+		guarded(func() { first.wake(first.why) }, s.panicked)
 	}
 }
 
