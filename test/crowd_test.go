@@ -69,7 +69,6 @@ func trunkPhone(t testing.TB, user, host string) *ua.Phone {
 
 func (c *crowd) connect(n int) {
 	c.t.Helper()
-	ctx := limit(c.t, patience)
 	callees := make(chan *ua.Dialog, n)
 	c.carrier.Handle(func(in *ua.Incoming) {
 		in.Ring(180)
@@ -82,7 +81,7 @@ func (c *crowd) connect(n int) {
 	for worker := range 10 {
 		dialling.Go(func() {
 			for range n/10 + min(1, max(0, n%10-worker)) {
-				d, err := c.pbx.Call(ctx, "sip:"+c.d.udp, "sip:bob@"+c.d.udp, ua.Offer{SDP: ua.SDP(40000)})
+				d, err := c.pbx.Call(limit(c.t, patience), "sip:"+c.d.udp, "sip:bob@"+c.d.udp, ua.Offer{SDP: ua.SDP(40000)})
 				if err != nil {
 					c.t.Errorf("call: %v", err)
 					return
