@@ -56,7 +56,15 @@ func (r *register) Free(trunk string, side store.Side, _ string) {
 	r.lines = append(r.lines, "freed "+way(trunk, side))
 }
 
-func (r *register) Left(string, store.Side) int { return 0 }
+func (r *register) Left(trunk string, side store.Side) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	most, limited := r.most[way(trunk, side)]
+	if !limited {
+		return 1
+	}
+	return max(0, most-r.used[way(trunk, side)])
+}
 
 func (r *register) heard(t *testing.T, want ...string) {
 	t.Helper()
@@ -158,6 +166,9 @@ func TestACallerWhoseTrunkIsFullIsRefused(t *testing.T) {
 			w.alice.next(want)
 			r.heard(t, "full pbx caller")
 			w.bob.nothing()
+
+			w.monitor() // OPTIONS gets the same
+			w.carol.next(strings.Replace(want, "INVITE", "OPTIONS", 1))
 		})
 	}
 }

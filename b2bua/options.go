@@ -9,6 +9,7 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"sipvigil/b2bua/dialog"
+	"sipvigil/store"
 )
 
 // onOptions answers OPTIONS outside of calls as it would an INVITE, RFC 3261
@@ -22,6 +23,10 @@ func (in *inbound) onOptions() {
 	}
 	if f, _ := in.agent.refusal(trunk); f != nil {
 		in.refuse(f)
+		return
+	}
+	if t := in.agent.limited(trunk); t != nil && in.agent.cfg.Channels.Left(trunk, store.Caller) == 0 {
+		in.refuse(t.full())
 		return
 	}
 	in.capabilities()
