@@ -18,7 +18,7 @@ const many = 300
 
 func TestAnOutageEndsNoCallAndARestartedPeerLosesAllOfThem(t *testing.T) {
 	t.Parallel()
-	c := gather(t, many, "", "--probe-interval", "1s", "--probe-timeout", "1s")
+	c := gather(t, many, "", "--probe-interval", "2s", "--probe-timeout", "2s")
 
 	// Ten minutes are twenty intervals of 30 s. The pbx, which is well, counts.
 	c.carrier.Drop(everything)
