@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -32,7 +31,6 @@ func BenchmarkCall(b *testing.B) {
 	go func() { done <- agent.Run(ctx, []net.PacketConn{conn}, nil) }()
 	defer func() { stop(); <-done }()
 	over := make(chan struct{})
-	time.Sleep(50 * time.Millisecond)
 	agent.Loaded()
 	bob := &phone{host: network.listen(bobAddr), to: to, user: "bob", tag: "bob-tag"}
 	defer func() { _ = bob.host.Close(); <-over }()
