@@ -184,8 +184,8 @@ func (a *Agent) Run(ctx context.Context, packets []net.PacketConn, streams []Lis
 
 	<-ctx.Done()
 	a.closing.Store(true)
-	for _, conn := range packets {
-		_ = conn.Close()
+	for _, w := range sockets {
+		_ = w.Close()
 	}
 	for _, l := range streams {
 		_ = l.Close()

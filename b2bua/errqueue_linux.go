@@ -12,30 +12,40 @@ import (
 
 // errorQueue reads the ICMP errors about what a UDP socket has sent, ip(7). The
 // kernel lets one in only if it quotes a datagram with the socket's port.
-type errorQueue struct{ raw syscall.RawConn }
+type errorQueue struct {
+	raw interface {
+		Control(f func(fd uintptr)) error
+	}
+}
 
 // mostErrors bounds what is read at once; the kernel reminds us of the rest.
 const mostErrors = 64
 
 // newErrorQueue is nil for what is no UDP socket of the kernel.
 func newErrorQueue(conn net.PacketConn) *errorQueue {
-	udp, ok := conn.(*net.UDPConn)
-	if !ok {
+	q := &errorQueue{}
+	level, option := unix.SOL_IP, unix.IP_RECVERR
+	switch conn := conn.(type) {
+	case *udpSocket:
+		q.raw = conn
+	case *net.UDPConn:
+		raw, err := conn.SyscallConn()
+		if err != nil {
+			return nil
+		}
+		q.raw = raw
+		if local, err := netip.ParseAddrPort(conn.LocalAddr().String()); err != nil || !local.Addr().Is4() {
+			level, option = unix.SOL_IPV6, unix.IPV6_RECVERR
+		}
+	default:
 		return nil
 	}
-	raw, err := udp.SyscallConn()
-	if err != nil {
-		return nil
-	}
-	level, option := unix.SOL_IPV6, unix.IPV6_RECVERR
-	if local, err := netip.ParseAddrPort(udp.LocalAddr().String()); err == nil && local.Addr().Is4() {
-		level, option = unix.SOL_IP, unix.IP_RECVERR
-	}
-	cerr := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), level, option, 1) })
+	var err error
+	cerr := q.raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), level, option, 1) })
 	if cerr != nil || err != nil {
 		return nil
 	}
-	return &errorQueue{raw}
+	return q
 }
 
 // pending says whether err may be about a datagram that was sent earlier, to

@@ -3,7 +3,6 @@ package b2bua
 import (
 	"bytes"
 	"encoding/hex"
-	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -177,7 +176,7 @@ func (p *quickProbe) wake(wake) {
 
 // answer takes the response to a probe, and is false for anything else. It
 // must come from where the far end is.
-func (q *quickProbes) answer(datagram []byte, from netip.AddrPort) bool {
+func (q *quickProbes) answer(datagram []byte, from netip.AddrPort, came time.Time) bool {
 	status, branch, ok := readAnswer(datagram)
 	if !ok {
 		return false
@@ -200,7 +199,7 @@ func (q *quickProbes) answer(datagram []byte, from netip.AddrPort) bool {
 	case !p.finish(branch):
 		return false
 	}
-	ans := store.Answer{Kind: store.Answered, Status: status, RTT: time.Since(sent)}
+	ans := store.Answer{Kind: store.Answered, Status: status, RTT: max(0, came.Sub(sent))}
 	if !c.turns.enter() {
 		c.do(func() { c.answeredQuickly(side, ans) })
 		return true
@@ -218,12 +217,11 @@ func (c *call) answeredQuickly(side store.Side, ans store.Answer) {
 
 // answersProbe says whether a datagram was the answer to a probe, and has been
 // served.
-func (a *Agent) answersProbe(datagram []byte, from net.Addr) (did bool) {
-	udp, ok := from.(*net.UDPAddr)
-	if !ok || a == nil {
+func (a *Agent) answersProbe(datagram []byte, from netip.AddrPort, came time.Time) (did bool) {
+	if a == nil {
 		return false
 	}
-	guarded(func() { did = a.quick.answer(datagram, udp.AddrPort()) }, a.panicked)
+	guarded(func() { did = a.quick.answer(datagram, from, came) }, a.panicked)
 	return did
 }
 

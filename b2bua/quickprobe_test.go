@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/emiago/sipgo/sip"
 	"github.com/google/go-cmp/cmp"
@@ -122,7 +123,7 @@ func BenchmarkProbe(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		c.agent.Probe(c.id, store.Caller, "OPTIONS", 64*sip.T1)
-		if !c.agent.quick.answer(conn.answer(), from) {
+		if !c.agent.quick.answer(conn.answer(), from, time.Now()) {
 			b.Fatal("no answer")
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/emiago/sipgo/sip"
 	"go.uber.org/zap"
@@ -202,15 +203,22 @@ func (a *Agent) isOurs(transport, hostport string) bool {
 // packetConn is a UDP socket.
 type packetConn struct {
 	net.PacketConn
-	ip    net.IP
-	port  int
-	guard *guard
-	lost  *errorQueue // nil where the system has none
+	bunches *udpSocket // the same, nil where it is not read in bunches
+	ip      net.IP
+	port    int
+	guard   *guard
+	lost    *errorQueue // nil where the system has none
+	came    time.Time   // when what was read last came to this host
 }
 
 func newPacketConn(conn net.PacketConn, m *metrics, seed maphash.Seed) *packetConn {
+	p := &packetConn{PacketConn: conn, guard: newGuard(m, seed)}
+	if p.bunches = newUDPSocket(conn); p.bunches != nil {
+		p.PacketConn = p.bunches
+	}
 	s := newSocket("udp", conn.LocalAddr())
-	return &packetConn{PacketConn: conn, ip: s.ip, port: s.port, guard: newGuard(m, seed), lost: newErrorQueue(conn)}
+	p.ip, p.port, p.lost = s.ip, s.port, newErrorQueue(p.PacketConn)
+	return p
 }
 
 // serve reads what comes until the socket is closed.
@@ -239,22 +247,42 @@ func (p *packetConn) serve(arrived func(sip.Message)) error {
 // socket do not end the reading.
 func (p *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
 	for {
-		n, addr, err := p.PacketConn.ReadFrom(b)
-		if errors.Is(err, net.ErrClosed) {
-			return n, addr, err
-		}
-		if err == nil && p.guard.agent.answersProbe(b[:n], addr) {
-			p.guard.agent.mirror.copy("udp", addr, p.LocalAddr(), b[:n])
+		datagram, from, err := p.read(b)
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return 0, nil, err
+		case err != nil:
+			p.excuse(err)
+			continue
+		case p.guard.agent.answersProbe(datagram, from, p.came):
+			if m := p.guard.agent.mirror; m != nil {
+				m.copy("udp", net.UDPAddrFromAddrPort(from), p.LocalAddr(), datagram)
+			}
+			if p.bunches != nil {
+				p.bunches.answered++
+			}
 			continue
 		}
-		if err == nil {
-			if n, ok := p.guard.pass(b, n, addr, p.PacketConn); ok {
-				p.guard.agent.mirror.copy("udp", addr, p.LocalAddr(), b[:n])
-				return n, addr, nil
-			}
+		addr := net.UDPAddrFromAddrPort(from)
+		if n, ok := p.guard.pass(b, copy(b, datagram), addr, p.PacketConn); ok {
+			p.guard.agent.mirror.copy("udp", addr, p.LocalAddr(), b[:n])
+			return n, addr, nil
 		}
-		p.excuse(err)
 	}
+}
+
+// read reads a datagram, into b or elsewhere.
+func (p *packetConn) read(b []byte) (datagram []byte, from netip.AddrPort, err error) {
+	if p.bunches != nil {
+		datagram, from, p.came, err = p.bunches.read()
+		return datagram, from, err
+	}
+	n, addr, err := p.PacketConn.ReadFrom(b)
+	if err != nil {
+		return nil, from, err
+	}
+	p.came = time.Now()
+	return b[:n], addrPortOf(addr), nil
 }
 
 // TryClose implements carrier.
@@ -307,9 +335,12 @@ func (p *packetConn) send(msg []byte, to netip.AddrPort) error {
 
 func (p *packetConn) writeTo(b []byte, to netip.AddrPort) error {
 	var err error
-	if udp, ok := p.PacketConn.(*net.UDPConn); ok {
-		_, err = udp.WriteToUDPAddrPort(b, to)
-	} else {
+	switch conn := p.PacketConn.(type) {
+	case *udpSocket:
+		err = conn.send(b, to)
+	case *net.UDPConn:
+		_, err = conn.WriteToUDPAddrPort(b, to)
+	default:
 		_, err = p.WriteTo(b, net.UDPAddrFromAddrPort(to))
 	}
 	return err

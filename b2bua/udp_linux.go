@@ -1,0 +1,255 @@
+package b2bua
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// udpSocket is a UDP socket over IPv4 that is read in bunches. To be woken for
+// one datagram costs more than to read ten: the poller of the runtime is woken
+// by each that comes, even while nobody waits. So the socket is taken out of
+// that poller, and has one of its own, which reports once and then is silent
+// until it is asked again. It is the poller that the runtime waits for.
+type udpSocket struct {
+	local *net.UDPAddr
+
+	mu     sync.RWMutex // held for writing to close what follows
+	fd     int          // in blocking mode: who sends waits until there is room
+	closed bool
+
+	// What follows is the reader's.
+	poll    *os.File // an epoll of the socket alone
+	waiting syscall.RawConn
+	arm     func(fd uintptr)
+	woken   func(fd uintptr) bool
+	failed  bool // the socket has an error to tell
+	bunch   *bunch
+	next    int  // of the bunch
+	have    int  // in the bunch
+	drained bool // there was no more when it was read
+
+	answered int // of the bunch were answers to probes; counted by who reads
+}
+
+// mostInBunch is how many datagrams are read at once.
+const mostInBunch = 32
+
+// bunch is where the kernel puts datagrams.
+type bunch struct {
+	heads   [mostInBunch]mmsghdr
+	parts   [mostInBunch]unix.Iovec
+	from    [mostInBunch]unix.RawSockaddrInet4
+	control [mostInBunch][64]byte
+	data    [mostInBunch][maxDatagram]byte
+}
+
+// mmsghdr is that of recvmmsg(2).
+type mmsghdr struct {
+	unix.Msghdr
+	n uint32
+}
+
+// newUDPSocket takes over a socket, which is closed then, and is nil for what is
+// no UDP socket over IPv4 of the kernel: that stays as it is.
+func newUDPSocket(conn net.PacketConn) *udpSocket {
+	udp, ok := conn.(*net.UDPConn)
+	if !ok {
+		return nil
+	}
+	local, ok := udp.LocalAddr().(*net.UDPAddr)
+	if !ok || local.IP.To4() == nil {
+		return nil
+	}
+	s := &udpSocket{local: local}
+	if s.open(udp) != nil {
+		return nil
+	}
+	_ = udp.Close() // takes it out of the runtime's poller
+	s.bunch = new(bunch)
+	for i := range s.bunch.heads {
+		s.bunch.parts[i].Base = &s.bunch.data[i][0]
+		s.bunch.parts[i].SetLen(maxDatagram)
+		h := &s.bunch.heads[i]
+		h.Iov, h.Name, h.Control = &s.bunch.parts[i], (*byte)(unsafe.Pointer(&s.bunch.from[i])), &s.bunch.control[i][0]
+		h.SetIovlen(1)
+	}
+	return s
+}
+
+// open makes s another name for a socket, and its poller.
+func (s *udpSocket) open(udp *net.UDPConn) error {
+	raw, err := udp.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if cerr := raw.Control(func(fd uintptr) { s.fd, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) }); cerr != nil {
+		return cerr
+	}
+	if err != nil {
+		return err
+	}
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		_ = unix.Close(s.fd)
+		return err
+	}
+	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT}
+	var events [1]unix.EpollEvent
+	s.arm = func(fd uintptr) { _ = unix.EpollCtl(int(fd), unix.EPOLL_CTL_MOD, s.fd, &event) }
+	s.woken = func(fd uintptr) bool {
+		n, _ := unix.EpollWait(int(fd), events[:], 0)
+		s.failed = n > 0 && events[0].Events&unix.EPOLLERR != 0
+		return n > 0
+	}
+	err = errors.Join(unix.SetNonblock(epoll, true), unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, s.fd, &event))
+	s.poll = os.NewFile(uintptr(epoll), "udp")
+	if s.waiting, _ = s.poll.SyscallConn(); err == nil {
+		err = unix.SetNonblock(s.fd, false)
+	}
+	if err != nil {
+		_ = s.poll.Close()
+		_ = unix.Close(s.fd)
+	}
+	_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) // without it stamp is a little late
+	return err
+}
+
+// read returns the next datagram, which is good until the next call, its
+// sender, and when it came.
+func (s *udpSocket) read() (data []byte, from netip.AddrPort, at time.Time, err error) {
+	for s.next == s.have {
+		if err := s.fill(); err != nil {
+			return nil, from, at, err
+		}
+	}
+	i := s.next
+	s.next++
+	b := s.bunch
+	port := (*[2]byte)(unsafe.Pointer(&b.from[i].Port))
+	from = netip.AddrPortFrom(netip.AddrFrom4(b.from[i].Addr), uint16(port[0])<<8|uint16(port[1]))
+	return b.data[i][:b.heads[i].n], from, s.stamp(i), nil
+}
+
+// pause is how long answers to probes are gathered. They come one after the
+// other, and to be woken for each costs more than to serve it.
+const pause = time.Millisecond
+
+// fill reads what is there, and waits if that is nothing.
+func (s *udpSocket) fill() error {
+	switch {
+	case !s.drained:
+	case s.have > 0 && s.answered == s.have:
+		time.Sleep(pause)
+	default:
+		if s.waiting.Control(s.arm) != nil || s.waiting.Read(s.woken) != nil {
+			return net.ErrClosed
+		}
+	}
+	b := s.bunch
+	for i := range b.heads {
+		b.heads[i].Namelen = unix.SizeofSockaddrInet4
+		b.heads[i].SetControllen(len(b.control[i]))
+	}
+	n, err := s.use(unix.SYS_RECVMMSG, unsafe.Pointer(&b.heads), mostInBunch, unix.MSG_DONTWAIT, nil, 0)
+	s.next, s.have, s.answered = 0, int(n), 0
+	s.drained = err == unix.EAGAIN || err == nil && n < mostInBunch
+	if err != unix.EAGAIN {
+		return err
+	}
+	if s.failed {
+		s.failed = false
+		return unix.EPROTO // there is something in the queue of errors
+	}
+	return nil
+}
+
+// use is a system call on the socket that takes these.
+func (s *udpSocket) use(call uintptr, p unsafe.Pointer, n, flags uintptr, q unsafe.Pointer, m uintptr) (uintptr, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return 0, net.ErrClosed
+	}
+	for {
+		done, _, errno := unix.Syscall6(call, uintptr(s.fd), uintptr(p), n, flags, uintptr(q), m)
+		switch errno {
+		case 0:
+			return done, nil
+		case unix.EINTR:
+		default:
+			return 0, errno
+		}
+	}
+}
+
+// stamp is when the kernel had the datagram.
+func (s *udpSocket) stamp(i int) time.Time {
+	h := &s.bunch.heads[i]
+	c := (*unix.Cmsghdr)(unsafe.Pointer(&s.bunch.control[i]))
+	if int(h.Controllen) < unix.CmsgLen(int(unsafe.Sizeof(unix.Timespec{}))) || c.Level != unix.SOL_SOCKET || c.Type != unix.SCM_TIMESTAMPNS {
+		return time.Now()
+	}
+	t := (*unix.Timespec)(unsafe.Pointer(&s.bunch.control[i][unix.CmsgLen(0)]))
+	return time.Unix(t.Unix())
+}
+
+// send sends one datagram.
+func (s *udpSocket) send(b []byte, to netip.AddrPort) error {
+	if !to.Addr().Unmap().Is4() {
+		return unix.EAFNOSUPPORT
+	}
+	sa := unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: to.Addr().Unmap().As4()}
+	port := (*[2]byte)(unsafe.Pointer(&sa.Port))
+	port[0], port[1] = byte(to.Port()>>8), byte(to.Port())
+	_, err := s.use(unix.SYS_SENDTO, unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)), 0, unsafe.Pointer(&sa), unix.SizeofSockaddrInet4)
+	return err
+}
+
+// Control lends the socket to f, which must not keep it.
+func (s *udpSocket) Control(f func(fd uintptr)) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return net.ErrClosed
+	}
+	f(uintptr(s.fd))
+	return nil
+}
+
+// Close implements net.PacketConn. Who reads gets net.ErrClosed.
+func (s *udpSocket) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return net.ErrClosed
+	}
+	s.closed = true
+	return errors.Join(s.poll.Close(), unix.Close(s.fd))
+}
+
+// ReadFrom, WriteTo, LocalAddr and the deadlines implement net.PacketConn.
+
+func (s *udpSocket) ReadFrom(b []byte) (int, net.Addr, error) {
+	data, from, _, err := s.read()
+	return copy(b, data), net.UDPAddrFromAddrPort(from), err
+}
+
+func (s *udpSocket) WriteTo(b []byte, to net.Addr) (int, error) {
+	if err := s.send(b, addrPortOf(to)); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+func (s *udpSocket) LocalAddr() net.Addr              { return s.local }
+func (s *udpSocket) SetDeadline(time.Time) error      { return os.ErrNoDeadline }
+func (s *udpSocket) SetReadDeadline(time.Time) error  { return os.ErrNoDeadline }
+func (s *udpSocket) SetWriteDeadline(time.Time) error { return os.ErrNoDeadline }

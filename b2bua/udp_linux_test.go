@@ -1,0 +1,92 @@
+package b2bua
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"net/netip"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// bunched is a socket that is read in bunches, and one that sends to it.
+func bunched(t *testing.T) (s *udpSocket, peer *net.UDPConn) {
+	peer = bindUDP(t, "udp4", "127.0.0.1:0")
+	conn := bindUDP(t, "udp4", "127.0.0.1:0")
+	if s = newUDPSocket(conn); s == nil {
+		t.Fatal("not taken over")
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s, peer
+}
+
+func TestDatagramsAreReadInTheirOrderFromBunches(t *testing.T) {
+	s, peer := bunched(t)
+	const count = 5 * mostInBunch / 2
+	begin := time.Now().Add(-time.Millisecond)
+	for i := range count {
+		if _, err := peer.WriteTo([]byte(strconv.Itoa(i)), s.LocalAddr()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range count {
+		data, from, at, err := s.read()
+		if err != nil || string(data) != strconv.Itoa(i) || from != peer.LocalAddr().(*net.UDPAddr).AddrPort() {
+			t.Fatalf("read %q from %v, want %d: %v", data, from, i, err)
+		}
+		if at.Before(begin) || at.After(time.Now().Add(time.Millisecond)) {
+			t.Errorf("came at %v", at)
+		}
+		s.answered++ // what is gathered is read, too
+	}
+}
+
+func TestALargeDatagramIsReadAndSentWhole(t *testing.T) {
+	s, peer := bunched(t)
+	large := bytes.Repeat([]byte("0123456789"), 6000)
+	for range 3 {
+		if err := s.send(large, peer.LocalAddr().(*net.UDPAddr).AddrPort()); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, maxDatagram)
+		_ = peer.SetReadDeadline(time.Now().Add(10 * time.Second))
+		n, from, err := peer.ReadFrom(got)
+		if err != nil || !bytes.Equal(got[:n], large) || from.String() != s.LocalAddr().String() {
+			t.Fatalf("sent %d bytes from %v: %v", n, from, err)
+		}
+		_, _ = peer.WriteTo(large, s.LocalAddr())
+		if data, _, _, err := s.read(); err != nil || !bytes.Equal(data, large) {
+			t.Fatalf("read %d bytes: %v", len(data), err)
+		}
+	}
+	if err := s.send(nil, netip.MustParseAddrPort("[::1]:5060")); err == nil {
+		t.Error("sent over IPv6")
+	}
+}
+
+func TestToCloseASocketEndsItsReading(t *testing.T) {
+	s, _ := bunched(t)
+	ended := make(chan error)
+	go func() { _, _, _, err := s.read(); ended <- err }()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; !errors.Is(err, net.ErrClosed) {
+		t.Error("reading:", err)
+	}
+	if _, err := s.WriteTo([]byte("x"), s.LocalAddr()); !errors.Is(err, net.ErrClosed) {
+		t.Error("sending:", err)
+	}
+	if err := s.Close(); !errors.Is(err, net.ErrClosed) {
+		t.Error("closing again:", err)
+	}
+}
+
+func TestWhatIsNoSocketOverIPv4StaysAsItIs(t *testing.T) {
+	for _, conn := range []net.PacketConn{&memoryConn{}, bindUDP(t, "udp6", "[::1]:0")} {
+		if s := newUDPSocket(conn); s != nil {
+			t.Errorf("%T was taken over", conn)
+		}
+	}
+}

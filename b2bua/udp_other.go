@@ -1,0 +1,21 @@
+//go:build !linux
+
+package b2bua
+
+import (
+	"net"
+	"net/netip"
+	"time"
+)
+
+// udpSocket would be read in bunches; there is none here.
+type udpSocket struct {
+	net.PacketConn
+	answered int
+}
+
+func newUDPSocket(net.PacketConn) *udpSocket { return nil }
+
+func (*udpSocket) read() (data []byte, from netip.AddrPort, at time.Time, err error) { return }
+
+func (*udpSocket) send([]byte, netip.AddrPort) error { return net.ErrClosed }
