@@ -167,11 +167,7 @@ func (a *Agent) Run(ctx context.Context, packets []net.PacketConn, streams []Lis
 		a.sockets = append(a.sockets, newSocket(l.Transport, l.Addr()))
 	}
 	for _, w := range sockets {
-		serving.Go(func() {
-			arrived := func(m sip.Message) { guarded(func() { a.transaction.arrived(m, w) }, a.panicked) }
-			for a.panics(func() { a.served("udp", w.serve(arrived)) }) {
-			}
-		})
+		serving.Go(func() { a.read(w) })
 	}
 	for _, l := range streams {
 		serving.Go(func() { a.accept(ctx, l) })

@@ -12,38 +12,51 @@ type arrivals struct {
 	waiting map[string]*queue
 }
 
-// queue is what of one Call-ID waits behind what is being served.
-type queue struct{ waiting []func() }
+// queue is what of one Call-ID is being served, and what waits behind it.
+type queue struct {
+	of      *arrivals
+	callID  string
+	next    func() // the first to be run
+	waiting []func()
+}
 
 // maxWaiting is how many messages of one Call-ID may wait; more are lost, as
 // in a full socket.
 const maxWaiting = 1000
 
-// offer runs f after what came before, unless too much waits.
-func (a *arrivals) offer(callID string, f func()) {
+// offer gives f its place after what came before, unless too much waits. What
+// it returns, if anything, is to be run by whoever has the time: f, and what
+// comes after it meanwhile.
+func (a *arrivals) offer(callID string, f func()) (run func()) {
 	a.mu.Lock()
-	q := a.waiting[callID]
-	full := q != nil && len(q.waiting) >= maxWaiting
-	a.mu.Unlock()
-	if !full {
-		a.add(callID, f)
+	defer a.mu.Unlock()
+	if q := a.waiting[callID]; q != nil && len(q.waiting) >= maxWaiting {
+		return nil
 	}
+	return a.place(callID, f)
 }
 
 // add runs f after what came before.
 func (a *arrivals) add(callID string, f func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if run := a.place(callID, f); run != nil {
+		a.work.Go(run)
+	}
+}
+
+// place is offer without a limit; called locked.
+func (a *arrivals) place(callID string, f func()) (run func()) {
 	if q := a.waiting[callID]; q != nil {
 		q.waiting = append(q.waiting, f)
-		return
+		return nil
 	}
 	if a.waiting == nil {
 		a.waiting = make(map[string]*queue)
 	}
-	q := &queue{}
+	q := &queue{of: a, callID: callID, next: f}
 	a.waiting[callID] = q
-	a.work.Go(func() { a.run(callID, q, f) })
+	return q.run
 }
 
 // pass has what waits go on although what is being served goes on too: it has
@@ -60,22 +73,23 @@ func (a *arrivals) pass(callID string) {
 		delete(a.waiting, callID)
 		return
 	}
-	rest := &queue{q.waiting[1:]}
+	rest := &queue{of: a, callID: callID, next: q.waiting[0], waiting: q.waiting[1:]}
 	a.waiting[callID] = rest
-	a.work.Go(func() { a.run(callID, rest, q.waiting[0]) })
+	a.work.Go(rest.run)
 }
 
 // run ends when nothing waits any more, or others go on with it.
-func (a *arrivals) run(callID string, q *queue, f func()) {
+func (q *queue) run() {
+	a, f := q.of, q.next
 	for {
 		guarded(f, a.panicked)
 		a.mu.Lock()
-		if a.waiting[callID] != q {
+		if a.waiting[q.callID] != q {
 			a.mu.Unlock()
 			return
 		}
 		if len(q.waiting) == 0 {
-			delete(a.waiting, callID)
+			delete(a.waiting, q.callID)
 			a.mu.Unlock()
 			return
 		}

@@ -32,6 +32,10 @@ func (a *Agent) Undelivered(to, quoted string) {
 	a.undelivered(netip.MustParseAddrPort(to), []byte(quoted), portClosed)
 }
 
+// MayWait has another goroutine read the socket whose reader runs what is
+// going to wait.
+func (a *Agent) MayWait() { a.mayWait() }
+
 // Overload has the agent find that there is more to do than can be done, until
 // the next message that waits for nothing.
 func (a *Agent) Overload() {

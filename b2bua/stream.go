@@ -285,6 +285,7 @@ func (s *stream) Write(b []byte) (int, error) {
 }
 
 func (s *stream) writeRaw(b []byte) error {
+	s.agent.mayWait()
 	_ = s.SetWriteDeadline(time.Now().Add(stuckWrite))
 	_, err := s.Conn.Write(b)
 	if err != nil {

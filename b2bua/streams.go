@@ -247,6 +247,7 @@ func setKeepAlive(conn net.Conn) {
 func (a *Agent) connect(ctx context.Context, req *sip.Request) error {
 	transport, addr := strings.ToLower(req.Via().Transport), req.Destination()
 	name := nextHopHost(req)
+	a.mayWait()
 	if s := a.streams.find(transport, addr); s != nil && s.serves(name) {
 		return s.ready(ctx)
 	}

@@ -67,45 +67,53 @@ func newTransactions(transport *sip.TransportLayer, a *Agent) *transactions {
 		first:     make(map[requestID]*serverTx),
 		early:     make(map[serverKey]*inbound),
 	}
-	transport.OnMessage(func(m sip.Message) { guarded(func() { t.arrived(m, nil) }, a.panicked) })
+	transport.OnMessage(func(m sip.Message) {
+		guarded(func() {
+			if run := t.arrived(m, nil); run != nil {
+				a.work.Go(run)
+			}
+		}, a.panicked)
+	})
 	return t
 }
 
 // arrived takes each message in the goroutine that read it, from a UDP socket
-// or, without one, from a connection.
-func (t *transactions) arrived(m sip.Message, socket *packetConn) {
+// or, without one, from a connection. What is left to do is returned, if there
+// is anything.
+func (t *transactions) arrived(m sip.Message, socket *packetConn) (run func()) {
 	switch m := m.(type) {
 	case *sip.Request:
-		t.request(m, socket)
+		return t.request(m, socket)
 	case *sip.Response:
-		t.response(m)
+		return t.response(m)
 	}
+	return nil
 }
 
 // request gives a request to its transaction, or makes one of it. An ACK whose
 // INVITE was not refused has none.
-func (t *transactions) request(req *sip.Request, socket *packetConn) {
+func (t *transactions) request(req *sip.Request, socket *packetConn) (run func()) {
 	key, err := serverKeyOf(req, string(req.Method))
 	if err != nil {
 		t.unreadable(req, socket)
-		return
+		return nil
 	}
 	t.mu.Lock()
 	known := t.servers[key]
 	t.mu.Unlock()
 	if known != nil && (req.IsAck() || req.Method == known.method) {
 		known.receive(req)
-		return
+		return nil
 	}
 	var conn carrier = socket
 	if socket == nil {
 		if conn, err = t.transport.GetConnection(req.Transport(), req.Source()); err != nil {
-			return // closed by now: there is nowhere to answer to
+			return nil // closed by now: there is nowhere to answer to
 		}
 	}
 	if req.IsAck() && strings.HasPrefix(dialog.Tag(value(req, "to")), noCallTag) || t.tooMany(req, conn) {
 		_, _ = conn.TryClose()
-		return
+		return nil
 	}
 	tx := &serverTx{of: t, key: key, method: req.Method, conn: conn, req: req}
 	if !req.IsAck() {
@@ -113,16 +121,16 @@ func (t *transactions) request(req *sip.Request, socket *packetConn) {
 		if known = t.keep(tx); known != nil { // it came on another socket just now
 			_, _ = conn.TryClose()
 			known.receive(req)
-			return
+			return nil
 		}
 		if req.IsInvite() {
 			t.waits.after(tryingAfter, tx, wakeTrying)
 		}
 	}
 	read := time.Now()
-	t.arrivals.offer(callID(req), func() { t.strain.waited(read); t.onRequest(req, tx) })
+	run = t.arrivals.offer(callID(req), func() { t.strain.waited(read); t.onRequest(req, tx) })
 	if !req.IsInvite() {
-		return
+		return run
 	}
 	t.mu.Lock()
 	asked := t.early[key]
@@ -130,6 +138,7 @@ func (t *transactions) request(req *sip.Request, socket *packetConn) {
 	if asked != nil {
 		t.arrivals.add(callID(req), func() { t.late(key, asked) })
 	}
+	return run
 }
 
 // keep has a transaction known until it ends, unless one with its key is known.
@@ -174,22 +183,21 @@ func (t *transactions) refused(tx *serverTx) {
 }
 
 // response gives a response to its transaction.
-func (t *transactions) response(res *sip.Response) {
+func (t *transactions) response(res *sip.Response) (run func()) {
 	key, err := clientKeyOf(res)
 	if err != nil {
 		t.malformed()
-		return
+		return nil
 	}
 	t.mu.Lock()
 	tx := t.clients[key]
 	t.mu.Unlock()
 	if tx == nil {
-		t.arrivals.offer(callID(res), func() { t.onStray(res) })
-		return
+		return t.arrivals.offer(callID(res), func() { t.onStray(res) })
 	}
 	tx.hear(res.StatusCode)
 	read := time.Now()
-	t.arrivals.offer(callID(res), func() { t.strain.waited(read); tx.receive(res) })
+	return t.arrivals.offer(callID(res), func() { t.strain.waited(read); tx.receive(res) })
 }
 
 // Request starts a client transaction.

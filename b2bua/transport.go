@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -207,8 +208,9 @@ type packetConn struct {
 	ip      net.IP
 	port    int
 	guard   *guard
-	lost    *errorQueue // nil where the system has none
-	came    time.Time   // when what was read last came to this host
+	lost    *errorQueue            // nil where the system has none
+	came    time.Time              // when what was read last came to this host
+	serving atomic.Pointer[reader] // who serves what it has read
 }
 
 func newPacketConn(conn net.PacketConn, m *metrics, seed maphash.Seed) *packetConn {
@@ -219,28 +221,6 @@ func newPacketConn(conn net.PacketConn, m *metrics, seed maphash.Seed) *packetCo
 	s := newSocket("udp", conn.LocalAddr())
 	p.ip, p.port, p.lost = s.ip, s.port, newErrorQueue(p.PacketConn)
 	return p
-}
-
-// serve reads what comes until the socket is closed.
-func (p *packetConn) serve(arrived func(sip.Message)) error {
-	buf := make([]byte, maxDatagram)
-	for {
-		n, from, err := p.ReadFrom(buf)
-		if err != nil {
-			return err
-		}
-		if len(bytes.Trim(buf[:n], "\x00\r\n")) == 0 {
-			continue // a keep-alive
-		}
-		m, err := p.guard.agent.parser.ParseSIP(buf[:n])
-		if err != nil {
-			p.guard.metrics.malformed.Inc()
-			continue
-		}
-		m.SetTransport("UDP")
-		m.SetSource(from.String())
-		arrived(m)
-	}
 }
 
 // ReadFrom reads what the guard lets pass. Errors other than the end of the

@@ -27,6 +27,7 @@ type recorder struct {
 	last  store.Call    // of Started or Confirmed
 	panic string        // name of the method that panics once
 	slow  time.Duration // how long the next line takes
+	waits func()        // is told before
 }
 
 func (r *recorder) note(method, line string) {
@@ -34,6 +35,9 @@ func (r *recorder) note(method, line string) {
 	slow := r.slow
 	r.slow = 0
 	r.mu.Unlock()
+	if slow > 0 {
+		r.waits()
+	}
 	time.Sleep(slow)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -200,6 +204,7 @@ func newWorld(t *testing.T, change func(*b2bua.Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.obs.waits = w.agent.MayWait
 	w.agent.Identify(7, []byte("0123456789abcdef0123456789abcdef"))
 	w.alice = w.phone("alice", aliceAddr)
 	w.alice.callID, w.alice.tag = "call-1@alice", "alice-tag"

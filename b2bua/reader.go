@@ -1,0 +1,76 @@
+package b2bua
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+)
+
+// soon is how old a datagram may be for its reader to serve it. To hand it to
+// another goroutine costs as much as many take to be served, and pays only where
+// one processor does not keep up.
+const soon = time.Millisecond
+
+// reader is a goroutine that reads a UDP socket and serves what it has read.
+type reader struct{ buf []byte }
+
+// read reads a socket until it is closed. A panic costs one message.
+func (a *Agent) read(p *packetConn) {
+	for a.panics(func() { a.served("udp", p.serve(a.transaction)) }) {
+	}
+}
+
+// serve reads what comes until the socket is closed, or another reader has
+// taken over.
+func (p *packetConn) serve(t *transactions) error {
+	r := &reader{make([]byte, maxDatagram)}
+	for {
+		n, from, err := p.ReadFrom(r.buf)
+		if err != nil {
+			return err
+		}
+		if len(bytes.Trim(r.buf[:n], "\x00\r\n")) == 0 {
+			continue // a keep-alive
+		}
+		m, err := p.guard.agent.parser.ParseSIP(r.buf[:n])
+		if err != nil {
+			p.guard.metrics.malformed.Inc()
+			continue
+		}
+		m.SetTransport("UDP")
+		m.SetSource(from.String())
+		if !p.bring(r, t, m) {
+			return nil
+		}
+	}
+}
+
+// bring brings a message to its transaction and serves it, and says whether this
+// reader still has the socket. What it serves must not wait for the network:
+// see [Agent.mayWait].
+func (p *packetConn) bring(r *reader, t *transactions, m sip.Message) bool {
+	came := p.came
+	p.serving.Store(r)
+	var run func()
+	guarded(func() { run = t.arrived(m, p) }, p.guard.agent.panicked)
+	switch {
+	case run == nil:
+	case time.Since(came) > soon:
+		p.guard.agent.work.Go(run)
+	default:
+		run()
+	}
+	return p.serving.CompareAndSwap(r, nil)
+}
+
+// mayWait is called before anything that may wait for the network. If a reader
+// of a socket is about to do it, another one takes over; if it is not, no harm is
+// done.
+func (a *Agent) mayWait() {
+	for i := range a.sockets {
+		if p := a.sockets[i].conn; p != nil && p.serving.Swap(nil) != nil {
+			a.work.Go(func() { a.read(p) })
+		}
+	}
+}
