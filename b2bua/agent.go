@@ -69,7 +69,7 @@ type Agent struct {
 
 	announcing *rate.Limiter // legs that are told where we are
 
-	parser      *sip.Parser
+	parser      *parser
 	transport   *sip.TransportLayer
 	transaction *transactions
 	sockets     []socket // set by Run before the first message is read

@@ -137,7 +137,7 @@ func (s *stream) pass(b []byte, n int) (length int, keep bool) {
 // in would end the process.
 func (a *Agent) readable(msg []byte) (ok bool) {
 	guarded(func() {
-		_, n, err := a.parser.Parse(msg, true)
+		_, n, err := a.parser.library.Parse(msg, true)
 		ok = err == nil && n == len(msg)
 	}, a.panicked)
 	return ok

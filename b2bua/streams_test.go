@@ -263,7 +263,7 @@ func TestAMessageThatBreaksTheParserCostsItsConnectionNothingElse(t *testing.T) 
 		parsers := map[string]sip.HeaderParser{"content-length": sip.DefaultHeadersParser()["content-length"],
 			"via": sip.DefaultHeadersParser()["via"],
 			"x":   func([]byte, string) (sip.Header, error) { panic("the parser is broken") }}
-		n.agent.parser = sip.NewParser(sip.WithHeadersParsers(parsers))
+		n.agent.parser.library = sip.NewParser(sip.WithHeadersParsers(parsers))
 		p, other := l.connect(n.T, 1), l.connect(n.T, 2)
 		p.write(bytes.Replace(options("bad"), []byte("To:"), []byte("X: y\r\nTo:"), 1))
 		p.write(options("good"))
@@ -396,7 +396,7 @@ func TestRequestsToOnePeerShareOneConnection(t *testing.T) {
 	var sending sync.WaitGroup
 	for i := range 50 {
 		sending.Go(func() {
-			msg, _, err := newParser().Parse(options(fmt.Sprint(i)), true)
+			msg, _, err := newParser().library.Parse(options(fmt.Sprint(i)), true)
 			if err != nil {
 				t.Error(err)
 				return

@@ -55,18 +55,9 @@ func (a *Agent) newLayers() {
 		Handler: zapslog.NewHandler(a.log.WithOptions(zap.IncreaseLevel(zapcore.WarnLevel)).Core()),
 		metrics: a.metrics,
 	})
-	a.transport = sip.NewTransportLayer(net.DefaultResolver, a.parser, nil, sip.WithTransportLayerLogger(logger),
+	a.transport = sip.NewTransportLayer(net.DefaultResolver, a.parser.library, nil, sip.WithTransportLayerLogger(logger),
 		sip.WithTransportLayerTransports(sip.TransportsConfig{TCP: &sip.TransportTCP{DialerCreate: noDialer}}))
 	a.transaction = newTransactions(a.transport, a)
-}
-
-// newParser keeps what it does not need to know as it was written, byte for byte.
-func newParser() *sip.Parser {
-	parsers := sip.DefaultHeadersParser()
-	return sip.NewParser(sip.WithHeadersParsers(map[string]sip.HeaderParser{
-		"via": parsers["via"], "v": parsers["v"],
-		"content-length": parsers["content-length"], "l": parsers["l"],
-	}))
 }
 
 // parseErrors counts what could not be parsed instead of logging whole
@@ -273,7 +264,7 @@ func (p *packetConn) WriteMsg(m sip.Message) error {
 	b := writing.Get().(*bytes.Buffer)
 	defer writing.Put(b)
 	b.Reset()
-	m.StringWrite(b)
+	write(b, m)
 	return p.write(b.Bytes(), m.Destination())
 }
 
@@ -285,7 +276,7 @@ func text(m sip.Message) []byte {
 	b := writing.Get().(*bytes.Buffer)
 	defer writing.Put(b)
 	b.Reset()
-	m.StringWrite(b)
+	write(b, m)
 	return bytes.Clone(b.Bytes())
 }
 

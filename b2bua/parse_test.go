@@ -1,0 +1,46 @@
+package b2bua
+
+import (
+	"bytes"
+	"path/filepath"
+	"reflect"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// everything has messages compared in all their fields.
+var everything = cmp.Exporter(func(reflect.Type) bool { return true })
+
+// FuzzParse demands that what is read here is what the library would have read,
+// to the last header, and is written as the library would write it.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(ordinary))
+	f.Add([]byte(benchInvite))
+	f.Add([]byte("SIP/2.0 180 \r\nv : SIP/2.0/TCP [::1]:5;rport\r\nVia: SIP/2.0/UDP h\r\nL: 1\r\nSubject:\r\n\r\nab"))
+	f.Add([]byte("BYE sips:[::1]:5061;lr?a=b SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKa;received=192.0.2.1\r\nX: \r\n\r\nbody"))
+	f.Add([]byte("OPTIONS * SIP/2.0\r\nVia: SIP/2.0/UDP h\r\n\r\n"))
+	f.Add([]byte("INFO sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h\r\nX: a\r\n b\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n"))
+	for _, tt := range torture {
+		f.Add(readTorture(f, filepath.FromSlash(tt.file)))
+	}
+	p := newParser()
+	f.Fuzz(func(t *testing.T, datagram []byte) {
+		before := bytes.Clone(datagram)
+		m := p.plain(datagram)
+		if m == nil {
+			return
+		}
+		want, err := p.library.ParseSIP(before)
+		if err != nil {
+			t.Fatalf("read, but the library says: %v", err)
+		}
+		clear(datagram) // the buffer is used again
+		if got, want := text(m), []byte(want.String()); !bytes.Equal(got, want) {
+			t.Fatalf("written as\n%q\nnot as\n%q", got, want)
+		}
+		if diff := cmp.Diff(want, m, everything); diff != "" {
+			t.Fatalf("not as the library reads it (-library +here):\n%s", diff)
+		}
+	})
+}
