@@ -42,5 +42,6 @@ func (a *Agent) Overload() {
 	s := &a.transaction.strain
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.hot, s.last, s.at = true, time.Second, time.Now()
+	now := time.Now()
+	s.hot, s.last, s.at, s.quick = true, time.Second, now, now
 }

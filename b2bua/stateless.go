@@ -37,6 +37,9 @@ func (g *guard) pass(buf []byte, n int, source net.Addr, socket net.PacketConn) 
 		return 0, false
 	}
 	if !v.drop && v.status == 0 {
+		if from, ok := source.(*net.UDPAddr); ok && !v.adapt && g.shed(datagram, from, socket) {
+			return 0, false
+		}
 		if v.adapt {
 			n = g.adapt(buf, n)
 		}

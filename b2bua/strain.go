@@ -9,16 +9,18 @@ import (
 	"sipvigil/b2bua/dialog"
 )
 
-// What makes us refuse new calls: messages that have been read wait for so long
-// until somebody serves them. The limits are below T1, after which all would
-// come once more, and far above what a busy but healthy machine shows.
+// What makes us refuse new calls: messages wait for so long, in the socket and
+// after they were read, until somebody serves them, or find the socket full. The
+// limits are below T1, after which all would come once more, and to begin with
+// far above what a busy but healthy machine shows.
 const (
-	strained     = 300 * time.Millisecond // of waiting begins it
-	strainedFor  = 500 * time.Millisecond // in all that was served for so long
-	strainedOf   = 500                    // messages at least
-	againStrain  = 100 * time.Millisecond // begins it again, at once
-	againWithin  = 10 * time.Second       // after it ended
-	relaxed      = 50 * time.Millisecond  // of waiting ends it
+	strained    = 150 * time.Millisecond // of waiting begins it
+	strainedFor = 300 * time.Millisecond // in all that was served for so long
+	strainedOf  = 1000                   // messages at least
+	relaxedFor  = 10 * time.Second       // of waiting for less than noneBelow ends it
+
+	noneBelow    = 50 * time.Millisecond  // of waiting: no call is refused
+	allAbove     = 200 * time.Millisecond // every call is; in between a part of them
 	slowProbes   = 100 * time.Millisecond // of waiting has probes wait
 	stale        = time.Second            // is how long what was measured counts
 	comeAgain    = "2"                    // seconds
@@ -28,6 +30,10 @@ const (
 // strain says whether there is more to do than can be done. What belongs to
 // calls that were accepted is always served: only new calls are refused, and
 // probes are put off even before.
+//
+// To refuse all until there is nothing left to do, and then none, would have
+// the machine swing between the two. So a part is refused, the greater the
+// longer messages wait: it settles where what is accepted can be done.
 type strain struct {
 	mu    sync.Mutex // guards what is below
 	last  time.Duration
@@ -35,10 +41,10 @@ type strain struct {
 	since time.Time // when all began to wait for long; zero if they do not
 	count int       // how many were served since then
 	hot   bool
-	ended time.Time // when it was hot last
+	quick time.Time // since when, while hot, none has waited for long
 }
 
-// waited takes note that a message had to wait from when it was read.
+// waited takes note that a message had to wait from when it came.
 func (s *strain) waited(since time.Time) {
 	now := time.Now()
 	lag := now.Sub(since)
@@ -46,27 +52,46 @@ func (s *strain) waited(since time.Time) {
 	defer s.mu.Unlock()
 	s.last, s.at = lag, now
 	switch {
+	case s.hot && lag >= noneBelow:
+		s.quick = now
 	case s.hot:
-		if lag < relaxed {
-			s.hot, s.ended, s.since = false, now, time.Time{}
-		}
-	case lag >= againStrain && !s.ended.IsZero() && now.Sub(s.ended) < againWithin:
-		s.hot = true
+		s.hot = now.Sub(s.quick) < relaxedFor
+		s.since = time.Time{}
 	case lag < strained:
-		s.since, s.count = time.Time{}, 0
+		s.since = time.Time{}
 	case s.since.IsZero():
 		s.since, s.count = now, 1
 	default:
 		s.count++
-		s.hot = s.count >= strainedOf && now.Sub(s.since) >= strainedFor
+		s.hot, s.quick = s.count >= strainedOf && now.Sub(s.since) >= strainedFor, now
 	}
 }
 
-// refuses says whether a new call is one too many.
-func (s *strain) refuses() bool {
+// overflowed takes note that messages were lost because a socket had no room.
+func (s *strain) overflowed() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.hot && time.Since(s.at) < stale
+	s.hot, s.quick = true, time.Now()
+}
+
+// isHot says whether any new call may be refused.
+func (s *strain) isHot() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hot
+}
+
+// refuses says whether a new call is one too many. It says the same of each
+// copy of a request, as long as nothing changes.
+func (s *strain) refuses(branch string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.hot || time.Since(s.at) >= stale {
+		return false
+	}
+	const parts = 1024
+	refused := (s.last - noneBelow) * parts / (allAbove - noneBelow)
+	return time.Duration(branchCheck([]byte(branch))%parts) < refused
 }
 
 // defers says whether a probe had better wait.
@@ -80,7 +105,10 @@ func (s *strain) defers() bool {
 // do, before anything is kept of it, and says when to try again: RFC 3261
 // section 21.5.4. It is false for any other request.
 func (t *transactions) tooMany(req *sip.Request, conn carrier) bool {
-	if !req.IsInvite() || !t.strain.refuses() || dialog.Tag(value(req, "to")) != "" {
+	if !req.IsInvite() || dialog.Tag(value(req, "to")) != "" {
+		return false
+	}
+	if branch, _ := req.Via().Params.Get("branch"); !t.strain.refuses(branch) {
 		return false
 	}
 	res := reply(req, 503, overloadText, t.statelessTag(req))

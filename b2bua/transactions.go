@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/emiago/sipgo/sip"
 
@@ -85,7 +84,7 @@ func (t *transactions) arrived(m sip.Message, socket *packetConn) (run func()) {
 	case *sip.Request:
 		return t.request(m, socket)
 	case *sip.Response:
-		return t.response(m)
+		return t.response(m, socket)
 	}
 	return nil
 }
@@ -127,8 +126,8 @@ func (t *transactions) request(req *sip.Request, socket *packetConn) (run func()
 			t.waits.after(tryingAfter, tx, wakeTrying)
 		}
 	}
-	read := time.Now()
-	run = t.arrivals.offer(callID(req), func() { t.strain.waited(read); t.onRequest(req, tx) })
+	came := socket.lastCame()
+	run = t.arrivals.offer(callID(req), func() { t.strain.waited(came); t.onRequest(req, tx) })
 	if !req.IsInvite() {
 		return run
 	}
@@ -183,7 +182,7 @@ func (t *transactions) refused(tx *serverTx) {
 }
 
 // response gives a response to its transaction.
-func (t *transactions) response(res *sip.Response) (run func()) {
+func (t *transactions) response(res *sip.Response, socket *packetConn) (run func()) {
 	key, err := clientKeyOf(res)
 	if err != nil {
 		t.malformed()
@@ -196,8 +195,8 @@ func (t *transactions) response(res *sip.Response) (run func()) {
 		return t.arrivals.offer(callID(res), func() { t.onStray(res) })
 	}
 	tx.hear(res.StatusCode)
-	read := time.Now()
-	return t.arrivals.offer(callID(res), func() { t.strain.waited(read); tx.receive(res) })
+	came := socket.lastCame()
+	return t.arrivals.offer(callID(res), func() { t.strain.waited(came); tx.receive(res) })
 }
 
 // Request starts a client transaction.

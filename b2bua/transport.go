@@ -245,7 +245,11 @@ func (p *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
 // read reads a datagram, into b or elsewhere.
 func (p *packetConn) read(b []byte) (datagram []byte, from netip.AddrPort, err error) {
 	if p.bunches != nil {
+		before := p.bunches.dropped
 		datagram, from, p.came, err = p.bunches.read()
+		if p.bunches.dropped != before {
+			p.guard.agent.transaction.strain.overflowed()
+		}
 		return datagram, from, err
 	}
 	n, addr, err := p.PacketConn.ReadFrom(b)
@@ -255,6 +259,24 @@ func (p *packetConn) read(b []byte) (datagram []byte, from netip.AddrPort, err e
 	p.came = time.Now()
 	return b[:n], addrPortOf(addr), nil
 }
+
+// lastCame is when the message that is being read came to this host: just now
+// where that is not known, as over connections, where p is nil.
+func (p *packetConn) lastCame() time.Time {
+	now := time.Now()
+	if p == nil {
+		return now
+	}
+	// The kernel counts by the clock that can be set.
+	if waited := now.Sub(p.came); 0 < waited && waited < longestWait {
+		return now.Add(-waited)
+	}
+	return now
+}
+
+// longestWait is how long a datagram can have waited in its socket. What seems
+// longer is the work of whoever set the clock.
+const longestWait = 10 * time.Second
 
 // TryClose implements carrier.
 func (p *packetConn) TryClose() (int, error) { return 0, nil }

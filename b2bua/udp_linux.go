@@ -36,7 +36,8 @@ type udpSocket struct {
 	have    int  // in the bunch
 	drained bool // there was no more when it was read
 
-	answered int // of the bunch were answers to probes; counted by who reads
+	answered int    // of the bunch were answers to probes; counted by who reads
+	dropped  uint32 // by the kernel, because the socket was full
 }
 
 // mostInBunch is how many datagrams are read at once.
@@ -119,6 +120,7 @@ func (s *udpSocket) open(udp *net.UDPConn) error {
 		_ = unix.Close(s.fd)
 	}
 	_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) // without it stamp is a little late
+	_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1)    // without it nothing is dropped
 	return err
 }
 
@@ -135,6 +137,7 @@ func (s *udpSocket) read() (data []byte, from netip.AddrPort, at time.Time, err 
 	b := s.bunch
 	port := (*[2]byte)(unsafe.Pointer(&b.from[i].Port))
 	from = netip.AddrPortFrom(netip.AddrFrom4(b.from[i].Addr), uint16(port[0])<<8|uint16(port[1]))
+	s.countDropped(i)
 	return b.data[i][:b.heads[i].n], from, s.stamp(i), nil
 }
 
@@ -199,6 +202,19 @@ func (s *udpSocket) stamp(i int) time.Time {
 	}
 	t := (*unix.Timespec)(unsafe.Pointer(&s.bunch.control[i][unix.CmsgLen(0)]))
 	return time.Unix(t.Unix())
+}
+
+// countDropped reads, behind the stamp, how many datagrams found no room since
+// the socket was opened. It is there from the first one on.
+func (s *udpSocket) countDropped(i int) {
+	begin := unix.CmsgSpace(int(unsafe.Sizeof(unix.Timespec{})))
+	if int(s.bunch.heads[i].Controllen) < begin+unix.CmsgLen(4) {
+		return
+	}
+	c := (*unix.Cmsghdr)(unsafe.Pointer(&s.bunch.control[i][begin]))
+	if c.Level == unix.SOL_SOCKET && c.Type == unix.SO_RXQ_OVFL {
+		s.dropped = *(*uint32)(unsafe.Pointer(&s.bunch.control[i][begin+unix.CmsgLen(0)]))
+	}
 }
 
 // send sends one datagram.
