@@ -17,7 +17,7 @@ type call struct {
 	agent *Agent
 	id    string
 	turns serial
-	asked string // Request-URI of the INVITE that made it
+	asked uint64 // hash of the Request-URI of the INVITE that made it
 	after string // id of the call of ours that this INVITE belongs to, if it came back
 
 	mu         sync.Mutex // guards rec, sessionIDs, restored and holds
@@ -131,15 +131,15 @@ func (c *call) reserve(side store.Side, mark uint32, then func()) {
 // save gives the record to the store. What has been reserved so far goes with
 // it.
 func (c *call) save() {
-	if !c.stored {
-		// Marks that were asked for before the record existed are covered by it.
-		c.set(func(rec *store.Call) {
-			for i := range rec.Legs {
-				d := &rec.Legs[i].Dialog
+	c.set(func(rec *store.Call) {
+		for i := range rec.Legs {
+			if d := &rec.Legs[i].Dialog; !c.stored {
+				// Marks that were asked for before the record existed are covered by it.
 				dialog.Covered(d, d.LocalAsked)
 			}
-		})
-	}
+		}
+		rec.Compact()
+	})
 	c.stored = true
 	c.agent.store.Save(c.snapshot())
 }

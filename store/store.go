@@ -83,6 +83,10 @@ type Call struct {
 	Answered time.Time // zero until the 2xx
 	End      End
 	Legs     [2]Leg // indexed by Side
+
+	// Text holds the texts of the record, which are parts of it, or is empty
+	// where they stand apart: see Compact. It says nothing that they do not.
+	Text string
 }
 
 // Leg returns the leg of one side.

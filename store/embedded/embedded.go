@@ -27,7 +27,7 @@ type Store struct {
 	journal *journal      // nil without one
 
 	mu     sync.Mutex
-	active map[string]*store.Call
+	active map[string]*store.Packed
 	over   map[string]*finished
 	expiry expiries // the calls in over, the next to go first
 	epoch  int64
@@ -39,7 +39,8 @@ type Store struct {
 
 // finished is a call that is over, until it is forgotten.
 type finished struct {
-	call    store.Call
+	id      string
+	call    store.Packed
 	expires time.Time
 }
 
@@ -48,7 +49,7 @@ func New() *Store {
 	return &Store{
 		since:  time.Now(),
 		sooner: make(chan struct{}, 1),
-		active: make(map[string]*store.Call),
+		active: make(map[string]*store.Packed),
 		over:   make(map[string]*finished),
 
 		maintained: make(map[string]store.Maintenance),
@@ -64,12 +65,7 @@ func (s *Store) Save(c store.Call) {
 	if s.over[c.ID] != nil {
 		return
 	}
-	old := s.active[c.ID]
-	if old == nil {
-		old = new(store.Call)
-		s.active[c.ID] = old
-	}
-	update(old, c)
+	s.update(c)
 	s.journal.touch(c.ID, whole)
 }
 
@@ -78,8 +74,7 @@ func (s *Store) SaveHealth(id string, side store.Side, h store.Health) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c := s.active[id]; c != nil {
-		h.LastAlive = toMilli(h.LastAlive)
-		c.Legs[side].Health = h
+		c.SetHealth(side, h)
 		s.journal.touch(id, healthOf(side))
 	}
 }
@@ -89,9 +84,7 @@ func (s *Store) SaveHealth(id string, side store.Side, h store.Health) {
 func (s *Store) Reserve(id string, side store.Side, mark uint32, covered func(mark uint32)) {
 	s.mu.Lock()
 	if c := s.active[id]; c != nil {
-		leg := &c.Legs[side]
-		leg.LocalMark = max(leg.LocalMark, mark)
-		leg.LocalCSeq = leg.LocalMark
+		c.Reserve(side, mark)
 		s.journal.touch(id, markOf(side))
 	}
 	later := s.journal != nil && covered != nil
@@ -113,11 +106,7 @@ func (s *Store) Finish(c store.Call, keep time.Duration) {
 	if s.over[c.ID] != nil {
 		return
 	}
-	f := &finished{expires: now.Add(keep)}
-	if old := s.active[c.ID]; old != nil {
-		f.call = *old
-	}
-	update(&f.call, c)
+	f := &finished{id: c.ID, call: *s.update(c), expires: now.Add(keep)}
 	f.call.State = store.Terminated
 	delete(s.active, c.ID)
 	s.journal.touch(c.ID, final)
@@ -128,7 +117,7 @@ func (s *Store) Finish(c store.Call, keep time.Duration) {
 
 // retain keeps a finished call until its time has come. Called locked.
 func (s *Store) retain(f *finished) {
-	s.over[f.call.ID] = f
+	s.over[f.id] = f
 	heap.Push(&s.expiry, f)
 	if s.expiry[0] == f {
 		select {
@@ -144,10 +133,10 @@ func (s *Store) Get(_ context.Context, id string) (store.Call, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c := s.active[id]; c != nil {
-		return clone(c), nil
+		return c.Call(), nil
 	}
 	if f := s.over[id]; f != nil && now.Before(f.expires) {
-		return clone(&f.call), nil
+		return f.call.Call(), nil
 	}
 	return store.Call{}, fmt.Errorf("get call %s: %w", id, store.ErrNotFound)
 }
@@ -274,7 +263,7 @@ func (s *Store) each(ctx context.Context, above string, yield func(*store.Call) 
 		s.mu.Lock()
 		for _, id := range part {
 			if c := s.active[id]; c != nil {
-				calls = append(calls, clone(c))
+				calls = append(calls, c.Call())
 			}
 		}
 		s.mu.Unlock()
@@ -291,29 +280,24 @@ func (s *Store) each(ctx context.Context, above string, yield func(*store.Call) 
 func (s *Store) expire(now time.Time) {
 	for len(s.expiry) > 0 && !now.Before(s.expiry[0].expires) {
 		f := heap.Pop(&s.expiry).(*finished)
-		delete(s.over, f.call.ID)
+		delete(s.over, f.id)
 	}
 }
 
-// update makes a record what Save was given, but for what Save leaves alone.
-func update(old *store.Call, c store.Call) {
-	c.Started, c.Answered, c.End.At = toMilli(c.Started), toMilli(c.Answered), toMilli(c.End.At)
-	for i := range c.Legs {
-		leg := &c.Legs[i]
-		leg.Health = old.Legs[i].Health
-		leg.LocalMark = max(leg.LocalMark, old.Legs[i].LocalMark)
-		leg.LocalCSeq, leg.LocalAsked = leg.LocalMark, 0
+// update makes the record of a call what Save was given, but for what Save
+// leaves alone. Called locked.
+func (s *Store) update(c store.Call) *store.Packed {
+	packed, old := store.Pack(c), s.active[c.ID]
+	if old == nil {
+		old = new(store.Packed)
 	}
-	*old = clone(&c)
-}
-
-// clone copies a call so that the two share nothing that can change.
-func clone(c *store.Call) store.Call {
-	n := *c
-	for i := range n.Legs {
-		n.Legs[i].RouteSet = append([]string(nil), n.Legs[i].RouteSet...)
+	for _, side := range store.Sides {
+		packed.Reserve(side, old.Mark(side))
 	}
-	return n
+	packed.KeepHealth(old)
+	*old = packed
+	s.active[c.ID] = old
+	return old
 }
 
 func toMilli(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }

@@ -39,6 +39,7 @@ type journal struct {
 	writing int              // calls in the commit that goes on
 	waiting []func()         // called when what has changed so far is on disk
 	status  store.Status
+	entry   store.Call // of the entry that is being written
 
 	// Of Open and then of Run alone.
 	lock  *os.File
@@ -285,12 +286,26 @@ func (s *Store) entry(id string, p parts, now time.Time) entry {
 		return entry{parts: p, id: id, maintained: s.maintained[id]}
 	}
 	if c := s.active[id]; c != nil {
-		return entry{parts: p &^ final, id: id, call: c}
+		return entry{parts: p &^ final, id: id, call: s.journal.unpack(c, p)}
 	}
 	if f := s.over[id]; f != nil && now.Before(f.expires) {
-		return entry{parts: everything | final, id: id, call: &f.call, expires: f.expires}
+		return entry{parts: everything | final, id: id, call: s.journal.unpack(&f.call, everything), expires: f.expires}
 	}
 	return entry{parts: final, id: id, call: new(store.Call), expires: now}
+}
+
+// unpack returns what an entry of these parts holds of a call, until it is called
+// again. Called locked.
+func (j *journal) unpack(c *store.Packed, p parts) *store.Call {
+	if p&whole != 0 {
+		j.entry = c.Call()
+		return &j.entry
+	}
+	for _, side := range store.Sides {
+		leg := j.entry.Leg(side)
+		leg.Health, leg.LocalMark = c.Health(side), c.Mark(side)
+	}
+	return &j.entry
 }
 
 // meta is how each frame begins.

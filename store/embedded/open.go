@@ -186,30 +186,24 @@ func (s *Store) again(e *entry, now time.Time) {
 		return
 	}
 	c := s.active[e.id]
-	if c == nil {
-		if e.parts&whole == 0 {
-			return // of a call that is over, or was lost to damage
-		}
-		c = new(store.Call)
-		s.active[e.id] = c
-	}
 	if e.parts&whole != 0 {
-		update(c, *e.call)
+		c = s.update(*e.call)
+	}
+	if c == nil {
+		return // of a call that is over, or was lost to damage
 	}
 	for _, side := range store.Sides {
-		leg := c.Leg(side)
 		if e.parts&healthOf(side) != 0 {
-			leg.Health = e.call.Leg(side).Health
+			c.SetHealth(side, e.call.Leg(side).Health)
 		}
 		if e.parts&markOf(side) != 0 {
-			leg.LocalMark = max(leg.LocalMark, e.call.Leg(side).LocalMark)
-			leg.LocalCSeq = leg.LocalMark
+			c.Reserve(side, e.call.Leg(side).LocalMark)
 		}
 	}
 	if e.parts&final != 0 {
 		delete(s.active, e.id)
 		if now.Before(e.expires) {
-			s.retain(&finished{call: *c, expires: e.expires})
+			s.retain(&finished{id: e.id, call: *c, expires: e.expires})
 		}
 	}
 }
