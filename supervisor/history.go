@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"sipvigil/store"
@@ -37,15 +38,26 @@ type Event struct {
 	RTT  time.Duration // of EventAnswer
 }
 
-// entry is an Event as it is kept, in 12 bytes: an RTT above 65 s is kept as
+// entry is an Event as it is kept, in 8 bytes: an RTT above 65 s is kept as
 // that, a text beyond those that there is room for as "…".
 type entry struct {
 	at   uint32 // centiseconds since the supervisor was made: enough for a year
-	text uint16 // index in texts
+	what uint16 // index in texts, index in eventKinds, and side
 	rtt  uint16 // milliseconds
-	kind uint8  // index in eventKinds
-	side store.Side
 }
+
+const (
+	sideBits = 1
+	kindBits = 4
+)
+
+func entryOf(text uint16, kind int, side store.Side) uint16 {
+	return text<<(kindBits+sideBits) | uint16(kind)<<sideBits | uint16(side)
+}
+
+func (e entry) text() uint16     { return e.what >> (kindBits + sideBits) }
+func (e entry) kind() EventKind  { return eventKinds[e.what>>sideBits&(1<<kindBits-1)] }
+func (e entry) side() store.Side { return store.Side(e.what & 1) }
 
 // historyLength is how many of the last events of a call are kept.
 const historyLength = 24
@@ -63,7 +75,7 @@ type texts struct {
 	index map[string]uint16
 }
 
-const mostTexts = 4096
+const mostTexts = 1 << (16 - kindBits - sideBits)
 
 func newTexts() texts { return texts{all: []string{"…"}, index: make(map[string]uint16)} }
 
@@ -81,14 +93,8 @@ func (t *texts) keep(text string) uint16 {
 func (s *Supervisor) happened(k *call, side store.Side, kind EventKind, text string, rtt time.Duration, at time.Time) {
 	e := entry{
 		at:   uint32(max(0, at.Sub(s.made)) / (10 * time.Millisecond)),
-		text: s.texts.keep(text),
+		what: entryOf(s.texts.keep(text), slices.Index(eventKinds[:], kind), side),
 		rtt:  uint16(min(rtt.Milliseconds(), math.MaxUint16)),
-		side: side,
-	}
-	for i := range eventKinds {
-		if eventKinds[i] == kind {
-			e.kind = uint8(i)
-		}
 	}
 	k.history.entries[k.history.count%historyLength] = e
 	k.history.count++
@@ -108,9 +114,9 @@ func (s *Supervisor) events(k *call) []Event {
 		e := k.history.entries[i%historyLength]
 		list = append(list, Event{
 			At:   s.made.Add(time.Duration(e.at) * 10 * time.Millisecond),
-			Kind: eventKinds[e.kind],
-			Side: e.side,
-			Text: s.texts.all[e.text],
+			Kind: e.kind(),
+			Side: e.side(),
+			Text: s.texts.all[e.text()],
 			RTT:  time.Duration(e.rtt) * time.Millisecond,
 		})
 	}

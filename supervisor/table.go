@@ -79,16 +79,16 @@ func (s *Supervisor) strips(row *Row) {
 	for i := k.history.count - n; i < k.history.count; i++ {
 		e := &k.history.entries[i%historyLength]
 		if t := s.tick(e); t != 0 {
-			row.Strips[e.side] = append(row.Strips[e.side], t)
+			row.Strips[e.side()] = append(row.Strips[e.side()], t)
 		}
 	}
 }
 
 // tick is what an entry looks like in a strip, 0 for nothing. Called locked.
 func (s *Supervisor) tick(e *entry) Tick {
-	switch eventKinds[e.kind] {
+	switch e.kind() {
 	case EventAnswer:
-		if denies(s.texts.all[e.text]) {
+		if denies(s.texts.all[e.text()]) {
 			return TickDenied
 		}
 		return TickAnswer
