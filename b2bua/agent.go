@@ -74,7 +74,8 @@ type Agent struct {
 	transaction *transactions
 	sockets     []socket // set by Run before the first message is read
 	streams     *streams
-	seed        maphash.Seed // of what the guards make
+	seed        maphash.Seed // of what the guards make, and of calls' asked
+	ids         ids
 	identity    atomic.Pointer[identity]
 	late        sync.Map // branch → *forgotten
 	pings       sync.Map // From tag → *ping

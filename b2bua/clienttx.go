@@ -197,6 +197,7 @@ func (tx *clientTx) end(err error) {
 	t.mu.Lock()
 	if t.clients[tx.key] == tx {
 		delete(t.clients, tx.key)
+		t.slim()
 	}
 	t.mu.Unlock()
 	_, _ = tx.conn.TryClose() // as good as closed

@@ -2,11 +2,11 @@ package b2bua
 
 import (
 	"errors"
+	"hash/maphash"
 	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
-	"github.com/google/uuid"
 	"go.uber.org/zap"
 
 	"sipvigil/b2bua/dialog"
@@ -121,7 +121,7 @@ func (a *Agent) admit(in *inbound) (f *fault, why string) {
 
 // newCallFrom makes the call and both legs' dialogs as far as they are known.
 func (a *Agent) newCallFrom(in *inbound, trunk string) (*call, error) {
-	req, id := in.req, uuid.Must(uuid.NewV7()).String()
+	req, id := in.req, a.ids.make()
 	contact, err := inviteTarget(req)
 	if err != nil {
 		return nil, err
@@ -157,7 +157,7 @@ func (a *Agent) newCallFrom(in *inbound, trunk string) (*call, error) {
 		TrunkIn: trunk, Started: time.Now(),
 		Legs: [2]store.Leg{{Dialog: caller}, {Dialog: callee}},
 	})
-	c.asked, c.after = req.Recipient.String(), a.cameFrom(req)
+	c.asked, c.after = maphash.String(a.seed, req.Recipient.String()), a.cameFrom(req)
 	return c, nil
 }
 

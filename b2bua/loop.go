@@ -1,6 +1,8 @@
 package b2bua
 
 import (
+	"hash/maphash"
+
 	"github.com/emiago/sipgo/sip"
 
 	"sipvigil/b2bua/dialog"
@@ -15,14 +17,14 @@ import (
 // Calls of other nodes are not known here: what goes round between nodes, or
 // through somebody who changes the From tag, ends with its Max-Forwards.
 func (a *Agent) loops(req *sip.Request) bool {
-	uri := req.Recipient.String()
+	asked := maphash.String(a.seed, req.Recipient.String())
 	id := a.cameFrom(req)
 	for range maxRound {
 		c := a.call(id)
 		if c == nil {
 			return false
 		}
-		if c.asked == uri {
+		if c.asked == asked {
 			return true
 		}
 		id = c.after

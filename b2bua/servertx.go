@@ -229,6 +229,7 @@ func (tx *serverTx) Terminate() {
 	}
 	tx.onCancel = nil
 	t.lose(tx)
+	t.slim()
 	t.mu.Unlock()
 	_, _ = tx.conn.TryClose() // as good as closed
 }

@@ -37,6 +37,7 @@ type transactions struct {
 	servers map[serverKey]*serverTx
 	first   map[requestID]*serverTx // of the requests that begin something
 	early   map[serverKey]*inbound  // CANCELs that came before their INVITE
+	most    int                     // transactions that there were, see slim
 	over    bool
 }
 
