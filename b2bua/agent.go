@@ -221,8 +221,7 @@ func (a *Agent) Loaded() {
 	a.identity.Store(&id)
 }
 
-// Call returns the call as it stands. The health of its legs is as it was when
-// the call was read back, if it was.
+// Call returns the call as it stands, without the health of its legs.
 func (a *Agent) Call(id string) (store.Call, bool) {
 	c := a.call(id)
 	if c == nil {
@@ -288,7 +287,7 @@ func (a *Agent) Drop(id string) {
 	}
 	a.remove(c)
 	c.do(func() {
-		c.set(func(rec *store.Call) { rec.State = store.Terminated })
+		c.set(func(rec *record) { rec.State = store.Terminated })
 		c.unwind()
 	})
 }

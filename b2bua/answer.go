@@ -69,7 +69,7 @@ func (c *call) onProvisional(inv *invite, res *sip.Response) {
 	}
 	if inv.initial {
 		c.learn(inv.from.Other(), res)
-		c.set(func(rec *store.Call) { rec.State = store.Early })
+		c.set(func(rec *record) { rec.State = store.Early })
 	} else if isReliable(res) {
 		// RFC 6141 sections 4.6 and 4.7.
 		inv.settled = true
@@ -121,7 +121,7 @@ func (c *call) learn(side store.Side, res *sip.Response) {
 		d.Allow = v
 	}
 	saw(&d, res.Source())
-	c.set(func(rec *store.Call) { rec.Legs[side].Dialog = d })
+	c.set(func(rec *record) { rec.Legs[side].Dialog = d })
 	c.locate(side)
 }
 
@@ -172,7 +172,7 @@ func (c *call) on2xx(inv *invite, res *sip.Response) {
 	inv.answer = c.relayed(inv.in, inv.from, res)
 	c.negotiated(inv.from, inv.in, res, inv.answer)
 	if inv.initial {
-		c.set(func(rec *store.Call) {
+		c.set(func(rec *record) {
 			rec.State = store.Confirmed
 			rec.Answered = time.Now()
 		})
@@ -203,7 +203,7 @@ func (c *call) refresh(side store.Side, m message) {
 	if err != nil || uri == c.dialog(side).Target {
 		return
 	}
-	c.set(func(rec *store.Call) {
+	c.set(func(rec *record) {
 		d := &rec.Legs[side].Dialog
 		d.Target = uri
 		saw(d, m.Source())

@@ -20,29 +20,29 @@ type call struct {
 	asked uint64 // hash of the Request-URI of the INVITE that made it
 	after string // id of the call of ours that this INVITE belongs to, if it came back
 
-	mu         sync.Mutex // guards rec, sessionIDs, restored and holds
-	rec        store.Call // written only by who has the turn
+	mu         sync.Mutex       // guards rec, sessionIDs, restored and holds
+	rec        record           // written only by who has the turn
+	restored   *[2]store.Health // of a call that was read back and is not in use yet
+	holds      [2]string        // trunks of which each leg has a channel; written only by who has the turn
 	sessionIDs sessionIDs
-	restored   bool      // read back, and not in use yet
-	holds      [2]string // trunks of which each leg has a channel; written only by who has the turn
 
 	// What follows is touched only by who has the turn.
+	updates  [2]int8    // UPDATEs that ask for a sign of life and have no answer yet, by leg
+	stored   bool       // the store knows the call
+	fresh    [2]bool    // no answer came since the numbers of the leg jumped
 	transits []*transit // requests on their way through, without INVITEs and BYEs
 	inv      *invite    // the INVITE that is on its way through, until its ACK
 	own      *invite    // a re-INVITE of ours that has no final answer yet
-	updates  [2]int8    // UPDATEs that ask for a sign of life and have no answer yet, by leg
 	told     *told      // the session as it stands, nil where it is not known or not needed
 	end      *ending    // the release, once it has begun
 	clock    *clock     // of the session timer, nil without one
-	stored   bool       // the store knows the call
-	fresh    [2]bool    // no answer came since the numbers of the leg jumped
 
 	subscriptions []*subscription
 	farewell      *time.Timer // ends its lingering, see linger
 }
 
 func (a *Agent) newCall(rec store.Call) *call {
-	return &call{agent: a, id: rec.ID, rec: rec}
+	return &call{agent: a, id: rec.ID, rec: recordOf(&rec)}
 }
 
 // do runs f when it is its turn, and does not wait for it: events of one call are
@@ -57,10 +57,11 @@ func (c *call) here(callID string, f func()) {
 	c.turns.here(func() { t.arrivals.pass(callID) }, f, c.agent.panicked)
 }
 
+// snapshot is the record as it stands, without the health of its legs.
 func (c *call) snapshot() store.Call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.rec
+	return c.rec.call()
 }
 
 // epoch is the owner's fencing number.
@@ -71,7 +72,7 @@ func (c *call) epoch() int64 {
 }
 
 // set changes the record. The turn is needed.
-func (c *call) set(f func(*store.Call)) {
+func (c *call) set(f func(*record)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f(&c.rec)
@@ -104,7 +105,7 @@ func (c *call) evidence(side store.Side, what string) {
 // store has been away for too many requests.
 func (c *call) spend(side store.Side) (n uint32, ok bool) {
 	var reserve uint32
-	c.set(func(rec *store.Call) {
+	c.set(func(rec *record) {
 		d := &rec.Legs[side].Dialog
 		if ok = !dialog.Overdrawn(d); ok {
 			n, reserve = dialog.Spend(d)
@@ -120,7 +121,7 @@ func (c *call) spend(side store.Side) (n uint32, ok bool) {
 func (c *call) reserve(side store.Side, mark uint32, then func()) {
 	c.agent.store.Reserve(c.id, side, mark, func(mark uint32) {
 		c.do(func() {
-			c.set(func(rec *store.Call) { dialog.Covered(&rec.Legs[side].Dialog, mark) })
+			c.set(func(rec *record) { dialog.Covered(&rec.Legs[side].Dialog, mark) })
 			if then != nil {
 				then()
 			}
@@ -131,14 +132,14 @@ func (c *call) reserve(side store.Side, mark uint32, then func()) {
 // save gives the record to the store. What has been reserved so far goes with
 // it.
 func (c *call) save() {
-	c.set(func(rec *store.Call) {
+	c.set(func(rec *record) {
 		for i := range rec.Legs {
 			if d := &rec.Legs[i].Dialog; !c.stored {
 				// Marks that were asked for before the record existed are covered by it.
 				dialog.Covered(d, d.LocalAsked)
 			}
 		}
-		rec.Compact()
+		rec.compact()
 	})
 	c.stored = true
 	c.agent.store.Save(c.snapshot())
@@ -167,7 +168,7 @@ func (c *call) onRequest(side store.Side, in *inbound) {
 		return
 	}
 	var order dialog.Order
-	c.set(func(rec *store.Call) { order = dialog.Arrive(&rec.Legs[side].Dialog, in.cseq) })
+	c.set(func(rec *record) { order = dialog.Arrive(&rec.Legs[side].Dialog, in.cseq) })
 	if order == dialog.Old || order == dialog.Repeat {
 		// RFC 3261 section 12.2.2. It changes nothing, and proves nothing: a
 		// third party may have sent it.
@@ -211,7 +212,7 @@ func (c *call) finish(end store.End) {
 	if end.At.IsZero() {
 		end.At = time.Now()
 	}
-	c.set(func(rec *store.Call) {
+	c.set(func(rec *record) {
 		rec.State = store.Terminated
 		rec.End = end
 	})

@@ -113,7 +113,7 @@ func (c *call) try(inv *invite, t target, h locate.Hop) error {
 	if inv.outCSeq == 0 {
 		inv.outCSeq, _ = c.spend(store.Callee)
 	}
-	c.set(func(rec *store.Call) {
+	c.set(func(rec *record) {
 		rec.TrunkOut = t.trunk
 		d := &rec.Legs[store.Callee].Dialog
 		d.Target, d.Transport, d.Peer, d.Listener = t.uri, h.Transport, h.Addr.String(), s.addr

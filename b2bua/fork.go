@@ -82,7 +82,7 @@ func (c *call) legs() *[2]store.Dialog {
 }
 
 func (c *call) setLegs(legs [2]store.Dialog) {
-	c.set(func(rec *store.Call) {
+	c.set(func(rec *record) {
 		for i := range rec.Legs {
 			rec.Legs[i].Dialog = legs[i]
 		}

@@ -64,7 +64,7 @@ func (a *Agent) Claim(id string, epoch int64) bool {
 	}
 	c.do(func() {
 		if c.state() != store.Terminated {
-			c.set(func(rec *store.Call) { rec.Epoch = max(rec.Epoch, epoch) })
+			c.set(func(rec *record) { rec.Epoch = max(rec.Epoch, epoch) })
 			c.save()
 		}
 	})

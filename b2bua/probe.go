@@ -111,7 +111,7 @@ func (c *call) probeRefreshed(side store.Side, method string, res *sip.Response)
 	if c.dialog(side).Session.Refresher != "" {
 		s := c.dialog(side).Session
 		s.Refreshed = time.Now()
-		c.set(func(rec *store.Call) { rec.Legs[side].Session = s })
+		c.set(func(rec *record) { rec.Legs[side].Session = s })
 		c.save()
 		c.wind()
 	}

@@ -68,7 +68,7 @@ func (c *call) begin(end store.End) {
 		end.At = time.Now()
 	}
 	c.end = &ending{}
-	c.set(func(rec *store.Call) {
+	c.set(func(rec *record) {
 		rec.State = store.Ending
 		rec.End = end
 	})
@@ -207,7 +207,7 @@ func (c *call) byeDone(side store.Side, res *sip.Response, err error) {
 // released notes the first outcome of a leg; with both the call is over.
 func (c *call) released(side store.Side, outcome store.Outcome) {
 	if c.rec.End.Released[side] == "" {
-		c.set(func(rec *store.Call) { rec.End.Released[side] = outcome })
+		c.set(func(rec *record) { rec.End.Released[side] = outcome })
 	}
 	c.over()
 }

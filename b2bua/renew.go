@@ -186,7 +186,7 @@ func (c *call) described(side store.Side, m message) {
 		c.tell(said)
 	}
 	if d := c.dialog(side); d.Session.Refresher == store.Self && !dialog.Lists([]string{d.Allow}, "UPDATE") {
-		c.set(func(rec *store.Call) { rec.Legs[side].Session.Offer = string(sdp) })
+		c.set(func(rec *record) { rec.Legs[side].Session.Offer = string(sdp) })
 	}
 }
 
@@ -199,7 +199,7 @@ func (c *call) keepOffer(inv *invite) {
 			dialog.Lists([]string{d.Allow}, "UPDATE") {
 			continue
 		}
-		c.set(func(rec *store.Call) { rec.Legs[side].Session.Offer = string(said) })
+		c.set(func(rec *record) { rec.Legs[side].Session.Offer = string(said) })
 		c.save()
 	}
 }
@@ -240,5 +240,5 @@ func (c *call) allowsUpdate(s store.Session, side store.Side) {
 	if allow != "" {
 		allow += ", "
 	}
-	c.set(func(rec *store.Call) { rec.Legs[side].Allow = allow + "UPDATE" })
+	c.set(func(rec *record) { rec.Legs[side].Allow = allow + "UPDATE" })
 }

@@ -105,7 +105,7 @@ func (c *call) redirect(side store.Side, choose func(*store.Dialog, []locate.Hop
 		if d.Peer == c.dialog(side).Peer && d.Transport == c.dialog(side).Transport {
 			return
 		}
-		c.set(func(rec *store.Call) { rec.Legs[side].Dialog = d })
+		c.set(func(rec *record) { rec.Legs[side].Dialog = d })
 		if c.stored {
 			c.save()
 		}
@@ -173,7 +173,7 @@ func (c *call) back(side store.Side, in *inbound) {
 	if !isWebSocket(d.Transport) || !isWebSocket(transport) || in.source == d.Peer || c.agent.streams.find(d.Transport, d.Peer) != nil {
 		return
 	}
-	c.set(func(rec *store.Call) { rec.Legs[side].Transport, rec.Legs[side].Peer = transport, in.source })
+	c.set(func(rec *record) { rec.Legs[side].Transport, rec.Legs[side].Peer = transport, in.source })
 	if c.stored {
 		c.save()
 	}

@@ -80,7 +80,7 @@ func (a *Agent) kept(ctx context.Context, calls []*call) (lost []string, err err
 // when the call is there already, and in use.
 func (a *Agent) restore(rec store.Call, covered *countdown) *call {
 	c := a.newCall(rec)
-	c.stored, c.restored = true, true
+	c.stored, c.restored = true, &[2]store.Health{rec.Legs[store.Caller].Health, rec.Legs[store.Callee].Health}
 	c.fresh = [2]bool{true, true}
 	for side, trunk := range [2]string{store.Caller: rec.TrunkIn, store.Callee: rec.TrunkOut} {
 		c.hold(store.Side(side), trunk)
@@ -118,7 +118,7 @@ func (c *call) firstAnswer(side store.Side, status int) {
 		return
 	}
 	var mark uint32
-	c.set(func(rec *store.Call) { mark = dialog.Leap(&rec.Legs[side].Dialog) })
+	c.set(func(rec *record) { mark = dialog.Leap(&rec.Legs[side].Dialog) })
 	c.reserve(side, mark, nil)
 }
 
@@ -126,7 +126,7 @@ func (c *call) firstAnswer(side store.Side, status int) {
 func (c *call) waits() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.restored
+	return c.restored != nil
 }
 
 // resume goes on with a call that was read back, once its numbers are covered.
@@ -134,14 +134,19 @@ func (c *call) resume() {
 	if !c.waits() || c.state() == store.Terminated { // it was dropped
 		return
 	}
-	c.set(func(rec *store.Call) {
-		c.restored = false
+	health := c.restored
+	c.set(func(rec *record) {
+		c.restored = nil
 		for i := range rec.Legs {
 			d := &rec.Legs[i].Dialog
 			dialog.Covered(d, d.LocalAsked)
 		}
 	})
-	c.agent.observer.Confirmed(c.snapshot())
+	rec := c.snapshot()
+	for _, side := range store.Sides {
+		rec.Leg(side).Health = health[side]
+	}
+	c.agent.observer.Confirmed(rec)
 	if c.end == nil {
 		c.resumeTimer()
 		return

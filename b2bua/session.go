@@ -102,7 +102,7 @@ func (c *call) timed(side store.Side, s store.Session) bool {
 	if s.Refresher == store.Self && !dialog.Lists([]string{c.dialog(side).Allow}, "UPDATE") {
 		s.Offer = old.Offer
 	}
-	c.set(func(rec *store.Call) { rec.Legs[side].Session = s })
+	c.set(func(rec *record) { rec.Legs[side].Session = s })
 	return true
 }
 
@@ -182,7 +182,7 @@ func (c *call) raise(side store.Side, minSE time.Duration) bool {
 		return false
 	}
 	s.MinSE = minSE
-	c.set(func(rec *store.Call) { rec.Legs[side].Session = s })
+	c.set(func(rec *record) { rec.Legs[side].Session = s })
 	return true
 }
 
@@ -282,6 +282,6 @@ func (c *call) resumeTimer() {
 	} else if due.Before(soonest) {
 		s.Refreshed = soonest.Add(-s.Interval / 2)
 	}
-	c.set(func(rec *store.Call) { rec.Legs[side].Session = s })
+	c.set(func(rec *record) { rec.Legs[side].Session = s })
 	c.wind()
 }

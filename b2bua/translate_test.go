@@ -18,8 +18,8 @@ func joined() (*Agent, *call) {
 	leg := func(side store.Side, tag string) store.Leg {
 		return store.Leg{Dialog: store.Dialog{CallID: side.String() + "@h", LocalTag: dialog.MintTag(nil, id, side), RemoteTag: tag}}
 	}
-	c := &call{agent: a, id: id, rec: store.Call{ID: id, State: store.Confirmed, Answered: time.Now(),
-		Legs: [2]store.Leg{leg(store.Caller, "alice"), leg(store.Callee, "")}}}
+	c := a.newCall(store.Call{ID: id, State: store.Confirmed, Answered: time.Now(),
+		Legs: [2]store.Leg{leg(store.Caller, "alice"), leg(store.Callee, "")}})
 	c.subscriptions = []*subscription{{subscriber: store.Caller, event: "refer", id: [2]string{"72", "2"}}}
 	a.calls[id] = c
 	return a, c
