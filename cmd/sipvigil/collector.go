@@ -8,16 +8,17 @@ import (
 	"time"
 )
 
-// How the garbage collector works while there is much to do: it lets the heap
-// grow to four times what is in use, which saves a tenth of the CPU time of a
-// call. When it is quiet again the memory goes back to the system.
+// How the garbage collector works: it lets the heap grow by the more, the more
+// is allocated. So it always takes about as much of the CPU, little, and while
+// calls rest their memory is all that is in use. When less is allocated than
+// before, memory goes back to the system.
 const (
-	busyPercent  = 300
-	quietPercent = 30
-	busyBytes    = 4 << 20 // allocated in one look
-	look         = 500 * time.Millisecond
-	quietLooks   = 20 // in a row, until the memory goes back
-	mostQuiet    = 8 * quietLooks
+	percentPerMega = 8 // growth of the heap for each MB that is allocated in a second
+	leastPercent   = 20
+	mostPercent    = 300
+	look           = 500 * time.Millisecond
+	looks          = 20 // until less is less
+	releases       = 8  // of memory that is free, each after as many looks
 )
 
 // tuneCollector adjusts the collector until ctx ends, unless GOGC says how it is to
@@ -30,7 +31,7 @@ func tuneCollector(ctx context.Context) {
 	ticks := time.NewTicker(look)
 	defer ticks.Stop()
 	var last uint64
-	quiet, busy := 0, false
+	percent, most, seen, left := 100, 0, 0, 0
 	for {
 		select {
 		case <-ctx.Done():
@@ -39,23 +40,31 @@ func tuneCollector(ctx context.Context) {
 		}
 		metrics.Read(sample)
 		now := sample[0].Value.Uint64()
-		switch allocated := now - last; {
-		case allocated >= busyBytes:
-			quiet = 0
-			if !busy {
-				busy = true
-				debug.SetGCPercent(busyPercent)
-			}
-		case busy || quiet > 0:
-			// More becomes free a while later, when transactions are forgotten.
-			if quiet++; quiet > mostQuiet {
-				quiet = 0
-			} else if quiet%quietLooks == 0 {
-				busy = false
-				debug.SetGCPercent(quietPercent)
-				debug.FreeOSMemory()
-			}
-		}
+		wanted := percentFor(now - last)
 		last = now
+		if wanted > percent*5/4 {
+			percent, most, seen, left = wanted, 0, 0, 0
+			debug.SetGCPercent(percent)
+			continue
+		}
+		most = max(most, wanted)
+		if seen++; seen < looks {
+			continue
+		}
+		if most < percent*3/4 {
+			percent, left = most, releases
+			debug.SetGCPercent(percent)
+		}
+		if left > 0 { // more becomes free a while later, when transactions are forgotten
+			left--
+			debug.FreeOSMemory()
+		}
+		most, seen = 0, 0
 	}
+}
+
+// percentFor is what GOGC is to be when so much is allocated in one look.
+func percentFor(allocated uint64) int {
+	perSecond := int(allocated / uint64(look/time.Millisecond) * 1000 >> 20)
+	return min(max(perSecond*percentPerMega, leastPercent), mostPercent)
 }
