@@ -91,10 +91,11 @@ type Agent struct {
 
 	draining atomic.Bool
 
-	mu        sync.Mutex // guards calls, lingering and postponed
+	mu        sync.Mutex // guards what is below
 	calls     map[string]*call
 	lingering map[string]*call     // ended, but subscriptions inside them go on
 	postponed map[string]store.End // releases that wait until we may
+	awaited   map[string]func()    // who waits for calls that were read back, and is told when one is dropped
 	ended     ended
 }
 
@@ -127,6 +128,7 @@ func New(cfg Config, st Store, obs Observer, log *zap.Logger, reg prometheus.Reg
 
 		lingering: make(map[string]*call),
 		postponed: make(map[string]store.End),
+		awaited:   make(map[string]func()),
 		strangers: newStrangers(cfg.Unknown),
 		spoofLog:  rate.NewLimiter(1, 10),
 
@@ -286,6 +288,7 @@ func (a *Agent) Drop(id string) {
 		return
 	}
 	a.remove(c)
+	a.forsake(id)
 	c.do(func() {
 		c.set(func(rec *record) { rec.State = store.Terminated })
 		c.unwind()

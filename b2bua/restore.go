@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"sipvigil/b2bua/dialog"
@@ -31,8 +32,8 @@ var ErrLost = errors.New("the store has lost what it had acknowledged")
 // past what may have been used, and the new mark is reserved. It returns when
 // all reservations are covered and kept, so that the calls may be used at once,
 // or with ctx's error: then it may be asked again. With ErrLost some calls are
-// as if they had never been given to it. Calls that the agent had before are
-// left alone. Calls whose release had begun are released once Run serves.
+// as if they had never been given to it. Nobody waits for a call that is dropped
+// meanwhile. Calls that the agent had before are left alone. Calls whose release had begun are released once Run serves.
 func (a *Agent) Restore(ctx context.Context, calls []store.Call) error {
 	covered := countdown{done: make(chan struct{})}
 	covered.more()
@@ -98,12 +99,44 @@ func (a *Agent) restore(rec store.Call, covered *countdown) *call {
 			return nil
 		}
 	}
-	a.store.Save(c.snapshot())
+	if c.rec.Epoch != rec.Epoch || c.rec.Node != rec.Node { // else it has been adopted, and is stored as it is
+		a.store.Save(c.snapshot())
+	}
+	covered.more()
+	done := sync.OnceFunc(covered.less)
+	a.awaits(c.id, done)
+	var marks atomic.Int32
 	for _, side := range store.Sides {
-		covered.more()
-		a.store.Reserve(c.id, side, c.snapshot().Legs[side].LocalAsked, func(uint32) { covered.less() })
+		a.store.Reserve(c.id, side, c.snapshot().Legs[side].LocalAsked, func(uint32) {
+			if marks.Add(1) == int32(len(store.Sides)) {
+				done()
+			}
+		})
 	}
 	return c
+}
+
+// awaits has done called when a call that was read back is dropped. Whoever waited
+// for it before still does.
+func (a *Agent) awaits(id string, done func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if before := a.awaited[id]; before != nil {
+		after := done
+		done = func() { before(); after() }
+	}
+	a.awaited[id] = done
+}
+
+// forsake has nobody wait for a call any more.
+func (a *Agent) forsake(id string) {
+	a.mu.Lock()
+	done := a.awaited[id]
+	delete(a.awaited, id)
+	a.mu.Unlock()
+	if done != nil {
+		done()
+	}
 }
 
 // firstAnswer takes note of an answer to a request of ours on a leg. A 500 to the
@@ -131,6 +164,7 @@ func (c *call) waits() bool {
 
 // resume goes on with a call that was read back, once its numbers are covered.
 func (c *call) resume() {
+	c.agent.forsake(c.id)
 	if !c.waits() || c.state() == store.Terminated { // it was dropped
 		return
 	}

@@ -98,6 +98,22 @@ func TestRestoreEndsWithItsContext(t *testing.T) {
 	})
 }
 
+func TestNobodyWaitsForTheNumbersOfACallThatIsDropped(t *testing.T) {
+	idleWorld(t, func(w *world) {
+		w.serve()
+		w.store.held = true
+		done := make(chan error, 1)
+		go func() { done <- w.agent.Restore(w.Context(), []store.Call{w.remembered(store.Confirmed)}) }()
+		synctest.Wait()
+		w.agent.Drop(w.id) // another owner has it, and the store covers nothing of it for us
+		if err := <-done; err != nil {
+			w.Error(err)
+		}
+		w.heard()
+		w.store.cover()
+	})
+}
+
 func TestAByeOfAPhoneEndsARestoredCall(t *testing.T) {
 	idleWorld(t, func(w *world) {
 		w.serve()
