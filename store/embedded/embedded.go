@@ -147,7 +147,7 @@ func (s *Store) List(ctx context.Context, q store.Query) (store.Page, error) {
 	now, limit := time.Now(), q.PageLimit()
 	var page store.Page
 	more := false
-	err := s.each(ctx, q.Cursor, func(c *store.Call) bool {
+	err := s.each(ctx, s.above(q.Cursor), func(c *store.Call) bool {
 		if !q.Match(c, now) {
 			return true
 		}
@@ -166,9 +166,11 @@ func (s *Store) List(ctx context.Context, q store.Query) (store.Page, error) {
 	return page, nil
 }
 
-// Owned yields each call of a node that goes on, until yield returns false.
+// Owned yields each call of a node that goes on, those whose release has begun
+// before all others, in the order of their ids, until yield returns false.
 func (s *Store) Owned(ctx context.Context, node string, yield func(store.Call) bool) error {
-	err := s.each(ctx, "", func(c *store.Call) bool { return c.Node != node || yield(*c) })
+	ending, others := s.sift(node)
+	err := s.each(ctx, append(ending, others...), func(c *store.Call) bool { return c.Node != node || yield(*c) })
 	if err != nil {
 		return fmt.Errorf("read the calls of %s: %w", node, err)
 	}
@@ -243,19 +245,42 @@ func (s *Store) forget(ctx context.Context) {
 	}
 }
 
-// each yields copies of the active calls above an id in the order of their ids.
-// Calls that end meanwhile are left out.
-func (s *Store) each(ctx context.Context, above string, yield func(*store.Call) bool) error {
+// above returns the ids of the active calls above an id, in their order.
+func (s *Store) above(id string) []string {
 	s.mu.Lock()
 	ids := slices.Collect(maps.Keys(s.active))
 	s.mu.Unlock()
 	slices.Sort(ids)
-	from, found := slices.BinarySearch(ids, above)
+	from, found := slices.BinarySearch(ids, id)
 	if found {
 		from++
 	}
+	return ids[from:]
+}
+
+// sift returns the ids of a node's calls in their order: those whose release has
+// begun, and the others.
+func (s *Store) sift(node string) (ending, others []string) {
+	s.mu.Lock()
+	for id, c := range s.active {
+		switch {
+		case c.Node != node:
+		case c.State == store.Ending:
+			ending = append(ending, id)
+		default:
+			others = append(others, id)
+		}
+	}
+	s.mu.Unlock()
+	slices.Sort(ending)
+	slices.Sort(others)
+	return ending, others
+}
+
+// each yields copies of these calls. Those that have ended are left out.
+func (s *Store) each(ctx context.Context, ids []string, yield func(*store.Call) bool) error {
 	calls := make([]store.Call, 0, chunk)
-	for part := range slices.Chunk(ids[from:], chunk) {
+	for part := range slices.Chunk(ids, chunk) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

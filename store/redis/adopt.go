@@ -27,19 +27,19 @@ func (s *Store) Owner(ctx context.Context, id string) (node string, err error) {
 	return c.Node, err
 }
 
-// Stranded returns the ids of the calls of a node, or store.ErrUnavailable.
-func (s *Store) Stranded(ctx context.Context, node string) ([]string, error) {
-	ids, err := s.members(ctx, func(shard string) string { return s.keys.node(shard, node) })
+// Stranded returns the ids of the calls of a node, those whose release has begun
+// apart, or store.ErrUnavailable.
+func (s *Store) Stranded(ctx context.Context, node string) (ending, others []string, err error) {
+	ending, others, err = s.sift(ctx, node)
 	if err != nil {
-		return nil, s.unavailable("list the calls of "+node, err)
+		return nil, nil, s.unavailable("list the calls of "+node, err)
 	}
-	slices.Sort(ids)
-	return ids, nil
+	return ending, others, nil
 }
 
 // Adopt makes these calls of a node that is gone this node's, under an epoch
 // that must have been taken before its lease was found to be gone. It returns
-// those that this node has now, those found ending first. On store.ErrUnavailable
+// those that this node has now. On store.ErrUnavailable
 // some of them may have been adopted: it is to be asked again for the same ids
 // with the same epoch. No call goes to two nodes that ask for it.
 func (s *Store) Adopt(ctx context.Context, from string, epoch int64, ids []string) ([]store.Call, error) {
@@ -74,18 +74,7 @@ func (s *Store) Adopt(ctx context.Context, from string, epoch int64, ids []strin
 			calls = append(calls, read[i].Call)
 		}
 	}
-	slices.SortStableFunc(calls, func(a, b store.Call) int {
-		return cmp.Compare(place(&a), place(&b))
-	})
 	return calls, nil
-}
-
-// place is 0 for calls that come first.
-func place(c *store.Call) int {
-	if c.State == store.Ending {
-		return 0
-	}
-	return 1
 }
 
 // NextEpochAbove is NextEpoch after this process has heard of another epoch.

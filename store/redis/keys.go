@@ -29,7 +29,9 @@ func (k keys) lease(node string) string { return k.prefix + ":node:" + node }
 func (k keys) fence(shard, node string) string { return k.tag(shard) + ":fence:" + node }
 
 // call is the hash of one call, which has what is short.
-func (k keys) call(id string) string { return k.tag(shardOf(id)) + ":call:" + id }
+func (k keys) call(id string) string { return k.callIn(shardOf(id), id) }
+
+func (k keys) callIn(shard, id string) string { return k.tag(shard) + ":call:" + id }
 
 // text is what is long of one call, a string.
 func (k keys) text(id string) string { return k.tag(shardOf(id)) + ":text:" + id }

@@ -90,14 +90,14 @@ func (s *Store) List(ctx context.Context, q store.Query) (store.Page, error) {
 	return page, nil
 }
 
-// Owned yields each call of a node that goes on, in the order of their ids,
-// until yield returns false. It returns store.ErrUnavailable.
+// Owned yields each call of a node that goes on, those whose release has begun
+// before all others, in the order of their ids, until yield returns false. It
+// returns store.ErrUnavailable.
 func (s *Store) Owned(ctx context.Context, node string, yield func(store.Call) bool) error {
-	set := func(shard string) string { return s.keys.node(shard, node) }
-	ids, err := s.members(ctx, set)
+	ending, others, err := s.sift(ctx, node)
 	if err == nil {
-		slices.Sort(ids)
-		_, err = s.visit(ctx, set, ids, func(r *record) bool {
+		set := func(shard string) string { return s.keys.node(shard, node) }
+		_, err = s.visit(ctx, set, append(ending, others...), func(r *record) bool {
 			if r.State == store.Terminated || r.Node != node {
 				return true
 			}
@@ -167,25 +167,6 @@ func (s *Store) read(ctx context.Context, ids []string) (calls []record, gone []
 		calls = append(calls, r)
 	}
 	return calls, gone, nil
-}
-
-// members reads a set of every shard.
-func (s *Store) members(ctx context.Context, set func(shard string) string) ([]string, error) {
-	var ids []string
-	for first := 0; first < shards; first += shardSize {
-		pipe := s.client.Pipeline()
-		replies := make([]*goredis.StringSliceCmd, shardSize)
-		for i := range replies {
-			replies[i] = pipe.SMembers(ctx, set(shard(first+i)))
-		}
-		if _, err := pipe.Exec(ctx); err != nil {
-			return nil, err
-		}
-		for _, reply := range replies {
-			ids = append(ids, reply.Val()...)
-		}
-	}
-	return ids, nil
 }
 
 // prune takes ids of calls that are not there any more out of a set: their

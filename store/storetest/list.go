@@ -83,6 +83,20 @@ var listTests = map[string]func(*testing.T, Store){
 		same(t, "owned by another", []string{calls[0].ID, calls[3].ID}, owned(t, s, "edge-2"))
 		same(t, "owned by nobody", []string(nil), owned(t, s, "edge-3"))
 	},
+	"calls whose release has begun are read back before all others": func(t *testing.T, s Store) {
+		calls := several(600)
+		var first, others []string
+		for i, c := range calls {
+			if i%2 == 0 && i > 500 {
+				c.State = store.Ending
+				first = append(first, c.ID)
+			} else {
+				others = append(others, c.ID)
+			}
+			s.Save(c)
+		}
+		same(t, "owned", append(first, others...), owned(t, s, Node))
+	},
 	"whole calls are read back until yield has enough": func(t *testing.T, s Store) {
 		calls := several(5)
 		for i := range calls {

@@ -24,8 +24,9 @@ const (
 	lookAgain  = 30 * time.Second      // for calls of a node that had none left
 	fairTime   = 30 * time.Second      // after that whoever looks takes what others have left
 	adoptPage  = 1000                  // calls that are adopted together
-	adoptPages = 3                     // pages under way at a time
+	adoptPages = 6                     // pages under way at a time
 	adoptPause = 20 * time.Millisecond // between the begin of two pages
+	pageTime   = 30 * time.Second      // bounds the adoption of a page, which is tried again then
 	spotTime   = 10 * time.Second      // bounds an adoption on the spot
 )
 
@@ -113,11 +114,11 @@ func (m *member) inherit(ctx context.Context, from *seen, live []string) error {
 	if !m.mayAdopt() || !slices.Contains(live, m.name) {
 		return nil
 	}
-	ids, err := m.Stranded(ctx, from.Name)
+	ending, others, err := m.Stranded(ctx, from.Name)
 	if err != nil {
 		return err
 	}
-	if len(ids) == 0 {
+	if len(ending)+len(others) == 0 {
 		m.look.Lock()
 		from.empty = time.Now()
 		m.look.Unlock()
@@ -126,11 +127,18 @@ func (m *member) inherit(ctx context.Context, from *seen, live []string) error {
 		}
 		return nil
 	}
-	if time.Since(from.died) < fairTime {
-		ids = slices.DeleteFunc(ids, func(id string) bool { return heir(live, id) != m.name })
-	}
 	start := time.Now()
-	count, err := m.adoptAll(ctx, from.Name, ids)
+	count := 0
+	for _, ids := range [][]string{ending, others} { // those that are to be ended come first
+		if time.Since(from.died) < fairTime {
+			ids = slices.DeleteFunc(ids, func(id string) bool { return heir(live, id) != m.name })
+		}
+		n, failed := m.adoptAll(ctx, from.Name, ids)
+		if count += n; failed != nil {
+			err = failed
+			break
+		}
+	}
 	if count > 0 {
 		m.log.Info("calls adopted", zap.String("from", from.Name), zap.Int("calls", count), zap.Duration("took", time.Since(start)))
 	}
@@ -145,7 +153,9 @@ func (m *member) adoptAll(ctx context.Context, from string, ids []string) (int, 
 	var count atomic.Int64
 	for page := range slices.Chunk(ids, adoptPage) {
 		pages.Go(func() error {
-			n, err := m.adopt(within, from, page)
+			limited, cancel := context.WithTimeout(within, pageTime)
+			defer cancel()
+			n, err := m.adopt(limited, from, page)
 			count.Add(int64(n))
 			return err
 		})

@@ -194,12 +194,12 @@ func (h *host) Owner(ctx context.Context, id string) (string, error) {
 	return "", store.ErrNotFound
 }
 
-func (h *host) Stranded(ctx context.Context, node string) ([]string, error) {
+func (h *host) Stranded(ctx context.Context, node string) (ending, others []string, err error) {
 	if err := h.reach(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer h.shop.mu.Unlock()
-	return h.shop.of(node), nil
+	return nil, h.shop.of(node), nil
 }
 
 func (s *shop) of(node string) []string {

@@ -1,11 +1,9 @@
 package daemon
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -64,7 +62,7 @@ func (d *Daemon) tryLoad(ctx context.Context) error {
 	if err := d.board.Refresh(ctx); err != nil {
 		return fmt.Errorf("reading what is in maintenance: %w", err)
 	}
-	count, err := d.readBack(ctx)
+	count, err := readBack(ctx, d.store, d.cfg.Node, d.agent)
 	if err != nil {
 		return fmt.Errorf("reading back calls: %w", err)
 	}
@@ -75,39 +73,38 @@ func (d *Daemon) tryLoad(ctx context.Context) error {
 	return nil
 }
 
-// readBack goes on with the calls of this node, and returns how many they are.
-// While a page of them waits for its reservations the next is read.
-func (d *Daemon) readBack(ctx context.Context) (int, error) {
+// restorer goes on with calls that were read back; b2bua has it.
+type restorer interface {
+	Restore(ctx context.Context, calls []store.Call) error
+}
+
+// readBack goes on with the calls of a node, and returns how many they are.
+// While a page of them waits for its reservations the next is read, but calls
+// whose release has begun are under way before any other is taken up.
+func readBack(ctx context.Context, from keeper, node string, to restorer) (int, error) {
 	pages, within := errgroup.WithContext(ctx)
 	pages.SetLimit(loadPages)
 	count := 0
 	var page []store.Call
+	var failed error
 	restore := func() {
-		calls := endingFirst(page)
-		count, page = count+len(page), nil
-		pages.Go(func() error { return d.agent.Restore(within, calls) })
+		calls := page
+		count, page = count+len(calls), nil
+		if len(calls) > 0 && calls[0].State == store.Ending {
+			failed = to.Restore(ctx, calls)
+			return
+		}
+		pages.Go(func() error { return to.Restore(within, calls) })
 	}
-	err := d.store.Owned(ctx, d.cfg.Node, func(c store.Call) bool {
-		if page = append(page, c); len(page) == loadPage {
+	err := from.Owned(ctx, node, func(c store.Call) bool {
+		if n := len(page); n == loadPage || n > 0 && (page[0].State == store.Ending) != (c.State == store.Ending) {
 			restore()
 		}
-		return within.Err() == nil
+		page = append(page, c)
+		return failed == nil && within.Err() == nil
 	})
-	if err == nil {
+	if err == nil && failed == nil {
 		restore()
 	}
-	return count, errors.Join(err, pages.Wait())
-}
-
-// endingFirst puts the calls in front whose release had begun.
-func endingFirst(calls []store.Call) []store.Call {
-	slices.SortStableFunc(calls, func(a, b store.Call) int { return cmp.Compare(turn(&a), turn(&b)) })
-	return calls
-}
-
-func turn(c *store.Call) int {
-	if c.State == store.Ending {
-		return 0
-	}
-	return 1
+	return count, errors.Join(err, failed, pages.Wait())
 }
