@@ -71,7 +71,7 @@ type channels struct {
 
 // count is what is known of one direction of a trunk.
 type count struct {
-	mine   map[string]time.Time // calls of this node, by when they got their channel
+	mine   map[string]time.Time // calls of this node, by when they got their channel; zero once the call has shown that it has it
 	others int                  // channels of other nodes, as last told
 	starts []time.Time          // of the last calls of this node
 }
@@ -293,7 +293,7 @@ func (k *channels) vouch(ctx context.Context) {
 	}
 	k.live(func(trunk string, side store.Side, id string) bool {
 		if of := mine[way{trunk, side}]; of != nil {
-			of[id] = now
+			of[id] = time.Time{} // if it is gone next time, so is its channel
 		}
 		return true
 	})
@@ -310,7 +310,7 @@ func (k *channels) vouch(ctx context.Context) {
 			}
 		}
 		for id, at := range n.mine {
-			if now.Sub(at) < vouchEvery { // its call may be about to say that it has it
+			if _, seen := mine[w][id]; !seen && now.Sub(at) < vouchEvery { // its call may be about to say that it has it
 				mine[w][id] = at
 			}
 		}

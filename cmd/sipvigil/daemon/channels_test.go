@@ -178,6 +178,22 @@ func TestChannelsAreRenewedAsLongAsTheirCallsGoOn(t *testing.T) {
 	})
 }
 
+func TestAChannelOfACallThatAnotherNodeTookIsNotRenewed(t *testing.T) {
+	counting(t, "accept", func(k *channels, st *flaky, live *going) {
+		wantWord(t, "1", k.claims("1"), "granted")
+		live.set("1", true)
+		time.Sleep(2 * vouchEvery) // it is renewed
+		live.set("1", false)       // dropped without a word
+		if err := st.FreeChannels(t.Context(), []store.Held{{Trunk: "a", Side: store.Callee, IDs: []string{"1"}}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(vouchEvery)
+		if used, _ := k.used("a"); used != [2]int{} {
+			t.Errorf("used %v", used)
+		}
+	})
+}
+
 func TestAChannelIsFreeAsSoonAsItsCallEnds(t *testing.T) {
 	counting(t, "accept", func(k *channels, st *flaky, live *going) {
 		k.claims("1")
