@@ -11,6 +11,17 @@ type Node struct {
 	Seen  time.Time // when it last renewed its lease
 	Calls int       // that it owned then
 	Addr  string    // where its SIP is reached by the other nodes
+	Tally Tally     // how its calls fared then
+}
+
+// Tally is how many calls of a node fare how.
+type Tally struct {
+	PerSecond float64 // calls that began, a second, over the last few
+	Live      int     // confirmed calls of which both far ends answer
+	Suspect   int     // of which one does not, or does not know the call
+	Unproven  int     // of which one was not asked yet, or never answers
+	Held      int     // that silence would have ended, but for the brake
+	Reclaimed int     // channels of trunks given back today (UTC) because a far end was found dead
 }
 
 // NodeState is how a node fares.

@@ -28,25 +28,27 @@ type Row struct {
 	Strips [2][]Tick // by side, the oldest first; empty for calls of other nodes
 }
 
-// Rows visits all calls that go on, of this node and the others, in any order,
-// until yield is false. The row and what it points to is valid during yield
+// Rows visits all calls that go on, or those of one node if it is named, in any
+// order, until yield is false. The row and what it points to is valid during yield
 // only. When the calls of other nodes cannot be read it returns an error that
 // wraps store.ErrUnavailable, after those of this node.
-func (s *Supervisor) Rows(ctx context.Context, yield func(*Row) bool) error {
+func (s *Supervisor) Rows(ctx context.Context, node string, yield func(*Row) bool) error {
 	var row Row
 	more := true
-	s.legs.Calls(func(c store.Call) bool {
-		row.Call = c
-		s.overlay(&row.Call)
-		s.strips(&row)
-		more = ctx.Err() == nil && yield(&row)
-		return more
-	})
-	if err := ctx.Err(); err != nil || !more {
+	if node == "" || node == s.cfg.Node {
+		s.legs.Calls(func(c store.Call) bool {
+			row.Call = c
+			s.overlay(&row.Call)
+			s.strips(&row)
+			more = ctx.Err() == nil && yield(&row)
+			return more
+		})
+	}
+	if err := ctx.Err(); err != nil || !more || node == s.cfg.Node {
 		return err
 	}
 	row.Strips = [2][]Tick{}
-	q := store.Query{Limit: 1000}
+	q := store.Query{Node: node, Limit: 1000}
 	for {
 		page, err := s.others(ctx, q)
 		if err != nil {

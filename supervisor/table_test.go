@@ -15,7 +15,7 @@ import (
 // rows is the table: a row is the id, the liveness and both strips.
 func (w *world) rows() ([]string, error) {
 	var list []string
-	err := w.sup.Rows(w.t.Context(), func(r *Row) bool {
+	err := w.sup.Rows(w.t.Context(), "", func(r *Row) bool {
 		list = append(list, r.ID+" "+string(r.Liveness())+" "+string(r.Strips[store.Caller])+" "+string(r.Strips[store.Callee]))
 		return true
 	})
@@ -66,12 +66,12 @@ func TestRowsOfThisNodeAreThereWithoutTheStore(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := w.sup.Rows(ctx, func(*Row) bool { return true }); !errors.Is(err, context.Canceled) {
+		if err := w.sup.Rows(ctx, "", func(*Row) bool { return true }); !errors.Is(err, context.Canceled) {
 			t.Errorf("given up: %v", err)
 		}
 		n := 0
 		w.call("b")
-		if err := w.sup.Rows(t.Context(), func(*Row) bool { n++; return false }); err != nil || n != 1 {
+		if err := w.sup.Rows(t.Context(), "", func(*Row) bool { n++; return false }); err != nil || n != 1 {
 			t.Errorf("after the reader has left: %d rows, %v", n, err)
 		}
 	})

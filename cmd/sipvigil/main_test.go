@@ -70,7 +70,7 @@ func (f *fakeCalls) Events(_ context.Context, id string) ([]supervisor.Event, er
 	return f.events, nil
 }
 
-func (f *fakeCalls) Rows(context.Context, func(*supervisor.Row) bool) error { return nil }
+func (f *fakeCalls) Rows(context.Context, string, func(*supervisor.Row) bool) error { return nil }
 
 func (f *fakeCalls) ReleaseHeld() int                { return f.held }
 func (f *fakeCalls) Local(string) (store.Call, bool) { return store.Call{}, false }

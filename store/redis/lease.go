@@ -57,7 +57,8 @@ const (
 func (s *Store) Renew(ctx context.Context, n store.Node) (Leased, error) {
 	word, err := leaseScript.Run(ctx, s.client, []string{s.keys.lease(n.Name)}, n.Epoch, LeaseTime.Milliseconds(),
 		"state", string(n.State), "since", n.Since.UTC().Format(instant), "seen", n.Seen.UTC().Format(instant),
-		"calls", n.Calls, "addr", n.Addr).Text()
+		"calls", n.Calls, "addr", n.Addr, "per_second", n.Tally.PerSecond, "live", n.Tally.Live, "suspect", n.Tally.Suspect,
+		"unproven", n.Tally.Unproven, "held", n.Tally.Held, "reclaimed", n.Tally.Reclaimed).Text()
 	if err == nil && word != string(LeaseTaken) {
 		// Two renewals that a failover loses are more than the lease allows for.
 		err = s.replicated(ctx, slices.Values([]string{s.keys.lease(n.Name)}))
@@ -142,6 +143,11 @@ func describe(n *store.Node, hash map[string]string) {
 	n.Calls, _ = strconv.Atoi(hash["calls"])
 	n.Since, _ = time.Parse(instant, hash["since"])
 	n.Addr = hash["addr"]
+	n.Tally.PerSecond, _ = strconv.ParseFloat(hash["per_second"], 64)
+	for name, to := range map[string]*int{"live": &n.Tally.Live, "suspect": &n.Tally.Suspect, "unproven": &n.Tally.Unproven,
+		"held": &n.Tally.Held, "reclaimed": &n.Tally.Reclaimed} {
+		*to, _ = strconv.Atoi(hash[name])
+	}
 }
 
 // Fence has every adoption of calls of this node fail that began before epoch

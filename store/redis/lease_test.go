@@ -25,7 +25,8 @@ func onEach(t *testing.T, f func(t *testing.T, url string)) {
 
 func node(name string, epoch int64) store.Node {
 	return store.Node{Name: name, State: store.NodeUp, Epoch: epoch, Since: time.UnixMilli(1_750_000_000_000).UTC(),
-		Seen: time.Now().UTC().Truncate(time.Millisecond), Calls: 3, Addr: "192.0.2.5:5060"}
+		Seen: time.Now().UTC().Truncate(time.Millisecond), Calls: 3, Addr: "192.0.2.5:5060",
+		Tally: store.Tally{PerSecond: 0.6, Live: 1, Suspect: 2, Unproven: 3, Held: 4, Reclaimed: 5}}
 }
 
 func member(t *testing.T, url, name string) *redis.Store {

@@ -24,6 +24,7 @@ type Store struct {
 	cfg    Config
 	keys   keys
 	kind   string
+	db     int
 	addr   string // for the log
 	client goredis.UniversalClient
 	log    *zap.Logger
@@ -69,6 +70,7 @@ func New(cfg Config, log *zap.Logger) (*Store, error) {
 		cfg:      cfg,
 		keys:     keys{cfg.Prefix},
 		kind:     e.kind,
+		db:       e.db,
 		addr:     strings.Join(e.addrs, ","),
 		client:   e.client(),
 		log:      log.With(zap.String("store", e.kind)),

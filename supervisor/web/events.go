@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -15,7 +14,7 @@ import (
 const (
 	sendTime = 10 * time.Second // a reader that takes nothing for so long is dropped
 	hushTime = 15 * time.Second // after so long without events a comment shows that the line is open
-	nodeTime = 5 * time.Second  // how often nodes are looked at
+	nodeTime = 2 * time.Second  // how often nodes are looked at
 )
 
 // streamEvents answers with events as they happen, until the client leaves. One
@@ -36,17 +35,17 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusServiceUnavailable, "too many clients read events already")
 		return
 	}
-	defer s.feed.leave()
+	defer s.feed.part()
 	out := eventWriter{w, http.NewResponseController(w)}
 	_ = out.rc.SetReadDeadline(time.Time{}) // nothing more is to come; not every writer can
 	begin := []byte("retry: 2000\n\n")
 	if gap {
-		begin = append(begin, s.feed.frame(message{"reset", struct{}{}}, place)...)
+		begin = append(begin, s.feed.frame(message{kind: "reset", body: Reset{}}, place)...)
 	}
 	if gap || last == "" {
-		begin = append(begin, s.feed.frame(message{"overview", s.overview(s.glance(r.Context()))}, place)...)
+		begin = append(begin, s.feed.frame(message{kind: "overview", body: s.overview(s.glance(r.Context()))}, place)...)
 	}
-	if !out.send(begin) {
+	if !out.send(begin) || !out.flush() {
 		return
 	}
 	s.relay(r, out, place)
@@ -70,7 +69,12 @@ func (s *Server) relay(r *http.Request, out eventWriter, place uint64) {
 			return
 		}
 		if len(frames) > 0 {
-			if !out.send(frames...) {
+			for _, f := range frames {
+				if !out.send(f.text) {
+					return
+				}
+			}
+			if !out.flush() {
 				return
 			}
 			place += uint64(len(frames))
@@ -82,7 +86,7 @@ func (s *Server) relay(r *http.Request, out eventWriter, place uint64) {
 			return
 		case <-news:
 		case <-hush.C:
-			if !out.send([]byte(":\n\n")) {
+			if !out.send([]byte(":\n\n")) || !out.flush() {
 				return
 			}
 		}
@@ -95,15 +99,13 @@ type eventWriter struct {
 }
 
 // send is false when the client has left, or does not read.
-func (e eventWriter) send(frames ...[]byte) bool {
-	for _, frame := range frames {
-		_ = e.rc.SetWriteDeadline(time.Now().Add(sendTime)) // not every writer has one
-		if _, err := e.w.Write(frame); err != nil {
-			return false
-		}
-	}
-	return e.rc.Flush() == nil
+func (e eventWriter) send(text []byte) bool {
+	_ = e.rc.SetWriteDeadline(time.Now().Add(sendTime)) // not every writer has one
+	_, err := e.w.Write(text)
+	return err == nil
 }
+
+func (e eventWriter) flush() bool { return e.rc.Flush() == nil }
 
 // follow passes changes on while there are readers, until ctx ends.
 func (s *Server) follow(ctx context.Context) {
@@ -113,11 +115,11 @@ func (s *Server) follow(ctx context.Context) {
 			return
 		case <-s.feed.woken:
 		}
-		var nodes atomic.Pointer[[]Node]
+		s.around.Store(nil)
 		awake, sleep := context.WithCancel(ctx)
 		var watching sync.WaitGroup
-		watching.Go(func() { s.watchNodes(awake, &nodes) })
-		s.feed.serve(awake, s.watchAll(&nodes))
+		watching.Go(func() { s.watchNodes(awake) })
+		s.feed.serve(awake, s.watchAll())
 		sleep()
 		watching.Wait()
 	}
@@ -125,7 +127,7 @@ func (s *Server) follow(ctx context.Context) {
 
 // watchAll returns a function that tells of the store and the overview if they
 // have changed since it was called before, and of trunks.
-func (s *Server) watchAll(nodes *atomic.Pointer[[]Node]) func() {
+func (s *Server) watchAll() func() {
 	var shown []byte
 	fresh := true // readers begin with the overview
 	was, trunks := storeState(s.status()), s.watchTrunks()
@@ -135,7 +137,7 @@ func (s *Server) watchAll(nodes *atomic.Pointer[[]Node]) func() {
 			was = now
 			s.feed.tell("store", now)
 		}
-		list := nodes.Load()
+		list := s.around.Load()
 		if list == nil || fresh {
 			fresh = false
 			return
@@ -148,8 +150,9 @@ func (s *Server) watchAll(nodes *atomic.Pointer[[]Node]) func() {
 	}
 }
 
-// watchNodes tells of nodes that change, but for when they were seen.
-func (s *Server) watchNodes(ctx context.Context, nodes *atomic.Pointer[[]Node]) {
+// watchNodes keeps the list of nodes, and tells of those that change, but for
+// when they were seen.
+func (s *Server) watchNodes(ctx context.Context) {
 	ticks := time.NewTicker(nodeTime)
 	defer ticks.Stop()
 	was := make(map[string]Node)
@@ -159,11 +162,12 @@ func (s *Server) watchNodes(ctx context.Context, nodes *atomic.Pointer[[]Node]) 
 		cancel()
 		if err != nil {
 			s.log.Debug("nodes cannot be listed", zap.Error(err))
-			nodes.CompareAndSwap(nil, &list)
+			s.around.CompareAndSwap(nil, &list)
 		} else {
-			nodes.Store(&list)
+			s.around.Store(&list)
 			now := make(map[string]Node)
-			for _, n := range list {
+			for i := range list {
+				n := s.node(&list[i])
 				seen := n.Seen
 				n.Seen = Time{}
 				if now[n.Name] = n; was[n.Name] != n && len(was) > 0 {

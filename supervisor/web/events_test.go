@@ -171,7 +171,7 @@ func TestEventsBeginWithTheOverviewAndTellOfCalls(t *testing.T) {
 		}
 		sameJSON(t, first[0].data, `{"active": 3, "calls_per_second": 1.3, "live": 2, "suspect": 0, "unproven": 0, "held": 1,
 			"reclaimed_today": 4, "store": {"state": "ok", "backend": "embedded", "pending": 0, "error": ""},
-			"nodes": {"up": 0, "draining": 0, "left": 0, "dead": 0},
+			"nodes": {"up": 0, "draining": 0, "left": 0, "dead": 0}, "others": [],
 			"brake": [{"reason": "peer", "trunk": "carrier", "peer": "", "ill": 12, "legs": 30, "text": ""}]}`)
 
 		s.calls.follower.Changed(confirmed().ID)
@@ -490,7 +490,7 @@ func TestRingKeepsTheLastInOrder(t *testing.T) {
 		frames, ok := r.after(after)
 		var got []string
 		for _, f := range frames {
-			got = append(got, string(f))
+			got = append(got, string(f.text))
 		}
 		if d := cmp.Diff(want, got); d != "" || !ok {
 			t.Errorf("after %d: %v (-want +got):\n%s", after, ok, d)
@@ -504,13 +504,13 @@ func TestRingKeepsTheLastInOrder(t *testing.T) {
 	}
 	test(0)
 	none(1)
-	r.add([]byte("a"))
-	r.add([]byte("b"))
+	r.add(frame{text: []byte("a")})
+	r.add(frame{text: []byte("b")})
 	test(0, "a", "b")
 	test(1, "b")
 	test(2)
 	none(3)
-	r.add(make([]byte, ringBytes-1))
+	r.add(frame{text: make([]byte, ringBytes-1)})
 	none(0)
 	if r.first != 2 {
 		t.Errorf("the oldest is %d", r.first)
@@ -518,10 +518,10 @@ func TestRingKeepsTheLastInOrder(t *testing.T) {
 	r.skip()
 	none(3)
 	test(4)
-	r.add([]byte("c"))
+	r.add(frame{text: []byte("c")})
 	test(4, "c")
 	for range ringEvents {
-		r.add([]byte("d"))
+		r.add(frame{text: []byte("d")})
 	}
 	none(4)
 	if r.bytes != ringEvents || r.next-r.first != ringEvents {

@@ -46,8 +46,11 @@ func (f *fakeCalls) Calls(_ context.Context, q store.Query) (store.Page, error) 
 	return f.page, f.err
 }
 
-func (f *fakeCalls) Rows(_ context.Context, yield func(*supervisor.Row) bool) error {
+func (f *fakeCalls) Rows(_ context.Context, node string, yield func(*supervisor.Row) bool) error {
 	for i := range f.rows {
+		if node != "" && f.rows[i].Node != node {
+			continue
+		}
 		if !yield(&f.rows[i]) {
 			break
 		}

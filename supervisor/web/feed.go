@@ -34,6 +34,8 @@ type feed struct {
 	awake   bool // somebody reads, or did a short while ago
 	readers int
 	left    time.Time           // when the last one did
+	people  int                 // those of the readers who are clients; the other nodes are one more
+	parted  time.Time           // when the last of these left
 	changed map[string]struct{} // calls, to be passed on with the next beat
 	due     map[string]struct{} // bit by bit within this second
 	heard   map[string]struct{} // within the next
@@ -42,12 +44,19 @@ type feed struct {
 	ring    *ring               // only flush adds to it
 	news    chan struct{}       // closed when it has more
 	woken   chan struct{}
+	arrived chan struct{} // a client has begun to read
 }
 
 // message is an event that has no number yet.
 type message struct {
-	kind string
-	body any
+	kind    string
+	body    any
+	foreign bool // it happened on another node
+}
+
+// Reset has a reader load everything again, or the calls of one node.
+type Reset struct {
+	Node string `json:"node,omitempty"`
 }
 
 func newFeed(look func(id string) (store.Call, bool)) *feed {
@@ -60,6 +69,7 @@ func newFeed(look func(id string) (store.Call, bool)) *feed {
 		ring:    newRing(),
 		news:    make(chan struct{}),
 		woken:   make(chan struct{}, 1),
+		arrived: make(chan struct{}, 1),
 	}
 }
 
@@ -84,7 +94,7 @@ func (f *feed) Heard(id string) {
 func (f *feed) Ended(r supervisor.CDR) {
 	f.note(func() {
 		f.drop(r.ID)
-		f.enqueue(message{"ended", r})
+		f.enqueue(message{kind: "ended", body: r})
 	})
 }
 
@@ -102,7 +112,7 @@ func (f *feed) Braked(b supervisor.Braking, engaged bool) {
 
 // tell passes on an event of another kind.
 func (f *feed) tell(kind string, body any) {
-	f.note(func() { f.enqueue(message{kind, body}) })
+	f.note(func() { f.enqueue(message{kind: kind, body: body}) })
 }
 
 // note does something unless nobody would learn of it.
@@ -134,14 +144,14 @@ func (f *feed) enqueue(m message) {
 // is false once nobody has read for a while: all is forgotten then.
 func (f *feed) flush(now time.Time, second bool) bool {
 	ids, queue, number, awake := f.take(now, second)
-	var frames [][]byte
+	var frames []frame
 	add := func(m message) {
-		frames = append(frames, f.frame(m, number))
+		frames = append(frames, frame{f.frame(m, number), !m.foreign})
 		number++
 	}
 	for _, id := range ids {
 		if c, ok := f.look(id); ok && c.State != store.Terminated {
-			add(message{"call", call(&c)})
+			add(message{kind: "call", body: call(&c)})
 		}
 	}
 	for _, m := range queue {
@@ -165,7 +175,7 @@ func (f *feed) take(now time.Time, second bool) (ids []string, queue []message, 
 	ids = some(f.changed, mostChanges, nil)
 	ids = some(f.due, mostHeard, ids)
 	if f.lost {
-		queue, f.lost = append(queue, message{"reset", struct{}{}}), false
+		queue, f.lost = append(queue, message{kind: "reset", body: Reset{}}), false
 	}
 	n := min(len(f.queue), mostChanges)
 	queue = append(queue, f.queue[:n]...)
@@ -197,14 +207,14 @@ func (f *feed) sleep() {
 	f.ring.skip()
 }
 
-func (f *feed) publish(frames [][]byte) {
+func (f *feed) publish(frames []frame) {
 	if len(frames) == 0 {
 		return
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, frame := range frames {
-		f.ring.add(frame)
+	for _, one := range frames {
+		f.ring.add(one)
 	}
 	close(f.news)
 	f.news = make(chan struct{})
@@ -217,21 +227,21 @@ func (f *feed) frame(m message, number uint64) []byte {
 
 func (f *feed) name(number uint64) string { return f.run + "-" + strconv.FormatUint(number, 10) }
 
-// join adds a reader that has the events up to the one of this name, and
+// join adds a client that has the events up to the one of this name, and
 // returns its place. It has a gap when not all that came after are still here.
 // Without a name it begins with what happens next.
 func (f *feed) join(last string) (place uint64, gap, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.readers == mostReaders {
+	if f.people == mostReaders {
 		return 0, false, false
 	}
-	f.readers++
-	if !f.awake {
-		f.awake = true
-		f.woken <- struct{}{} // has room: whoever runs has taken the one before
+	f.people++
+	select {
+	case f.arrived <- struct{}{}:
+	default:
 	}
-	place = f.ring.next - 1
+	place = f.enter()
 	if last == "" {
 		return place, false, true
 	}
@@ -245,6 +255,18 @@ func (f *feed) join(last string) (place uint64, gap, ok bool) {
 	return place, true, true
 }
 
+// enter adds a reader of what happens next, and returns its place. Called
+// locked.
+func (f *feed) enter() (place uint64) {
+	f.readers++
+	if !f.awake {
+		f.awake = true
+		f.woken <- struct{}{} // has room: whoever runs has taken the one before
+	}
+	return f.ring.next - 1
+}
+
+// leave takes away a reader that has entered.
 func (f *feed) leave() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -252,9 +274,25 @@ func (f *feed) leave() {
 	f.left = time.Now()
 }
 
+// part takes away a client that has joined.
+func (f *feed) part() {
+	f.leave()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.people--
+	f.parted = f.left
+}
+
+// watched says whether there are clients, or were a short while ago.
+func (f *feed) watched(now time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.people > 0 || now.Sub(f.parted) < linger
+}
+
 // after returns the events after a place, the channel that is closed when there
 // are more, and false when the reader was too slow for some of them.
-func (f *feed) after(place uint64) ([][]byte, <-chan struct{}, bool) {
+func (f *feed) after(place uint64) ([]frame, <-chan struct{}, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	frames, ok := f.ring.after(place)

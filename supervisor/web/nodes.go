@@ -32,17 +32,20 @@ func (s *Server) listNodes(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	reply(w, http.StatusOK, Nodes{Nodes: list})
+	body := Nodes{Nodes: make([]Node, len(list))}
+	for i := range list {
+		body.Nodes[i] = s.node(&list[i])
+	}
+	reply(w, http.StatusOK, body)
 }
 
-func (s *Server) nodes(ctx context.Context) ([]Node, error) {
+func (s *Server) nodes(ctx context.Context) ([]store.Node, error) {
 	if s.cfg.Nodes == nil {
-		return []Node{}, nil
+		return nil, nil
 	}
-	list, err := s.cfg.Nodes(ctx)
-	nodes := make([]Node, len(list))
-	for i, n := range list {
-		nodes[i] = Node{n.Name, string(n.State), s.maintenance(store.ScopeNode, n.Name), n.Calls, n.Epoch, Time{n.Since}, Time{n.Seen}, n.Addr}
-	}
-	return nodes, err
+	return s.cfg.Nodes(ctx)
+}
+
+func (s *Server) node(n *store.Node) Node {
+	return Node{n.Name, string(n.State), s.maintenance(store.ScopeNode, n.Name), n.Calls, n.Epoch, Time{n.Since}, Time{n.Seen}, n.Addr}
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // Overview is how everything fares, on one line for the head of a page. Calls
-// are those of the node that answers.
+// are those of the node that answers, but for Others.
 type Overview struct {
 	Active         int        `json:"active"`
 	PerSecond      float64    `json:"calls_per_second"` // that began, over the last 5 seconds
@@ -26,6 +26,20 @@ type Overview struct {
 	Nodes          NodeCounts `json:"nodes"`
 	Brake          []Braking  `json:"brake"`          // why calls are held, empty while it is off
 	Idle           string     `json:"idle,omitempty"` // why calls are not watched
+	Others         []Tally    `json:"others"`         // how calls fare on the other nodes that are there
+}
+
+// Tally is how the calls of another node fared when it was last seen, in the
+// words of Overview.
+type Tally struct {
+	Node           string  `json:"node"`
+	Active         int     `json:"active"`
+	PerSecond      float64 `json:"calls_per_second"`
+	Live           int     `json:"live"`
+	Suspect        int     `json:"suspect"`
+	Unproven       int     `json:"unproven"`
+	Held           int     `json:"held"`
+	ReclaimedToday int     `json:"reclaimed_today"`
 }
 
 // StoreState is how the store fares.
@@ -69,7 +83,7 @@ func (s *Server) showOverview(w http.ResponseWriter, r *http.Request) {
 
 // glance returns the nodes, none if that takes a while: the rest of an overview
 // is worth showing without them.
-func (s *Server) glance(ctx context.Context) []Node {
+func (s *Server) glance(ctx context.Context) []store.Node {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	nodes, err := s.nodes(ctx)
@@ -79,11 +93,11 @@ func (s *Server) glance(ctx context.Context) []Node {
 	return nodes
 }
 
-func (s *Server) overview(nodes []Node) Overview {
+func (s *Server) overview(nodes []store.Node) Overview {
 	o := s.calls.Overview()
 	v := Overview{
 		Active:         o.Active,
-		PerSecond:      math.Round(o.PerSecond*10) / 10,
+		PerSecond:      tenths(o.PerSecond),
 		Live:           o.Live,
 		Suspect:        o.Suspect,
 		Unproven:       o.Unproven,
@@ -91,12 +105,17 @@ func (s *Server) overview(nodes []Node) Overview {
 		ReclaimedToday: o.Reclaimed,
 		Store:          storeState(s.status()),
 		Brake:          make([]Braking, len(o.Brake)),
+		Others:         []Tally{},
 	}
 	for i, b := range o.Brake {
 		v.Brake[i] = braking(b)
 	}
 	for _, n := range nodes {
-		switch store.NodeState(n.State) {
+		if n.Live() && n.Name != s.cfg.Node {
+			t := n.Tally
+			v.Others = append(v.Others, Tally{n.Name, n.Calls, tenths(t.PerSecond), t.Live, t.Suspect, t.Unproven, t.Held, t.Reclaimed})
+		}
+		switch n.State {
 		case store.NodeUp:
 			v.Nodes.Up++
 		case store.NodeDraining:
@@ -112,6 +131,8 @@ func (s *Server) overview(nodes []Node) Overview {
 	}
 	return v
 }
+
+func tenths(x float64) float64 { return math.Round(x*10) / 10 }
 
 func braking(b supervisor.Braking) Braking { return Braking(b) }
 

@@ -41,7 +41,7 @@ func (s *Server) routes(gatherer prometheus.Gatherer) []route {
 		{get, "/api/v1/trunks/{name}/maintenance", Viewer, bare(s.showMaintenance(store.ScopeTrunk))},
 		{put, "/api/v1/trunks/{name}/maintenance", Admin, bare(s.setMaintenance(store.ScopeTrunk))},
 		{post, "/api/v1/ping", Operator, bare(s.ping)},
-		{get, "/api/v1/table", Viewer, bare(s.table)},
+		{get, "/api/v1/table", Viewer, s.table},
 		{get, "/api/v1/overview", Viewer, bare(s.showOverview)},
 		{get, "/api/v1/events", Viewer, bare(s.streamEvents)},
 		{get, "/api/openapi.json", Viewer, bare(s.describe)},

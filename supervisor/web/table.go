@@ -28,7 +28,8 @@ import (
 // liveness, misses, last alive, last evidence, strip, why held. Texts that
 // repeat are numbers: their place among the texts of all lines so far. Times
 // are milliseconds since 1970, 0 for none. The last line is {"end": true}, with
-// "partial": true when only this node's calls are there.
+// "partial": true when only this node's calls are there. The parameter node
+// leaves the calls of other nodes out.
 
 const (
 	batchRows = 400
@@ -37,6 +38,12 @@ const (
 )
 
 func (s *Server) table(w http.ResponseWriter, r *http.Request) {
+	p := parseParams(r.URL.RawQuery)
+	node := p.text("node")
+	if faults := p.done(); len(faults) > 0 {
+		problem(w, http.StatusBadRequest, strings.Join(faults, "; "))
+		return
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), tableTime)
 	defer cancel()
 	w.Header().Set("Content-Type", "application/jsonl")
@@ -51,7 +58,7 @@ func (s *Server) table(w http.ResponseWriter, r *http.Request) {
 		out = z
 	}
 	t := &tableWriter{out: out, index: make(map[string]int)}
-	err := s.calls.Rows(ctx, t.row)
+	err := s.calls.Rows(ctx, node, t.row)
 	t.flush()
 	end := `{"end":true}` + "\n"
 	if errors.Is(err, store.ErrUnavailable) {

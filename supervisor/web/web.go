@@ -31,10 +31,10 @@ type Calls interface {
 	// Calls returns one page of calls. While the store cannot be reached it
 	// returns those of this node and an error wrapping store.ErrUnavailable.
 	Calls(ctx context.Context, q store.Query) (store.Page, error)
-	// Rows visits all calls that go on, of this node and the others, as a table
-	// of all shows them. While the store cannot be reached it visits those of
+	// Rows visits all calls that go on, or those of one node, as a table of all
+	// shows them. While the store cannot be reached it visits those of
 	// this node and returns an error wrapping store.ErrUnavailable.
-	Rows(ctx context.Context, yield func(*supervisor.Row) bool) error
+	Rows(ctx context.Context, node string, yield func(*supervisor.Row) bool) error
 	// Call returns one call, or store.ErrNotFound.
 	Call(ctx context.Context, id string) (store.Call, error)
 	// Events returns the last things that happened to a call, the oldest first.
@@ -57,6 +57,7 @@ type Calls interface {
 // Config is what a Server needs to know beforehand.
 type Config struct {
 	Listen string        // host:port as configured; its host may be used to reach the server
+	Node   string        // the name of this node
 	Probe  time.Duration // the longest that a probe asked for by hand may take
 	// Nodes lists the nodes that share the store, this one among them. Its error
 	// wraps store.ErrUnavailable.
@@ -74,6 +75,7 @@ type Config struct {
 
 	Maintenance Maintenance
 	Pinger      Pinger
+	Wire        Wire // between the nodes that share the store; nil: there are no others
 }
 
 // Limits of one HTTP exchange.
@@ -100,7 +102,8 @@ type Server struct {
 	repeats  *repeats
 	refusals *rate.Limiter // of lines about refused requests
 	handler  http.Handler
-	pinging  atomic.Int64 // pings under way
+	pinging  atomic.Int64                 // pings under way
+	around   atomic.Pointer[[]store.Node] // as they were a short while ago, while somebody reads events; nil: not known
 }
 
 // New returns a Server over calls. status tells how the store fares, ready why
@@ -166,6 +169,10 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	told, stop := context.WithCancel(ctx)
 	telling.Go(func() { s.follow(told) })
 	telling.Go(func() { s.runBatches(told) })
+	if s.cfg.Wire != nil {
+		telling.Go(func() { s.tellOthers(told) })
+		telling.Go(func() { s.hearOthers(told) })
+	}
 	defer telling.Wait()
 	defer stop()
 	served := make(chan error, 1)

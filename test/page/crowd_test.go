@@ -82,7 +82,7 @@ func gather(n int) *crowd {
 	return c
 }
 
-func (c *crowd) Rows(_ context.Context, yield func(*supervisor.Row) bool) error {
+func (c *crowd) Rows(_ context.Context, _ string, yield func(*supervisor.Row) bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	strips := [][]supervisor.Tick{[]supervisor.Tick("eaaaaaaaaaaa"), []supervisor.Tick("aaaaaaaaaaaa"), []supervisor.Tick("aaaaamaaaaaa")}

@@ -124,6 +124,7 @@ func New(cfg Config, log *zap.Logger) (*Daemon, error) {
 	if st, ok := d.store.(*redis.Store); ok {
 		d.member = newMember(st, d.agent, d.drop, cfg.Node, log.Named("node"), reg)
 		d.member.announces = cfg.SIP.Takeover == "refresh"
+		d.member.tally = d.tally
 	}
 	d.web, err = web.New(d.adminConfig(), d.supervisor, d.store.Status, d.unready, reg, log.Named("web"))
 	return d, err

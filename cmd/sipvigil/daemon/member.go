@@ -64,6 +64,7 @@ type member struct {
 	since     time.Time
 	addr      string // where the others reach our SIP
 	announces bool   // the far ends of adopted calls are told our Contact
+	tally     func() store.Tally
 
 	lease    atomic.Pointer[lease]
 	failed   atomic.Pointer[time.Time] // before the last renewal that failed was sent
@@ -93,7 +94,7 @@ type lease struct {
 
 func newMember(st shared, calls owned, drop func(string), node string, log *zap.Logger, reg prometheus.Registerer) *member {
 	m := &member{shared: st, calls: calls, drop: drop, log: log, name: node, since: time.Now(), nodes: make(map[string]*seen),
-		doubted: make(map[string]bool), doubt: make(chan struct{}, 1)}
+		doubted: make(map[string]bool), doubt: make(chan struct{}, 1), tally: func() store.Tally { return store.Tally{} }}
 	// Nobody knows of the calls of a node that was never there.
 	m.lease.Store(&lease{clear: true, alone: true})
 	m.adopted = prometheus.NewCounter(prometheus.CounterOpts{
@@ -229,7 +230,7 @@ func (m *member) renew(ctx context.Context) error {
 
 // ask has the store renew the lease.
 func (m *member) ask(ctx context.Context) (at time.Time, got redis.Leased, err error) {
-	n := store.Node{Name: m.name, State: store.NodeUp, Epoch: m.epoch, Since: m.since, Calls: len(m.calls.Held()), Addr: m.addr}
+	n := store.Node{Name: m.name, State: store.NodeUp, Epoch: m.epoch, Since: m.since, Calls: len(m.calls.Held()), Addr: m.addr, Tally: m.tally()}
 	if m.draining.Load() {
 		n.State = store.NodeDraining
 	}

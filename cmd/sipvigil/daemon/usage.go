@@ -22,3 +22,9 @@ func (d *Daemon) usage() []web.TrunkUsage {
 	}
 	return list
 }
+
+// tally is how the calls of this node fare, for the others to show.
+func (d *Daemon) tally() store.Tally {
+	o := d.supervisor.Overview()
+	return store.Tally{PerSecond: o.PerSecond, Live: o.Live, Suspect: o.Suspect, Unproven: o.Unproven, Held: o.Held, Reclaimed: o.Reclaimed}
+}

@@ -1,0 +1,108 @@
+package redis_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"sipvigil/store/redis"
+	"sipvigil/store/storetest"
+)
+
+// heard is what a node has been told by another one.
+type heard struct {
+	messages chan string
+	ended    chan error
+}
+
+func listen(ctx context.Context, s *redis.Store, node string) heard {
+	h := heard{make(chan string, 100), make(chan error, 1)}
+	go func() {
+		h.ended <- s.Listen(ctx, node, func(message []byte) { h.messages <- string(message) })
+	}()
+	return h
+}
+
+// publish awaits that so many listen.
+func publish(t *testing.T, s *redis.Store, message string, listeners int) {
+	t.Helper()
+	storetest.Eventually(t, "a message reaches who listens", func() bool {
+		n, err := s.Publish(t.Context(), []byte(message))
+		return err == nil && n == listeners
+	})
+}
+
+func (h heard) want(t *testing.T, message string) {
+	t.Helper()
+	for {
+		select {
+		case got := <-h.messages:
+			if got == message {
+				return
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatalf("%.20q was not heard", message)
+		}
+	}
+}
+
+func TestNodesHearWhatAnotherOnePublishes(t *testing.T) {
+	t.Parallel()
+	test := func(t *testing.T, one, two *redis.Store) {
+		ctx, leave := context.WithCancel(t.Context())
+		defer leave()
+		if n, err := one.Publish(ctx, []byte("nobody is there")); n != 0 || err != nil {
+			t.Errorf("it reached %d, %v", n, err)
+		}
+		h := listen(ctx, two, "edge-1")
+		publish(t, one, "ready", 1)
+		h.want(t, "ready")
+		for _, text := range []string{"a\x00\r\nb", "", strings.Repeat("long", 1<<18)} {
+			publish(t, one, text, 1)
+			h.want(t, text)
+		}
+		if n, err := two.Publish(ctx, []byte("that is another one's")); n != 0 || err != nil {
+			t.Errorf("it reached %d, %v", n, err)
+		}
+		leave()
+		<-h.ended
+		publish(t, one, "nobody is left", 0)
+	}
+	onEach(t, func(t *testing.T, url string) { test(t, member(t, url, "edge-1"), member(t, url, "edge-2")) })
+	t.Run("sentinel", func(t *testing.T) {
+		d := storetest.Deploy(t, "calls", time.Minute)
+		test(t, member(t, d.URL()+"/0", "edge-1"), member(t, d.URL()+"/0", "edge-2"))
+	})
+}
+
+func TestDatabasesOfOneServerDoNotHearEachOther(t *testing.T) {
+	t.Parallel()
+	url, _ := storetest.Redis(t)
+	one, two, third := member(t, url+"/0", "edge-1"), member(t, url+"/0", "edge-2"), member(t, url+"/1", "edge-1")
+	h := listen(t.Context(), two, "edge-1")
+	publish(t, one, "ready", 1)
+	h.want(t, "ready")
+	if n, err := third.Publish(t.Context(), []byte("from elsewhere")); n != 0 || err != nil {
+		t.Errorf("it reached %d, %v", n, err)
+	}
+}
+
+func TestWhoListensLearnsThatRedisIsGone(t *testing.T) {
+	t.Parallel()
+	url, server := storetest.Redis(t)
+	one, two := member(t, url, "edge-1"), member(t, url, "edge-2")
+	h := listen(t.Context(), two, "edge-1")
+	publish(t, one, "ready", 1)
+	server.Kill()
+	if err := <-h.ended; err == nil {
+		t.Error("it does not say why it has ended")
+	}
+	if _, err := one.Publish(t.Context(), []byte("lost")); err == nil {
+		t.Error("a message that is lost is no error")
+	}
+	server.Start()
+	h = listen(t.Context(), two, "edge-1")
+	publish(t, one, "again", 1)
+	h.want(t, "again")
+}
