@@ -50,10 +50,10 @@ func (p *packetConn) serve(t *transactions) error {
 // reader still has the socket. What it serves must not wait for the network:
 // see [Agent.mayWait].
 func (p *packetConn) bring(r *reader, t *transactions, m sip.Message) bool {
-	came := p.came
+	came := p.lastCame() // another reader may have the socket soon
 	p.serving.Store(r)
 	var run func()
-	guarded(func() { run = t.arrived(m, p) }, p.guard.agent.panicked)
+	guarded(func() { run = t.arrived(m, p, came) }, p.guard.agent.panicked)
 	switch {
 	case run == nil:
 	case time.Since(came) > soon:

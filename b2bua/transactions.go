@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/emiago/sipgo/sip"
 
@@ -69,7 +70,7 @@ func newTransactions(transport *sip.TransportLayer, a *Agent) *transactions {
 	}
 	transport.OnMessage(func(m sip.Message) {
 		guarded(func() {
-			if run := t.arrived(m, nil); run != nil {
+			if run := t.arrived(m, nil, time.Now()); run != nil {
 				a.work.Go(run)
 			}
 		}, a.panicked)
@@ -80,19 +81,19 @@ func newTransactions(transport *sip.TransportLayer, a *Agent) *transactions {
 // arrived takes each message in the goroutine that read it, from a UDP socket
 // or, without one, from a connection. What is left to do is returned, if there
 // is anything.
-func (t *transactions) arrived(m sip.Message, socket *packetConn) (run func()) {
+func (t *transactions) arrived(m sip.Message, socket *packetConn, came time.Time) (run func()) {
 	switch m := m.(type) {
 	case *sip.Request:
-		return t.request(m, socket)
+		return t.request(m, socket, came)
 	case *sip.Response:
-		return t.response(m, socket)
+		return t.response(m, came)
 	}
 	return nil
 }
 
 // request gives a request to its transaction, or makes one of it. An ACK whose
 // INVITE was not refused has none.
-func (t *transactions) request(req *sip.Request, socket *packetConn) (run func()) {
+func (t *transactions) request(req *sip.Request, socket *packetConn, came time.Time) (run func()) {
 	key, err := serverKeyOf(req, string(req.Method))
 	if err != nil {
 		t.unreadable(req, socket)
@@ -127,7 +128,6 @@ func (t *transactions) request(req *sip.Request, socket *packetConn) (run func()
 			t.waits.after(tryingAfter, tx, wakeTrying)
 		}
 	}
-	came := socket.lastCame()
 	run = t.arrivals.offer(callID(req), func() { t.strain.waited(came); t.onRequest(req, tx) })
 	if !req.IsInvite() {
 		return run
@@ -183,7 +183,7 @@ func (t *transactions) refused(tx *serverTx) {
 }
 
 // response gives a response to its transaction.
-func (t *transactions) response(res *sip.Response, socket *packetConn) (run func()) {
+func (t *transactions) response(res *sip.Response, came time.Time) (run func()) {
 	key, err := clientKeyOf(res)
 	if err != nil {
 		t.malformed()
@@ -196,7 +196,6 @@ func (t *transactions) response(res *sip.Response, socket *packetConn) (run func
 		return t.arrivals.offer(callID(res), func() { t.onStray(res) })
 	}
 	tx.hear(res.StatusCode)
-	came := socket.lastCame()
 	return t.arrivals.offer(callID(res), func() { t.strain.waited(came); tx.receive(res) })
 }
 
