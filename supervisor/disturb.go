@@ -59,4 +59,4 @@ func (s *Supervisor) hurry(l *leg, at time.Time) {
 }
 
 // due is when a leg that is in the schedule has its turn. Called locked.
-func (s *Supervisor) due(l *leg) time.Duration { return s.queue.items[l.place-1].due }
+func (s *Supervisor) due(l *leg) time.Duration { return s.queue.due(l) }

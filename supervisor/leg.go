@@ -30,10 +30,12 @@ type leg struct {
 	missed           time.Duration // when the last probe that counts as missed went out
 	hurried          time.Duration // when its way was last found disturbed, 0 if never
 	kind             *calibration  // what is known of far ends like this one, nil before the call is confirmed
-	place            int32         // in the schedule, from 1; 0 = not there
+	place            int32         // in its part of the schedule, from 1; 0 = not there
+	slot             int32         // which part that is, unless it is near
 	doubts           uint8         // how close it is to gone, see doubt
 	allowed, refused methods       // by the far end
 	asking           bool          // a probe is under way
+	near             bool          // its turn is soon, see queue
 	fresh            bool          // evidence came since it was put into the schedule
 }
 

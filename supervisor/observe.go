@@ -98,8 +98,11 @@ func (s *Supervisor) Evidence(id string, side store.Side, e store.Evidence) {
 
 // Answered takes what became of a probe.
 func (s *Supervisor) Answered(id string, side store.Side, a store.Answer) {
-	a.At = past(a.At)
-	if !s.take(id, side, a) {
+	now := time.Now()
+	if a.At.IsZero() || a.At.After(now) {
+		a.At = now
+	}
+	if !s.take(id, side, a, now) {
 		return
 	}
 	if a.Kind == store.Answered {
@@ -113,7 +116,7 @@ func (s *Supervisor) Answered(id string, side store.Side, a store.Answer) {
 }
 
 // take says whether anyone waited for this answer.
-func (s *Supervisor) take(id string, side store.Side, a store.Answer) bool {
+func (s *Supervisor) take(id string, side store.Side, a store.Answer, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := s.calls[id]
@@ -126,7 +129,7 @@ func (s *Supervisor) take(id string, side store.Side, a store.Answer) bool {
 		l.asking = false
 		s.deliver(l, a)
 	} else {
-		s.settle(l, a, time.Now())
+		s.settle(l, a, now)
 	}
 	return true
 }

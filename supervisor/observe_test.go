@@ -186,7 +186,7 @@ func TestManyCallsAtOnce(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if n := len(w.sup.queue.items) + len(w.sup.calls) + len(w.sup.waiting); n > 0 {
+		if n := w.sup.queue.Len() + len(w.sup.calls) + len(w.sup.waiting); n > 0 {
 			t.Errorf("%d things are left", n)
 		}
 		for side, counts := range w.sup.Counts().Legs {

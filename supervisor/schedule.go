@@ -25,21 +25,35 @@ type task struct {
 	method string // "" to calibrate
 }
 
-// turn deals with the leg whose turn is first, if it has come: what is to be
-// sent, and how long nothing else is to be done.
-func (s *Supervisor) turn(at time.Time) (task, time.Duration) {
+// turns deals with the legs whose turn has come: what is to be sent, appended to
+// tasks, how long nothing else is to be done whatever happens, and how long if
+// nothing does.
+func (s *Supervisor) turns(at time.Time, tasks []task) (_ []task, pause, wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.watch(at)
 	if !s.may() {
-		return task{}, s.beat(at, recess)
+		return tasks, 0, s.beat(at, recess)
 	}
 	s.reconsider(at)
-	t, wait := s.first(at)
-	return t, s.beat(at, wait)
+	for range fullest {
+		var t task
+		if t, wait = s.first(at); t.id != "" {
+			tasks = append(tasks, t)
+		}
+		if wait > 0 {
+			pause = s.gather()
+			return tasks, pause, s.beat(at, max(pause, wait))
+		}
+	}
+	if s.queue.Len() >= throng {
+		pause = shortest // there is more to do, but not all at once
+	}
+	return tasks, pause, s.beat(at, pause)
 }
 
-// first is turn without the brake. Called locked.
+// first deals with the leg whose turn is first, if it has come: what is to be
+// sent, and how long nothing else is to be done. Called locked.
 func (s *Supervisor) first(at time.Time) (task, time.Duration) {
 	now := at.Sub(s.made)
 	due, l := s.queue.first()
@@ -109,7 +123,7 @@ func (s *Supervisor) schedule(l *leg, due time.Duration) {
 		due = min(due, l.call.answered+s.cfg.MaxDuration)
 	}
 	s.queue.set(l, due)
-	if l.place == 1 {
+	if _, first := s.queue.first(); first == l {
 		s.nudge()
 	}
 }

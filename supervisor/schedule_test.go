@@ -214,7 +214,7 @@ func TestRestoredCallsAreSpreadOverAnInterval(t *testing.T) {
 		for i := range 500 {
 			w.restored(fmt.Sprint(i), time.Hour, had, had)
 		}
-		sleep(30*time.Second + time.Millisecond)
+		sleep(30*time.Second + longest)
 		var tenth [10]int
 		for i := range 500 {
 			for _, side := range store.Sides {

@@ -94,11 +94,12 @@ func New(cfg Config, st Store, log *zap.Logger, reg prometheus.Registerer) (*Sup
 		log:      log,
 		made:     time.Now(),
 		random:   rand.Float64,
-		pace:     rate.NewLimiter(rate.Limit(cfg.Rate), max(burst, cfg.Rate*int(2*slack/time.Millisecond)/1000)),
+		pace:     rate.NewLimiter(rate.Limit(cfg.Rate), max(burst, cfg.Rate*int(longest/time.Millisecond)/1000)),
 		hurried:  rate.NewLimiter(max(rate.Limit(cfg.Rate)/hurryShare, 1), burst),
 		wake:     make(chan struct{}, 1),
 		ended:    &memory{keep: cfg.Keep, most: cfg.KeepCalls},
 		calls:    make(map[string]*call),
+		queue:    newQueue(cfg.period()),
 		brake:    newBrake(&cfg),
 		kinds:    make(kinds),
 		texts:    newTexts(),
@@ -129,28 +130,31 @@ func (s *Supervisor) Run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var changes []change
+	var tasks []task
 	for ctx.Err() == nil {
 		changes = s.takeChanges(changes)
 		for i := range changes {
 			s.pass(&changes[i])
 		}
-		t, wait := s.turn(time.Now())
-		switch {
-		case t.method != "":
-			s.legs.Probe(t.id, t.side, t.method, s.cfg.Timeout)
-		case t.id != "":
-			s.legs.Calibrate(t.id, t.side, s.cfg.Timeout)
+		var pause, wait time.Duration
+		tasks, pause, wait = s.turns(time.Now(), tasks[:0])
+		for _, t := range tasks {
+			if t.method != "" {
+				s.legs.Probe(t.id, t.side, t.method, s.cfg.Timeout)
+			} else {
+				s.legs.Calibrate(t.id, t.side, s.cfg.Timeout)
+			}
 		}
-		if wait <= 0 {
-			continue
-		}
-		if s.crowded() {
-			timer.Reset(slack)
+		if pause > 0 {
+			timer.Reset(pause)
 			select {
 			case <-ctx.Done():
 			case <-timer.C:
 			}
-			wait -= slack
+			wait -= pause
+		}
+		if wait <= 0 {
+			continue
 		}
 		timer.Reset(wait)
 		select {
@@ -170,17 +174,26 @@ func (s *Supervisor) Run(ctx context.Context) {
 	}
 }
 
-// With many legs there is always something to do soon: it is done together,
-// which saves most of what it costs to wake up.
+// With many legs there is always something to do soon. It is done in bunches,
+// because to wake up for a probe and for its answer costs more than both. A
+// bunch is so small that it fits into any receiver's buffer, and no leg waits
+// longer for it than longest.
 const (
-	throng = 1000
-	slack  = 10 * time.Millisecond
+	throng   = 1000 // legs
+	bunch    = 32   // probes, on the average
+	fullest  = 2 * bunch
+	shortest = time.Millisecond
+	longest  = 100 * time.Millisecond
 )
 
-func (s *Supervisor) crowded() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.queue.Len() >= throng
+// gather is how long nothing is to be done, so that a bunch becomes due, and 0
+// with few legs. Called locked.
+func (s *Supervisor) gather() time.Duration {
+	n := s.queue.Len()
+	if n < throng {
+		return 0
+	}
+	return min(max(s.cfg.period()*bunch/time.Duration(n), shortest), longest)
 }
 
 // change is what was learned of a leg, to be passed on outside the lock.

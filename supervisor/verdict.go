@@ -87,7 +87,10 @@ func (p Policy) judge(a store.Answer) verdict {
 		return unable
 	}
 	v := missed
-	if a.Kind == store.Answered {
+	switch {
+	case a.Kind == store.Answered && a.Status < 300:
+		v = alive
+	case a.Kind == store.Answered:
 		v = byStatus[a.Status].verdict
 	}
 	if p != RFC5057 {
