@@ -61,7 +61,7 @@
 //	RFC 3261 section 17.1 → clientTx
 //	RFC 3261 section 17.1.1.3 → Agent.onLate, clientTx.receive
 //	RFC 3261 section 17.1.2 → quickProbe
-//	RFC 3261 section 17.1.2.2 → clientTx.wake, quickProbe.wake
+//	RFC 3261 section 17.1.2.2 → clientTx.wake, quickProbe.wake, quickProbes.repeat
 //	RFC 3261 section 17.1.3 → clientKey, transactions
 //	RFC 3261 section 17.2 → serverTx
 //	RFC 3261 section 17.2.1 → tryingAfter

@@ -24,16 +24,14 @@ func (a *Agent) Probe(id string, side store.Side, method string, timeout time.Du
 	}
 	select {
 	case <-a.serving:
-		if c.way(side).transport != "udp" {
+		if !c.turns.enter() {
 			break
 		}
-		if !c.turns.enter() {
-			c.do(func() { c.probe(side, method, timeout) })
+		defer c.turns.leave(&a.work, a.panicked)
+		if c.dialog(side).Transport == "udp" {
+			guarded(func() { c.probe(side, method, timeout) }, a.panicked)
 			return
 		}
-		defer c.turns.leave(&a.work, a.panicked)
-		guarded(func() { c.probe(side, method, timeout) }, a.panicked)
-		return
 	default: // a call that was read back, before there are sockets
 	}
 	a.work.Go(func() {
@@ -64,8 +62,8 @@ func (c *call) probe(side store.Side, method string, timeout time.Duration) {
 		c.agent.observer.Answered(c.id, side, ans)
 		return
 	}
-	if c.isQuick(side, method) {
-		c.probeQuickly(side, cseq, timeout)
+	if s := c.quickSocket(side, method); s != nil {
+		c.probeQuickly(side, s, cseq, timeout)
 		return
 	}
 	out := c.agent.question(c.dialog(side), method, cseq)

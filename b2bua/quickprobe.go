@@ -1,17 +1,12 @@
 package b2bua
 
 import (
-	"bytes"
-	"encoding/hex"
 	"net/netip"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
 
-	"sipvigil/b2bua/dialog"
 	"sipvigil/store"
 )
 
@@ -27,44 +22,58 @@ import (
 const maxQuick = 100_000
 
 // quickProbe is an OPTIONS that waits for its answer: RFC 3261 section 17.1.2
-// with the Timers E and F. It is used again, but not before it was woken, which
-// it is once after each sending.
+// with the Timers E and F. It is used again once it is over and nobody holds it.
 type quickProbe struct {
 	of *quickProbes
 
-	mu         sync.Mutex // guards what is below
-	call       *call
-	side       store.Side
-	branch     branchText
-	socket     *packetConn
-	to         netip.AddrPort
-	sent       time.Time
-	text       *bytes.Buffer // nil once it is over
+	call   *call
+	side   store.Side
+	branch branchText
+	socket *packetConn
+	to     netip.AddrPort
+	sent   time.Time
+	text   []byte
+
+	// Guarded by the lock of quickProbes.
 	interval   time.Duration // until it is sent again
 	left       time.Duration // until it is given up
 	proceeding bool          // a provisional response came
+	over       bool
+	holders    int // who send it, or will wake it
+
+	older, newer *quickProbe // in the line
 }
 
-// quickProbes are those that wait. The zero value is ready.
+// quickProbes are those that wait. Most are answered before they are sent once
+// more: these stand in a line with one timer, and cost none of their own. The
+// zero value is ready.
 type quickProbes struct {
-	mu      sync.Mutex // guards waiting
-	waiting map[branchText]*quickProbe
-	free    sync.Pool // of *quickProbe
+	free sync.Pool // of *quickProbe
+
+	mu             sync.Mutex // guards what is below
+	waiting        map[branchText]*quickProbe
+	oldest, newest *quickProbe // of the line of those that were sent once
+	timer          *time.Timer // of the oldest
+	armed, stopped bool
 }
 
-// isQuick says whether a probe with this method can go its own way: nobody asks for
-// credentials on its leg, and it is not the first after a takeover, whose answer
-// says whether the leg's numbers are high enough.
-func (c *call) isQuick(side store.Side, method string) bool {
+// quickSocket is where a probe with this method can go its own way, else nil.
+// Nobody asks for credentials on its leg then, and it is not the first after a
+// takeover, whose answer says whether the leg's numbers are high enough.
+func (c *call) quickSocket(side store.Side, method string) *socket {
 	d := c.dialog(side)
-	return method == "OPTIONS" && d.Transport == "udp" && c.account(side) == nil && !c.fresh[side] &&
-		c.agent.socketFor(d.Transport, d.Listener, d.Peer).conn != nil
+	if method != "OPTIONS" || d.Transport != "udp" || c.account(side) != nil || c.fresh[side] {
+		return nil
+	}
+	if s := c.agent.socketFor(d.Transport, d.Listener, d.Peer); s.conn != nil {
+		return s
+	}
+	return nil
 }
 
 // probeQuickly sends the probe, with the turn.
-func (c *call) probeQuickly(side store.Side, cseq uint32, timeout time.Duration) {
+func (c *call) probeQuickly(side store.Side, s *socket, cseq uint32, timeout time.Duration) {
 	d, q := c.dialog(side), &c.agent.quick
-	s := c.agent.socketFor(d.Transport, d.Listener, d.Peer)
 	to, err := netip.ParseAddrPort(d.Peer)
 	if err != nil {
 		c.probed(side, store.Answer{Kind: store.Unsent, Reason: err.Error()})
@@ -74,36 +83,21 @@ func (c *call) probeQuickly(side store.Side, cseq uint32, timeout time.Duration)
 	if p == nil {
 		p = &quickProbe{of: q}
 	}
-	branch := newBranch()
-	buf := writing.Get().(*bytes.Buffer)
-	buf.Reset()
-	c.writeProbe(buf, side, s, cseq, branch)
+	p.call, p.side, p.branch, p.socket, p.to, p.sent = c, side, newBranch(), s.conn, to, time.Now()
+	p.text = c.appendProbe(p.text[:0], side, s, cseq, p.branch)
 	left := min(timeout, 64*sip.T1)
-	interval := min(sip.T1, left)
-	p.mu.Lock()
-	p.call, p.side, p.branch, p.socket, p.to, p.sent = c, side, branch, s.conn, to, time.Now()
-	p.text, p.interval, p.left, p.proceeding = buf, interval, left, false
-	p.mu.Unlock()
-	if !q.add(branch, p) {
-		p.finish(branch)
+	if !q.add(p, left) {
 		q.free.Put(p)
 		c.probed(side, store.Answer{Kind: store.Deferred})
 		return
 	}
-	c.agent.transaction.waits.after(interval, p, wakeRepeat)
-	if err := p.send(branch); err != nil && p.finish(branch) {
+	if left < sip.T1 {
+		c.agent.transaction.waits.after(left, p, wakeRepeat)
+	}
+	if err := p.socket.send(p.text, to); err != nil && q.finish(p) {
 		c.unsent(side, to, err)
 	}
-}
-
-// send sends the probe, unless it is over.
-func (p *quickProbe) send(branch branchText) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.text == nil || p.branch != branch {
-		return nil
-	}
-	return p.socket.send(p.text.Bytes(), p.to)
+	q.release(p)
 }
 
 // probed reports what became of a probe, with the turn.
@@ -118,7 +112,9 @@ func (c *call) unsent(side store.Side, to netip.AddrPort, err error) {
 	c.probed(side, store.Answer{Kind: store.Unsent, Reason: err.Error()})
 }
 
-func (q *quickProbes) add(branch branchText, p *quickProbe) bool {
+// add has a probe wait, held by who sends it, and by its waker if it is not to
+// wait for as long as others.
+func (q *quickProbes) add(p *quickProbe, left time.Duration) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.waiting) >= maxQuick {
@@ -127,29 +123,133 @@ func (q *quickProbes) add(branch branchText, p *quickProbe) bool {
 	if q.waiting == nil {
 		q.waiting = make(map[branchText]*quickProbe)
 	}
-	q.waiting[branch] = p
+	q.waiting[p.branch] = p
+	p.interval, p.left, p.proceeding, p.over, p.holders = min(sip.T1, left), left, false, false, 1
+	if left < sip.T1 {
+		p.holders++
+		return true
+	}
+	if p.older = q.newest; p.older != nil {
+		p.older.newer = p
+	} else {
+		q.oldest = p
+	}
+	q.newest = p
+	q.arm(sip.T1)
 	return true
 }
 
-// finish takes a probe out, and is false when it was over.
-func (p *quickProbe) finish(branch branchText) bool {
-	p.of.mu.Lock()
-	delete(p.of.waiting, branch)
-	p.of.mu.Unlock()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.text == nil || p.branch != branch {
+// arm has repeat run after d, unless that is planned already. Called locked.
+func (q *quickProbes) arm(d time.Duration) {
+	switch {
+	case q.armed || q.stopped:
+		return
+	case q.timer == nil:
+		q.timer = time.AfterFunc(d, q.repeat)
+	default:
+		q.timer.Reset(d)
+	}
+	q.armed = true
+}
+
+// leave takes a probe out of the line if it stands there. Called locked.
+func (q *quickProbes) leave(p *quickProbe) {
+	if p.older != nil {
+		p.older.newer = p.newer
+	} else if q.oldest == p {
+		q.oldest = p.newer
+	}
+	if p.newer != nil {
+		p.newer.older = p.older
+	} else if q.newest == p {
+		q.newest = p.older
+	}
+	p.older, p.newer = nil, nil
+}
+
+// end takes a probe out. Called locked.
+func (q *quickProbes) end(p *quickProbe) {
+	delete(q.waiting, p.branch)
+	q.leave(p)
+	p.over = true
+	q.reuse(p)
+}
+
+// reuse keeps a probe for later if it is over and nobody holds it. Called locked.
+func (q *quickProbes) reuse(p *quickProbe) {
+	if p.over && p.holders == 0 {
+		p.call = nil
+		q.free.Put(p)
+	}
+}
+
+// finish ends a probe that is held, and is false when it was over.
+func (q *quickProbes) finish(p *quickProbe) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if p.over {
 		return false
 	}
-	writing.Put(p.text)
-	p.text = nil
+	q.end(p)
 	return true
 }
 
-// wake implements waker: it sends the probe again, or gives it up.
+// release lets go of a probe.
+func (q *quickProbes) release(p *quickProbe) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	p.holders--
+	q.reuse(p)
+}
+
+// together is how much earlier than its time a probe is sent again when that
+// saves waking up for it alone.
+const together = time.Millisecond
+
+// repeat wakes those at the front of the line whose time has come: Timer E of
+// RFC 3261 section 17.1.2.2.
+func (q *quickProbes) repeat() {
+	for {
+		q.mu.Lock()
+		p := q.oldest
+		q.armed = false
+		if p == nil || q.stopped {
+			q.mu.Unlock()
+			return
+		}
+		if left := sip.T1 - time.Since(p.sent); left > together {
+			q.arm(left)
+			q.mu.Unlock()
+			return
+		}
+		q.leave(p)
+		p.holders++
+		panicked := p.call.agent.panicked
+		q.mu.Unlock()
+		guarded(func() { p.wake(wakeRepeat) }, panicked)
+	}
+}
+
+// stop sends nothing again any more.
+func (q *quickProbes) stop() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.stopped = true
+	if q.timer != nil {
+		q.timer.Stop()
+	}
+}
+
+// wake implements waker: it sends the probe again, or gives it up. Who wakes it
+// has held it until then.
 func (p *quickProbe) wake(wake) {
-	p.mu.Lock()
-	c, side, branch, to, over := p.call, p.side, p.branch, p.to, p.text == nil
+	q := p.of
+	defer q.release(p)
+	q.mu.Lock()
+	if p.over {
+		q.mu.Unlock()
+		return
+	}
 	p.left -= p.interval
 	p.interval *= 2
 	if p.proceeding { // RFC 3261 section 17.1.2.2
@@ -157,47 +257,33 @@ func (p *quickProbe) wake(wake) {
 	}
 	p.interval = min(p.interval, sip.T2, p.left)
 	interval := p.interval
-	if over {
-		p.call = nil
+	if interval > 0 {
+		p.holders++ // for the next wake
 	}
-	p.mu.Unlock()
-	if over || interval <= 0 {
-		if !over && p.finish(branch) && !c.agent.closing.Load() {
+	q.mu.Unlock()
+	c, side, to := p.call, p.side, p.to
+	if interval <= 0 {
+		if q.finish(p) && !c.agent.closing.Load() {
 			c.do(func() { c.probed(side, store.Answer{Kind: store.Timeout}) })
 		}
-		p.of.free.Put(p)
 		return
 	}
 	c.agent.transaction.waits.after(interval, p, wakeRepeat)
-	if err := p.send(branch); err != nil && p.finish(branch) {
+	if err := p.socket.send(p.text, to); err != nil && q.finish(p) {
 		c.do(func() { c.unsent(side, to, err) })
 	}
 }
 
-// answer takes the response to a probe, and is false for anything else. It
-// must come from where the far end is.
+// answer takes the response to a probe, which came then, and is false for
+// anything else. It must come from where the far end is.
 func (q *quickProbes) answer(datagram []byte, from netip.AddrPort, came time.Time) bool {
 	status, branch, ok := readAnswer(datagram)
 	if !ok {
 		return false
 	}
-	q.mu.Lock()
-	p := q.waiting[branch]
-	q.mu.Unlock()
-	if p == nil {
-		return false
-	}
-	p.mu.Lock()
-	c, side, sent, to, same := p.call, p.side, p.sent, p.to, p.branch == branch
-	p.proceeding = p.proceeding || same
-	p.mu.Unlock()
-	switch {
-	case !same, from.Addr().Unmap() != to.Addr().Unmap() && !c.mayBeFarEnd(side, from.Addr()):
-		return false
-	case status < 200:
-		return true
-	case !p.finish(branch):
-		return false
+	c, side, sent, ok := q.take(status, branch, from)
+	if !ok || status < 200 {
+		return ok
 	}
 	ans := store.Answer{Kind: store.Answered, Status: status, RTT: max(0, came.Sub(sent))}
 	if !c.turns.enter() {
@@ -207,6 +293,31 @@ func (q *quickProbes) answer(datagram []byte, from netip.AddrPort, came time.Tim
 	defer c.turns.leave(&c.agent.work, c.agent.panicked)
 	c.answeredQuickly(side, ans)
 	return true
+}
+
+// take finds the probe that a response is to, and ends it if that is final.
+func (q *quickProbes) take(status int, branch branchText, from netip.AddrPort) (c *call, side store.Side, sent time.Time, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	p := q.waiting[branch]
+	if p == nil {
+		return nil, 0, sent, false
+	}
+	c, side, sent = p.call, p.side, p.sent
+	if from.Addr().Unmap() != p.to.Addr().Unmap() {
+		q.mu.Unlock()
+		may := c.mayBeFarEnd(side, from.Addr())
+		q.mu.Lock()
+		if !may || q.waiting[branch] != p {
+			return nil, 0, sent, false
+		}
+	}
+	if status < 200 {
+		p.proceeding = true
+	} else {
+		q.end(p)
+	}
+	return c, side, sent, true
 }
 
 // answeredQuickly serves an answer with the turn.
@@ -225,36 +336,6 @@ func (a *Agent) answersProbe(datagram []byte, from netip.AddrPort, came time.Tim
 	return did
 }
 
-// readAnswer reads status and branch of a response to an OPTIONS of ours.
-func readAnswer(datagram []byte) (status int, branch branchText, ok bool) {
-	if !isStatusLine(datagram) {
-		return 0, branch, false
-	}
-	f := fields{rest: datagram}
-	line := f.line()
-	if !goodStatusLine(line) {
-		return 0, branch, false
-	}
-	n, _ := digits(line[len("SIP/2.0 "):len("SIP/2.0 ")+3], 999)
-	found := false
-	for f.next() {
-		switch fieldOf(f.name) {
-		case fieldVia:
-			if found {
-				continue // the topmost counts
-			}
-			_, b, cut := bytes.Cut(f.value, []byte("branch="+magicCookie))
-			if !cut || len(b) < branchLen || len(b) > branchLen && b[branchLen] != ';' && b[branchLen] != ',' {
-				return 0, branch, false
-			}
-			found = copy(branch[:], b) == branchLen
-		case fieldCSeq:
-			return int(n), branch, found && bytes.HasSuffix(trimSpace(f.value), []byte("OPTIONS"))
-		}
-	}
-	return 0, branch, false
-}
-
 // mayBeFarEnd is isFarEnd without the turn.
 func (c *call) mayBeFarEnd(side store.Side, ip netip.Addr) bool {
 	if c.agent.cfg.SourceCheck != SourceEnforce {
@@ -265,72 +346,4 @@ func (c *call) mayBeFarEnd(side store.Side, ip netip.Addr) bool {
 	seen, trunk := c.rec.Legs[side].Seen, c.trunk(side)
 	c.mu.Unlock()
 	return seen == ip.String() || c.agent.belongs(ip, trunk)
-}
-
-// writeProbe writes the request that [Agent.question] builds; a test holds the
-// two together.
-func (c *call) writeProbe(b *bytes.Buffer, side store.Side, s *socket, cseq uint32, branch branchText) {
-	d := c.dialog(side)
-	host, port := c.agent.sentBy(s, d.Peer)
-	if strings.IndexByte(host, ':') >= 0 {
-		host = "[" + host + "]"
-	}
-	uri, routes, _ := dialog.NextHop(d)
-	add := func(parts ...string) {
-		for _, part := range parts {
-			b.WriteString(part)
-		}
-	}
-	number := func(n uint64) { b.Write(strconv.AppendUint(b.AvailableBuffer(), n, 10)) }
-	add("OPTIONS ", uri, " SIP/2.0\r\nVia: SIP/2.0/UDP ", host, ":")
-	number(uint64(port))
-	add(";branch=", magicCookie)
-	b.Write(branch[:])
-	add(";rport\r\nMax-Forwards: 70\r\n")
-	for _, r := range routes {
-		add("Route: ", r, "\r\n")
-	}
-	add("From: ", d.LocalURI, ";tag=", d.LocalTag, "\r\nTo: ", d.RemoteURI)
-	if d.RemoteTag != "" {
-		add(";tag=", d.RemoteTag)
-	}
-	add("\r\nCall-ID: ", d.CallID, "\r\nCSeq: ")
-	number(uint64(cseq))
-	add(" OPTIONS\r\nContact: <sip:")
-	if addr, err := dialog.ParseAddr(d.LocalURI); err == nil {
-		if local, err := dialog.ParseURI(addr.URI); err == nil && local.User != "" {
-			user, _, _ := strings.Cut(local.User, ":")
-			add(user, "@")
-		}
-	}
-	add(host, ":")
-	number(uint64(port))
-	add(">\r\n", probeTail)
-	c.writeSession(b, side)
-	add("Content-Length: 0\r\n\r\n")
-}
-
-// probeTail is probeHeaders as text.
-var probeTail = func() string {
-	var b strings.Builder
-	for _, h := range probeHeaders {
-		b.WriteString(h.Name() + ": " + h.Value() + "\r\n")
-	}
-	return b.String()
-}()
-
-// writeSession is ownSession, written out.
-func (c *call) writeSession(b *bytes.Buffer, to store.Side) {
-	local, _ := c.known(to.Other())
-	remote, _ := c.known(to)
-	if local == (sessionUUID{}) || remote == (sessionUUID{}) {
-		return
-	}
-	b.WriteString("Session-ID: ")
-	b.Write(hex.AppendEncode(b.AvailableBuffer(), local[:]))
-	if local != remote {
-		b.WriteString(";remote=")
-		b.Write(hex.AppendEncode(b.AvailableBuffer(), remote[:]))
-	}
-	b.WriteString("\r\n")
 }

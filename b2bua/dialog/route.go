@@ -2,6 +2,7 @@ package dialog
 
 import (
 	"slices"
+	"strings"
 
 	"sipvigil/store"
 )
@@ -64,6 +65,9 @@ func routeURI(value string) string {
 // forRequest takes from a URI what may not stand in a Request-URI: the headers
 // and the method parameter, RFC 3261 section 19.1.1 table 1.
 func forRequest(uri string) string {
+	if strings.IndexByte(uri, '?') < 0 && strings.IndexByte(uri, ';') < 0 {
+		return uri // as most are
+	}
 	u, err := ParseURI(uri)
 	if err != nil {
 		return uri
