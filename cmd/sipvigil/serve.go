@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"sync"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -41,8 +40,8 @@ before the default.`,
 		if err := errors.Join(err, levelErr); err != nil {
 			return usage(err)
 		}
-		out := &zapcore.BufferedWriteSyncer{WS: zapcore.AddSync(t.stderr), FlushInterval: logDelay}
-		defer out.Stop() // the error is that of a terminal that knows no fsync
+		out := &logWriter{to: t.stderr}
+		defer out.Sync()
 		log := loggerTo(out, t.stderr, level)
 		tuning, stop := context.WithCancel(cmd.Context())
 		var tuned sync.WaitGroup
@@ -112,9 +111,6 @@ func (t *tool) logLevel(cmd *cobra.Command) (zapcore.Level, error) {
 		return 0, fmt.Errorf("%s: %q is none of debug, info, warn, error", origin, text)
 	}
 }
-
-// logDelay is how long a line may wait for others to be written with it.
-const logDelay = 100 * time.Millisecond
 
 // newLogger writes lines for a reader to a terminal, and JSON to anything else.
 func newLogger(w io.Writer, level zapcore.Level) *zap.Logger {
