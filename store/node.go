@@ -6,12 +6,13 @@ import "time"
 type Node struct {
 	Name  string
 	State NodeState
-	Epoch int64     // under which it holds its lease
-	Since time.Time // when this run of it began
-	Seen  time.Time // when it last renewed its lease
-	Calls int       // that it owned then
-	Addr  string    // where its SIP is reached by the other nodes
-	Tally Tally     // how its calls fared then
+	Epoch int64      // under which it holds its lease
+	Since time.Time  // when this run of it began
+	Seen  time.Time  // when it last renewed its lease
+	Calls int        // that it owned then
+	Addr  string     // where its SIP is reached by the other nodes
+	Tally Tally      // how its calls fared then
+	Doing []Progress // what takes a while, as it was then
 }
 
 // Tally is how many calls of a node fare how.

@@ -117,15 +117,25 @@ func TestHalfOfATrunkGoneIsHeldUntilTheOperatorSaysOtherwise(t *testing.T) {
 		w.quietCallees(below("150"))
 		sleep(10 * time.Minute)
 		w.wantBrake("half gone", 0, 150, 150, map[string]int{"peer": 1})
+		releasing := func(want int) {
+			t.Helper()
+			if n := w.sup.Overview().Releasing; n != want {
+				t.Errorf("%d are releasing, want %d", n, want)
+			}
+		}
+		releasing(0)
 		if n := w.sup.ReleaseHeld(); n != 150 {
 			t.Errorf("to be released: %d", n)
 		}
+		releasing(150)
 		sleep(time.Second)
 		if n := w.released(); n < 1 || n > 3 {
 			t.Errorf("%d released after a second", n)
 		}
+		releasing(150 - w.released())
 		sleep(149 * time.Second)
 		w.wantBrake("released", 150, 0, 0, map[string]int{"peer": 1})
+		releasing(0)
 	})
 }
 

@@ -58,6 +58,20 @@ func (s *Supervisor) heldCalls() int {
 	return n
 }
 
+// forcedCalls counts those of them that an operator wants to end. Called locked.
+func (s *Supervisor) forcedCalls() int {
+	n := 0
+	for l, h := range s.brake.held {
+		if !h.forced {
+			continue
+		}
+		if caller := s.brake.held[&l.call.legs[store.Caller]]; l.side() == store.Caller || caller == nil || !caller.forced {
+			n++
+		}
+	}
+	return n
+}
+
 // news is that the brake engaged for a reason, or let go.
 type news struct {
 	engaged bool

@@ -16,6 +16,7 @@ type Overview struct {
 	Suspect   int     // of which one does not, or does not know the call
 	Unproven  int     // of which one was not asked yet, or never answers
 	Held      int     // that silence would have ended, but for the brake
+	Releasing int     // of these, that end one after the other because an operator said so
 	Reclaimed int     // channels of trunks given back today (UTC) because a far end was found dead
 	Brake     []Braking
 }
@@ -32,6 +33,7 @@ func (s *Supervisor) Overview() Overview {
 		Suspect:   s.lives[store.Suspect] + s.lives[store.Silent] + s.lives[store.Gone],
 		Unproven:  s.lives[store.Unproven] + s.lives[store.Unsupported],
 		Held:      s.heldCalls(),
+		Releasing: s.forcedCalls(),
 		Reclaimed: s.today.on(now),
 		Brake:     s.brake.engagements(),
 	}

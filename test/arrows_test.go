@@ -18,14 +18,14 @@ const module = "sipvigil/"
 // arrows says which of our packages each package may import, tests excepted.
 var arrows = map[string][]string{
 	"cmd/sipvigil":        {"b2bua/dialog", "cmd/sipvigil/daemon", "supervisor", "supervisor/web", "test/ua"},
-	"cmd/sipvigil/daemon": {"b2bua", "b2bua/dialog", "b2bua/hep", "b2bua/locate", "store", "store/embedded", "store/redis", "supervisor", "supervisor/links", "supervisor/maintenance", "supervisor/web"},
+	"cmd/sipvigil/daemon": {"b2bua", "b2bua/dialog", "b2bua/hep", "b2bua/locate", "store", "store/embedded", "store/redis", "supervisor", "supervisor/links", "supervisor/maintenance", "supervisor/progress", "supervisor/web"},
 	"b2bua":               {"b2bua/dialog", "b2bua/locate", "store"},
 	"b2bua/dialog":        {"store"},
 	"b2bua/hep":           {},
 	"b2bua/locate":        {"b2bua/dialog"},
 	"supervisor":          {"store"},
 	"supervisor/links":    {},
-	"supervisor/web":      {"supervisor", "supervisor/links", "store"},
+	"supervisor/web":      {"supervisor", "supervisor/links", "supervisor/progress", "store"},
 	"store":               {},
 	"store/redis":         {"store"},
 	"store/embedded":      {"store"},
@@ -39,6 +39,7 @@ var arrows = map[string][]string{
 	"test/zone":           {},
 
 	"supervisor/maintenance": {"store"},
+	"supervisor/progress":    {"store"},
 }
 
 // homes says which packages alone may import a library, tests excepted.
@@ -47,7 +48,7 @@ var homes = map[string][]string{
 	"github.com/miekg/dns":                      {"b2bua/locate", "test/zone"},
 	"github.com/redis/go-redis":                 {"store/redis", "store/storetest"},
 	"github.com/spf13/cobra":                    {"cmd/sipvigil"},
-	"github.com/charmbracelet/bubbletea":        {"cmd/sipvigil"},
+	"charm.land/bubbletea":                      {"cmd/sipvigil"},
 	"github.com/prometheus/client_golang":       {"b2bua", "supervisor", "supervisor/links", "supervisor/web", "cmd/sipvigil/daemon"},
 	"go.yaml.in/yaml":                           {"cmd/sipvigil/daemon"},
 	"github.com/alicebob/miniredis":             {},

@@ -181,6 +181,19 @@ func TestCallsOfAKilledNodeGoOnAtTheOthers(t *testing.T) {
 	eventually(t, "the others list the calls", func() bool { return nodes[1].spread()["edge-1"] == len(calls) })
 	nodes[0].kill()
 	before := numbers(calls)
+	done := make(map[string]int)
+	eventually(t, "one survivor shows how many calls both have adopted", func() bool {
+		sum := 0
+		for _, p := range nodes[1].progress() {
+			if p.What == "adoption" && p.Of == "edge-1" {
+				done[p.ID] = p.Done
+			}
+		}
+		for _, n := range done {
+			sum += n
+		}
+		return sum == len(calls)
+	})
 
 	adopted(t, calls, before, nodes[1], nodes[2])
 	spread := nodes[2].spread()
@@ -269,6 +282,23 @@ func (d *sipvigil) nodes() map[string]member {
 		nodes[n.Name] = n
 	}
 	return nodes
+}
+
+// progress is what takes a while at any node, as the API lists it.
+func (d *sipvigil) progress() []task {
+	d.t.Helper()
+	var list struct{ Progress []task }
+	if status, body := d.http("GET", "/api/v1/progress"); status != 200 || json.Unmarshal(body, &list) != nil {
+		d.t.Fatalf("progress: %d %s", status, body)
+	}
+	return list.Progress
+}
+
+// task is what takes a while, as the API lists it.
+type task struct {
+	ID, What, Of string
+	Done, Total  int
+	Ended        time.Time
 }
 
 // member is a node as the API lists it.

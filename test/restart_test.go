@@ -89,6 +89,14 @@ func outliveACrash(t *testing.T, storeURL string, meanwhile func(), flags ...str
 	}
 	meanwhile()
 	d = d.again(storeURL, flags...)
+	eventually(t, "the start says that all calls are read back", func() bool {
+		for _, p := range d.progress() {
+			if p.What == "start" && p.Done == len(calls) && p.Total == len(calls) && !p.Ended.IsZero() {
+				return true
+			}
+		}
+		return false
+	})
 	wantListed(t, d, calls)
 
 	// A phone may hang up before it is asked anything.

@@ -177,6 +177,18 @@ func (s *Store) Owned(ctx context.Context, node string, yield func(store.Call) b
 	return nil
 }
 
+// Owns returns how many calls of a node go on.
+func (s *Store) Owns(_ context.Context, node string) (calls int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.active {
+		if c.Node == node {
+			calls++
+		}
+	}
+	return calls, nil
+}
+
 // TagKey returns the 32 random bytes made when they were first asked for.
 func (s *Store) TagKey(ctx context.Context) ([]byte, error) {
 	s.mu.Lock()

@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	_ "embed" // the scripts
+	"encoding/json"
 	"slices"
 	"strconv"
 	"time"
@@ -58,7 +59,7 @@ func (s *Store) Renew(ctx context.Context, n store.Node) (Leased, error) {
 	word, err := leaseScript.Run(ctx, s.client, []string{s.keys.lease(n.Name)}, n.Epoch, LeaseTime.Milliseconds(),
 		"state", string(n.State), "since", n.Since.UTC().Format(instant), "seen", n.Seen.UTC().Format(instant),
 		"calls", n.Calls, "addr", n.Addr, "per_second", n.Tally.PerSecond, "live", n.Tally.Live, "suspect", n.Tally.Suspect,
-		"unproven", n.Tally.Unproven, "held", n.Tally.Held, "reclaimed", n.Tally.Reclaimed).Text()
+		"unproven", n.Tally.Unproven, "held", n.Tally.Held, "reclaimed", n.Tally.Reclaimed, "doing", doing(n.Doing)).Text()
 	if err == nil && word != string(LeaseTaken) {
 		// Two renewals that a failover loses are more than the lease allows for.
 		err = s.replicated(ctx, slices.Values([]string{s.keys.lease(n.Name)}))
@@ -70,6 +71,18 @@ func (s *Store) Renew(ctx context.Context, n store.Node) (Leased, error) {
 		return "", s.unavailable("renew the lease", err)
 	}
 	return Leased(word), nil
+}
+
+// doing is what a node does as its lease has it, "" for nothing.
+func doing(list []store.Progress) string {
+	if len(list) == 0 {
+		return ""
+	}
+	text, err := json.Marshal(list)
+	if err != nil {
+		panic(err) // plain records always encode
+	}
+	return string(text)
 }
 
 // Leave has Run give up the lease when it ends, after all is written: then the
@@ -147,6 +160,9 @@ func describe(n *store.Node, hash map[string]string) {
 	for name, to := range map[string]*int{"live": &n.Tally.Live, "suspect": &n.Tally.Suspect, "unproven": &n.Tally.Unproven,
 		"held": &n.Tally.Held, "reclaimed": &n.Tally.Reclaimed} {
 		*to, _ = strconv.Atoi(hash[name])
+	}
+	if text := hash["doing"]; text != "" && n.Live() {
+		_ = json.Unmarshal([]byte(text), &n.Doing)
 	}
 }
 

@@ -113,6 +113,22 @@ func (s *Store) Owned(ctx context.Context, node string, yield func(store.Call) b
 	return nil
 }
 
+// Owns returns how many calls of a node go on, or store.ErrUnavailable.
+func (s *Store) Owns(ctx context.Context, node string) (calls int, err error) {
+	pipe := s.client.Pipeline()
+	replies := make([]*goredis.IntCmd, shards)
+	for i := range replies {
+		replies[i] = pipe.SCard(ctx, s.keys.node(shard(i), node))
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return 0, s.unavailable("count the calls of "+node, err)
+	}
+	for _, reply := range replies {
+		calls += int(reply.Val())
+	}
+	return calls, nil
+}
+
 // record is a call as Redis has it.
 type record struct {
 	store.Call

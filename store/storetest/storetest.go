@@ -25,6 +25,7 @@ type Store interface {
 	Get(ctx context.Context, id string) (store.Call, error)
 	List(ctx context.Context, q store.Query) (store.Page, error)
 	Owned(ctx context.Context, node string, yield func(store.Call) bool) error
+	Owns(ctx context.Context, node string) (calls int, err error)
 
 	ClaimChannel(ctx context.Context, c store.Claim) (store.Grant, error)
 	VouchChannels(ctx context.Context, lease time.Duration, held []store.Held) (used []int, err error)
@@ -214,6 +215,9 @@ func owned(t *testing.T, s Store, node string) []string {
 	})
 	if err != nil {
 		t.Fatalf("owned: %v", err)
+	}
+	if n, err := s.Owns(t.Context(), node); err != nil || n != len(ids) {
+		t.Errorf("%s owns %d calls, %v, and these are %d", node, n, err, len(ids))
 	}
 	return ids
 }

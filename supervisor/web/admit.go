@@ -24,6 +24,9 @@ func (s *Server) admit(r route) http.Handler {
 			problem(out, http.StatusUnauthorized, "this needs a token: Authorization: Bearer TOKEN, or --token-file of the tool")
 		case !user.Role.covers(r.role):
 			problem(out, http.StatusForbidden, "the token of "+user.Name+" is that of a "+string(user.Role)+", this needs the role "+string(r.role))
+		case r.method != http.MethodGet && s.cfg.Started != nil && !s.cfg.Started():
+			w.Header().Set("Retry-After", "2")
+			problem(out, http.StatusServiceUnavailable, "sipvigil is starting and can do nothing yet")
 		default:
 			if r.method == http.MethodGet {
 				r.serve(w, req)

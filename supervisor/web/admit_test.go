@@ -57,6 +57,7 @@ var needs = map[string]Role{
 	"GET /api/v1/cdrs":                      Viewer,
 	"GET /api/v1/nodes":                     Viewer,
 	"GET /api/v1/overview":                  Viewer,
+	"GET /api/v1/progress":                  Viewer,
 	"GET /api/v1/nodes/{name}/maintenance":  Viewer,
 	"PUT /api/v1/nodes/{name}/maintenance":  Admin,
 	"GET /api/v1/trunks":                    Viewer,
@@ -174,12 +175,51 @@ func TestEveryActionIsLogged(t *testing.T) {
 	act("DELETE", "/api/v1/calls/other", tokens[Admin], map[string]any{"message": "operator acts", "who": "the-admin",
 		"role": "admin", "method": "DELETE", "route": "/api/v1/calls/{id}", "target": "other", "reason": "", "status": int64(404)})
 	act("POST", "/api/v1/brake/release", tokens[Operator], map[string]any{"message": "operator acts", "who": "the-operator",
-		"role": "operator", "method": "POST", "route": "/api/v1/brake/release", "calls": int64(7), "status": int64(202)})
+		"role": "operator", "method": "POST", "route": "/api/v1/brake/release", "reason": "", "calls": int64(7), "status": int64(202)})
+	act("POST", "/api/v1/brake/release?reason=the+carrier+asks", tokens[Operator], map[string]any{"message": "operator acts", "who": "the-operator",
+		"role": "operator", "method": "POST", "route": "/api/v1/brake/release", "reason": "the carrier asks", "calls": int64(7), "status": int64(202)})
 	act("POST", "/api/v1/brake/release", tokens[Viewer], map[string]any{"message": "request is refused", "who": "the-viewer",
 		"role": "viewer", "method": "POST", "route": "/api/v1/brake/release", "status": int64(403)})
 	act("GET", "/api/v1/calls", "guess", map[string]any{"message": "request is refused", "who": "",
 		"role": "", "method": "GET", "route": "/api/v1/calls", "status": int64(401)})
 	act("GET", "/api/v1/calls", tokens[Viewer], nil)
+}
+
+func TestEveryRouteThatActsIsLogged(t *testing.T) {
+	s, tokens, logs := guarded(t, &fakeCalls{calls: map[string]store.Call{"x": confirmed()}})
+	s.cfg.Maintenance, s.cfg.Pinger = &fakeMaintenance{now: store.Maintenance{Scope: store.ScopeTrunk, Name: "x"}}, &fakePinger{}
+	bodies := map[string]string{
+		"POST /api/v1/calls/hangup":             `{"ids": ["x"], "reason": "why"}`,
+		"PUT /api/v1/trunks/{name}/maintenance": `{"on": true, "drain": true, "reason": "why"}`,
+		"POST /api/v1/ping":                     `{"target": "sip:192.0.2.1"}`,
+	}
+	for _, route := range s.routes(prometheus.NewRegistry()) {
+		if route.method == http.MethodGet {
+			continue
+		}
+		name := route.method + " " + route.path
+		target := strings.NewReplacer("{id}", "x", "{name}", "x").Replace(route.path)
+		if strings.HasSuffix(name, "release") || name == "DELETE /api/v1/calls/{id}" {
+			target += "?reason=why"
+		}
+		r := httptest.NewRequest(route.method, target, strings.NewReader(bodies[name]))
+		r.Header.Set("Authorization", "Bearer "+tokens[Admin])
+		w := httptest.NewRecorder()
+		logs.TakeAll()
+		s.ServeHTTP(w, r)
+		lines := logs.FilterMessage("operator acts").All()
+		if len(lines) != 1 {
+			t.Errorf("%s: %d lines", name, len(lines))
+			continue
+		}
+		got := lines[0].ContextMap()
+		if got["who"] != "the-admin" || got["method"] != route.method || got["route"] != route.path || got["status"] != int64(w.Code) {
+			t.Errorf("%s: answered %d, logged %v", name, w.Code, got)
+		}
+		if strings.Contains(target+bodies[name], "why") && got["reason"] != "why" {
+			t.Errorf("%s: logged without its reason: %v", name, got)
+		}
+	}
 }
 
 func TestTokensAreReadFromTheirLines(t *testing.T) {

@@ -248,6 +248,8 @@ func (s *Server) runBatches(ctx context.Context) {
 func (s *Server) runBatch(ctx context.Context, b *batch) {
 	ticks := time.NewTicker(time.Duration(float64(time.Second) / b.PerSecond))
 	defer ticks.Stop()
+	task := s.cfg.Progress.Begin(store.TaskHangup, b.ID, len(b.ids))
+	defer task.End()
 	state, told := "done", time.Now()
 	for i, id := range b.ids {
 		if i > 0 && !b.wait(ctx, ticks.C) {
@@ -255,6 +257,7 @@ func (s *Server) runBatch(ctx context.Context, b *batch) {
 			break
 		}
 		s.batches.note(b, id, s.hangupOne(ctx, id, b.Reason))
+		task.Add(1)
 		if now := time.Now(); now.Sub(told) >= time.Second {
 			told = now
 			s.feed.tell("batch", s.batches.snapshot(b))

@@ -114,11 +114,8 @@ func (s *Server) probeCall(w http.ResponseWriter, r *http.Request) {
 // hangupCall begins to end a call and answers 202: the BYEs are still to be
 // answered.
 func (s *Server) hangupCall(w http.ResponseWriter, r *http.Request) {
-	p := parseParams(r.URL.RawQuery)
-	text := p.text("reason")
-	remark(r, zap.String("reason", text))
-	if faults := p.done(); len(faults) > 0 {
-		problem(w, http.StatusBadRequest, strings.Join(faults, "; "))
+	text, ok := readReason(w, r)
+	if !ok {
 		return
 	}
 	c, ok := s.findOngoing(w, r)
@@ -137,11 +134,31 @@ func (s *Server) hangupCall(w http.ResponseWriter, r *http.Request) {
 	}{c.ID})
 }
 
+// readReason returns why something is to be done, for whom it is the only
+// parameter, and notes it for the log. It answers the request itself when there
+// are others.
+func readReason(w http.ResponseWriter, r *http.Request) (text string, ok bool) {
+	p := parseParams(r.URL.RawQuery)
+	text = p.text("reason")
+	remark(r, zap.String("reason", text))
+	if faults := p.done(); len(faults) > 0 {
+		problem(w, http.StatusBadRequest, strings.Join(faults, "; "))
+		return "", false
+	}
+	return text, true
+}
+
 // releaseHeld has the calls end that the brake holds now. They end one after
 // the other, so the answer is 202.
 func (s *Server) releaseHeld(w http.ResponseWriter, r *http.Request) {
+	if _, ok := readReason(w, r); !ok {
+		return
+	}
 	n := s.calls.ReleaseHeld()
 	remark(r, zap.Int("calls", n))
+	if n > 0 {
+		s.awaitRelease(n)
+	}
 	reply(w, http.StatusAccepted, struct {
 		Calls int `json:"calls"`
 	}{n})

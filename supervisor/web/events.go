@@ -130,9 +130,10 @@ func (s *Server) follow(ctx context.Context) {
 func (s *Server) watchAll() func() {
 	var shown []byte
 	fresh := true // readers begin with the overview
-	was, trunks := storeState(s.status()), s.watchTrunks()
+	was, trunks, progress := storeState(s.status()), s.watchTrunks(), s.watchProgress()
 	return func() {
 		trunks()
+		progress(s.cfg.Progress.List())
 		if now := storeState(s.status()); now.State != was.State || now.Error != was.Error {
 			was = now
 			s.feed.tell("store", now)
@@ -155,7 +156,7 @@ func (s *Server) watchAll() func() {
 func (s *Server) watchNodes(ctx context.Context) {
 	ticks := time.NewTicker(nodeTime)
 	defer ticks.Stop()
-	was := make(map[string]Node)
+	was, others := make(map[string]Node), s.watchProgress()
 	for {
 		look, cancel := context.WithTimeout(ctx, lookTime)
 		list, err := s.nodes(look)
@@ -165,6 +166,7 @@ func (s *Server) watchNodes(ctx context.Context) {
 			s.around.CompareAndSwap(nil, &list)
 		} else {
 			s.around.Store(&list)
+			others(s.elsewhere(list))
 			now := make(map[string]Node)
 			for i := range list {
 				n := s.node(&list[i])

@@ -46,8 +46,9 @@ const (
 
 // Maintain is the body that asks for maintenance, or for its end.
 type Maintain struct {
-	On    *bool `json:"on"`
-	Drain bool  `json:"drain,omitempty"` // with on: its calls are waited for
+	On     *bool  `json:"on"`
+	Drain  bool   `json:"drain,omitempty"`  // with on: its calls are waited for
+	Reason string `json:"reason,omitempty"` // for the log
 }
 
 // maintenance is how a list shows that a trunk or a node takes no new calls: ""
@@ -82,6 +83,7 @@ func (s *Server) setMaintenance(scope store.Scope) http.HandlerFunc {
 			problem(w, http.StatusBadRequest, err.Error())
 			return
 		}
+		remark(r, zap.Bool("on", *ask.On), zap.Bool("drain", ask.Drain), zap.String("reason", ask.Reason))
 		ctx, cancel := context.WithTimeout(r.Context(), lookTime)
 		defer cancel()
 		m, err := s.cfg.Maintenance.Look(ctx, scope, r.PathValue("name"))
@@ -92,8 +94,9 @@ func (s *Server) setMaintenance(scope store.Scope) http.HandlerFunc {
 			s.failMaintenance(w, r, scope, err)
 			return
 		}
-		s.log.Info("operator sets maintenance", zap.String(string(scope), m.Name), zap.Bool("on", *ask.On),
-			zap.Bool("drain", ask.Drain), zap.String("from", r.RemoteAddr))
+		if ask.Drain {
+			s.awaitDrain(m)
+		}
 		s.maintained(ctx, w, r, scope)
 	}
 }
@@ -115,6 +118,9 @@ func readMaintain(body io.Reader) (ask Maintain, err error) {
 	}
 	if ask.Drain && !*ask.On {
 		return ask, errors.New("drain goes with on: true only")
+	}
+	if len(ask.Reason) > maxText || !printable(ask.Reason) {
+		return ask, fmt.Errorf("reason: at most %d bytes, all printable", maxText)
 	}
 	return ask, nil
 }

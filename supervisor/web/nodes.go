@@ -19,9 +19,10 @@ type Node struct {
 	Maintenance string `json:"maintenance,omitempty"` // maintenance or draining: it takes no new calls
 	Calls       int    `json:"calls"`                 // that it owned when it was last seen
 	Epoch       int64  `json:"epoch"`
-	Since       Time   `json:"since,omitzero"` // when this run of it began
-	Seen        Time   `json:"seen,omitzero"`  // when it last renewed its lease
-	Addr        string `json:"addr"`           // where the other nodes reach its SIP
+	Since       Time   `json:"since,omitzero"`  // when this run of it began
+	Seen        Time   `json:"seen,omitzero"`   // when it last renewed its lease
+	Addr        string `json:"addr"`            // where the other nodes reach its SIP
+	Doing       string `json:"doing,omitempty"` // what takes a while, and how far it is
 }
 
 func (s *Server) listNodes(w http.ResponseWriter, r *http.Request) {
@@ -47,5 +48,9 @@ func (s *Server) nodes(ctx context.Context) ([]store.Node, error) {
 }
 
 func (s *Server) node(n *store.Node) Node {
-	return Node{n.Name, string(n.State), s.maintenance(store.ScopeNode, n.Name), n.Calls, n.Epoch, Time{n.Since}, Time{n.Seen}, n.Addr}
+	now := n.Doing
+	if n.Name == s.cfg.Progress.Node() {
+		now = s.cfg.Progress.List() // newer
+	}
+	return Node{n.Name, string(n.State), s.maintenance(store.ScopeNode, n.Name), n.Calls, n.Epoch, Time{n.Since}, Time{n.Seen}, n.Addr, doing(now)}
 }

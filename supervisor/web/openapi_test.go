@@ -19,10 +19,12 @@ import (
 	diff "github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	"go.uber.org/zap"
 
 	"sipvigil/store"
 	"sipvigil/supervisor"
 	"sipvigil/supervisor/links"
+	"sipvigil/supervisor/progress"
 )
 
 // api is openapi.json, as far as this test looks into it.
@@ -188,6 +190,7 @@ func TestAnswersAreAsTheOpenAPIDocumentSays(t *testing.T) {
 	s.cfg.Nodes = fakeNodes
 	s.cfg.Records = fakeRecords
 	s.cfg.Maintenance, s.cfg.Pinger = &fakeMaintenance{}, &fakePinger{}
+	s.cfg.Progress = progress.New("edge-1", zap.NewNop())
 	s.cfg.Trunks = func() []links.Health {
 		return []links.Health{{Name: "carrier", State: links.Up, Since: c.Started, Probe: "options",
 			Addresses: []links.Address{{Target: "sip:carrier", State: links.Up, LastAt: c.Started}}}}
@@ -257,6 +260,8 @@ func TestAnswersAreAsTheOpenAPIDocumentSays(t *testing.T) {
 	ask("POST", "/api/v1/ping", `{}`)
 	ask("GET", "/api/v1/table", "")
 	ask("GET", "/api/v1/overview", "")
+	s.cfg.Progress.Begin(store.TaskStart, "edge-1", 7).End()
+	ask("GET", "/api/v1/progress", "")
 	ask("GET", "/api/openapi.json", "")
 
 	want := make(map[string]bool)
@@ -284,7 +289,7 @@ func TestAnswersAreAsTheOpenAPIDocumentSays(t *testing.T) {
 func TestEventsAreAsTheOpenAPIDocumentSays(t *testing.T) {
 	a := readAPI(t)
 	schemas := map[string]string{"call": "Call", "ended": "CDR", "brake": "BrakeChange", "store": "StoreState", "node": "Node",
-		"batch": "Batch", "overview": "Overview", "trunk": "Trunk"}
+		"batch": "Batch", "progress": "Progress", "overview": "Overview", "trunk": "Trunk"}
 	onStage(t, func(t *testing.T, s *stage) {
 		s.calls.overview = busy
 		l, hangUp := s.read("")
@@ -295,6 +300,7 @@ func TestEventsAreAsTheOpenAPIDocumentSays(t *testing.T) {
 		s.server.feed.tell("store", storeState(healthy))
 		s.server.feed.tell("node", Node{Name: "edge-1", State: "up"})
 		s.server.feed.tell("trunk", Trunk{Name: "carrier", State: "up", Addresses: []Place{}})
+		s.server.feed.tell("progress", progressOf(store.Progress{What: store.TaskStart, Began: time.Now()}))
 		s.server.feed.tell("batch", Batch{State: "running", Failures: []BatchFailure{}})
 		pass(3 * time.Second)
 		seen := make(map[string]bool)

@@ -23,6 +23,7 @@ import (
 	"sipvigil/store"
 	"sipvigil/supervisor"
 	"sipvigil/supervisor/links"
+	"sipvigil/supervisor/progress"
 )
 
 // Calls is what this package asks about calls, and does to them. An id is that
@@ -75,7 +76,10 @@ type Config struct {
 
 	Maintenance Maintenance
 	Pinger      Pinger
-	Wire        Wire // between the nodes that share the store; nil: there are no others
+	Wire        Wire            // between the nodes that share the store; nil: there are no others
+	Progress    *progress.Board // what takes a while here; nil: it is not kept
+
+	Started func() bool // whether anything can be done yet, and not only looked at; nil: always
 }
 
 // Limits of one HTTP exchange.
@@ -99,6 +103,7 @@ type Server struct {
 	crossing *http.CrossOriginProtection
 	feed     *feed
 	batches  *batches
+	errands  chan errand
 	repeats  *repeats
 	refusals *rate.Limiter // of lines about refused requests
 	handler  http.Handler
@@ -134,6 +139,7 @@ func New(cfg Config, calls Calls, status func() store.Status, ready func() []str
 		refusals: rate.NewLimiter(refusals, refusals),
 	}
 	s.feed, s.batches, s.repeats = newFeed(calls.Local), newBatches(), newRepeats()
+	s.errands = make(chan errand, mostErrands)
 	calls.Follow(s.feed)
 	s.handler = s.guard(s.mux(s.routes(gatherer)))
 	return s, nil
@@ -173,6 +179,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		telling.Go(func() { s.tellOthers(told) })
 		telling.Go(func() { s.hearOthers(told) })
 	}
+	telling.Go(func() { s.runErrands(told) })
 	defer telling.Wait()
 	defer stop()
 	served := make(chan error, 1)

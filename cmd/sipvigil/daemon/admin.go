@@ -17,7 +17,7 @@ import (
 // adminConfig is what the HTTP API needs to know.
 func (d *Daemon) adminConfig() web.Config {
 	c := web.Config{Listen: d.cfg.Admin.Listen, Node: d.cfg.Node, Probe: d.cfg.Supervise.Timeout + time.Second, Nodes: d.nodes, Idle: d.idle,
-		Trunks: d.links.Health, Usage: d.usage,
+		Trunks: d.links.Health, Usage: d.usage, Progress: d.progress, Started: d.started.Load,
 		Maintenance: &desk{Board: d.board, service: d.service, nodes: d.nodes}, Pinger: &pinger{d.agent, d.service}}
 	if st, ok := d.store.(*redis.Store); ok {
 		c.Records, c.Wire = st.Records, st

@@ -15,6 +15,7 @@ import (
 
 	"sipvigil/b2bua"
 	"sipvigil/store"
+	"sipvigil/supervisor/progress"
 )
 
 // How other nodes are watched, and what becomes of their calls.
@@ -127,13 +128,20 @@ func (m *member) inherit(ctx context.Context, from *seen, live []string) error {
 		}
 		return nil
 	}
+	if time.Since(from.died) < fairTime {
+		notMine := func(id string) bool { return heir(live, id) != m.name }
+		ending, others = slices.DeleteFunc(ending, notMine), slices.DeleteFunc(others, notMine)
+	}
+	total := len(ending) + len(others)
+	if total == 0 {
+		return nil
+	}
 	start := time.Now()
 	count := 0
+	task := m.progress.Begin(store.TaskAdoption, from.Name, total)
+	defer task.End()
 	for _, ids := range [][]string{ending, others} { // those that are to be ended come first
-		if time.Since(from.died) < fairTime {
-			ids = slices.DeleteFunc(ids, func(id string) bool { return heir(live, id) != m.name })
-		}
-		n, failed := m.adoptAll(ctx, from.Name, ids)
+		n, failed := m.adoptAll(ctx, from.Name, ids, task)
 		if count += n; failed != nil {
 			err = failed
 			break
@@ -147,7 +155,7 @@ func (m *member) inherit(ctx context.Context, from *seen, live []string) error {
 
 // adoptAll adopts many calls of a node that is gone, page by page, and returns
 // how many it got, those before an error included.
-func (m *member) adoptAll(ctx context.Context, from string, ids []string) (int, error) {
+func (m *member) adoptAll(ctx context.Context, from string, ids []string, task *progress.Task) (int, error) {
 	pages, within := errgroup.WithContext(ctx)
 	pages.SetLimit(adoptPages)
 	var count atomic.Int64
@@ -157,6 +165,7 @@ func (m *member) adoptAll(ctx context.Context, from string, ids []string) (int, 
 			defer cancel()
 			n, err := m.adopt(limited, from, page)
 			count.Add(int64(n))
+			task.Add(n)
 			return err
 		})
 		select {

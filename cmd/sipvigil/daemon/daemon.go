@@ -25,6 +25,7 @@ import (
 	"sipvigil/supervisor"
 	"sipvigil/supervisor/links"
 	"sipvigil/supervisor/maintenance"
+	"sipvigil/supervisor/progress"
 	"sipvigil/supervisor/web"
 )
 
@@ -34,6 +35,7 @@ type keeper interface {
 	supervisor.Store
 	channelStore
 	Owned(ctx context.Context, node string, yield func(store.Call) bool) error
+	Owns(ctx context.Context, node string) (calls int, err error)
 	TagKey(ctx context.Context) ([]byte, error)
 	NextEpoch(ctx context.Context) (int64, error)
 	maintenance.Store
@@ -59,10 +61,12 @@ type Daemon struct {
 	member   *member // nil with a store of its own
 	channels *channels
 
-	board   *maintenance.Board
-	service *service
+	board    *maintenance.Board
+	service  *service
+	progress *progress.Board
 
 	since    time.Time
+	started  atomic.Bool // SIP is served
 	stopping atomic.Bool
 
 	certificates *certificates // nil without TLS
@@ -80,7 +84,7 @@ func New(cfg Config, log *zap.Logger) (*Daemon, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	d := &Daemon{cfg: cfg, log: log, since: time.Now()}
+	d := &Daemon{cfg: cfg, log: log, since: time.Now(), progress: progress.New(cfg.Node, log.Named("progress"))}
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := d.makeStore(reg); err != nil {
@@ -125,6 +129,7 @@ func New(cfg Config, log *zap.Logger) (*Daemon, error) {
 		d.member = newMember(st, d.agent, d.drop, cfg.Node, log.Named("node"), reg)
 		d.member.announces = cfg.SIP.Takeover == "refresh"
 		d.member.tally = d.tally
+		d.member.progress = d.progress
 	}
 	d.web, err = web.New(d.adminConfig(), d.supervisor, d.store.Status, d.unready, reg, log.Named("web"))
 	return d, err
@@ -135,6 +140,9 @@ func New(cfg Config, log *zap.Logger) (*Daemon, error) {
 func (d *Daemon) unready() []string {
 	if d.stopping.Load() {
 		return []string{"stopping"}
+	}
+	if !d.started.Load() {
+		return []string{"starting"}
 	}
 	if d.service.idle() {
 		return []string{"maintenance"}
@@ -158,7 +166,7 @@ func (d *Daemon) nodes(ctx context.Context) ([]store.Node, error) {
 	if d.member != nil {
 		return d.member.Nodes(ctx)
 	}
-	n := store.Node{Name: d.cfg.Node, State: store.NodeUp, Since: d.since, Seen: time.Now(), Calls: len(d.agent.Held()), Addr: d.sipAddr()}
+	n := store.Node{Name: d.cfg.Node, State: store.NodeUp, Since: d.since, Seen: time.Now(), Calls: len(d.agent.Held()), Addr: d.sipAddr(), Doing: d.progress.List()}
 	return []store.Node{n}, nil
 }
 
@@ -398,6 +406,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 
 	g, ctx := errgroup.WithContext(d.drained(ctx))
 	context.AfterFunc(ctx, func() { d.stopping.Store(true) })
+	g.Go(func() error { d.progress.Run(ctx); return nil })
+	g.Go(func() error { return d.web.Run(ctx, d.admin) })
 	loaded := make(chan struct{})
 	g.Go(func() error { defer close(loaded); d.load(ctx); return nil })
 	select { // dialogs of an earlier run are best known before the first message
@@ -424,7 +434,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	g.Go(func() error { d.links.Run(ctx); return nil })
 	g.Go(func() error { d.channels.run(ctx); return nil })
 	g.Go(func() error { return d.agent.Run(ctx, d.packets, d.streams) })
-	g.Go(func() error { return d.web.Run(ctx, d.admin) })
+	d.started.Store(true)
 	if d.member != nil {
 		g.Go(func() error { d.member.hold(ctx); return nil })
 		g.Go(func() error { <-loaded; d.member.watch(ctx); return nil })

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"sipvigil/store"
 )
 
 // drainTime bounds how long a node that is told to stop waits for calls that
@@ -35,15 +37,19 @@ func (d *Daemon) drain(ctx context.Context) {
 	d.agent.Drain()
 	ctx, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
+	task := d.progress.Begin(store.TaskDrain, "node "+d.cfg.Node, d.agent.Unsettled())
+	defer task.End()
 	d.member.drain(ctx)
 	start := time.Now()
 	for n := d.agent.Unsettled(); n > 0 && ctx.Err() == nil; n = d.agent.Unsettled() {
+		task.Left(n)
 		select {
 		case <-ctx.Done():
 			d.log.Warn("stopping with calls that are being set up or ended", zap.Int("calls", n))
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+	task.Left(d.agent.Unsettled())
 	d.log.Info("drained, other nodes may take the calls", zap.Int("calls", len(d.agent.Held())), zap.Duration("took", time.Since(start)))
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"sipvigil/store"
 	"sipvigil/store/redis"
+	"sipvigil/supervisor/progress"
 )
 
 // shared is what a member asks of the store that the nodes share.
@@ -65,6 +66,7 @@ type member struct {
 	addr      string // where the others reach our SIP
 	announces bool   // the far ends of adopted calls are told our Contact
 	tally     func() store.Tally
+	progress  *progress.Board
 
 	lease    atomic.Pointer[lease]
 	failed   atomic.Pointer[time.Time] // before the last renewal that failed was sent
@@ -230,7 +232,8 @@ func (m *member) renew(ctx context.Context) error {
 
 // ask has the store renew the lease.
 func (m *member) ask(ctx context.Context) (at time.Time, got redis.Leased, err error) {
-	n := store.Node{Name: m.name, State: store.NodeUp, Epoch: m.epoch, Since: m.since, Calls: len(m.calls.Held()), Addr: m.addr, Tally: m.tally()}
+	n := store.Node{Name: m.name, State: store.NodeUp, Epoch: m.epoch, Since: m.since, Calls: len(m.calls.Held()), Addr: m.addr,
+		Tally: m.tally(), Doing: m.progress.List()}
 	if m.draining.Load() {
 		n.State = store.NodeDraining
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"sipvigil/store"
+	"sipvigil/supervisor/progress"
 )
 
 // Times of reading back.
@@ -62,7 +63,16 @@ func (d *Daemon) tryLoad(ctx context.Context) error {
 	if err := d.board.Refresh(ctx); err != nil {
 		return fmt.Errorf("reading what is in maintenance: %w", err)
 	}
-	count, err := readBack(ctx, d.store, d.cfg.Node, d.agent)
+	total, err := d.store.Owns(ctx, d.cfg.Node)
+	if err != nil {
+		return fmt.Errorf("counting calls: %w", err)
+	}
+	to := counted{restorer: d.agent}
+	if total > 0 {
+		to.task = d.progress.Begin(store.TaskStart, d.cfg.Node, total)
+		defer to.task.End()
+	}
+	count, err := readBack(ctx, d.store, d.cfg.Node, to)
 	if err != nil {
 		return fmt.Errorf("reading back calls: %w", err)
 	}
@@ -76,6 +86,21 @@ func (d *Daemon) tryLoad(ctx context.Context) error {
 // restorer goes on with calls that were read back; b2bua has it.
 type restorer interface {
 	Restore(ctx context.Context, calls []store.Call) error
+}
+
+// counted shows how far it is with them.
+type counted struct {
+	restorer
+	task *progress.Task
+}
+
+// Restore is that of the restorer.
+func (c counted) Restore(ctx context.Context, calls []store.Call) error {
+	err := c.restorer.Restore(ctx, calls)
+	if err == nil {
+		c.task.Add(len(calls))
+	}
+	return err
 }
 
 // readBack goes on with the calls of a node, and returns how many they are.
