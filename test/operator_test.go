@@ -64,7 +64,7 @@ func TestOperatorListsShowsProbesAndHangsUp(t *testing.T) {
 		Status       int
 	}
 	var answers struct{ Caller, Callee leg }
-	ask(t, d, 0, &answers, "calls", "probe", c.id)
+	ask(t, d, 0, &answers, "calls", "probe", c.caller.CallID)
 	if ok := (leg{"answered", "OPTIONS", 200}); answers.Caller != ok || answers.Callee != ok {
 		t.Errorf("calls probe: %+v", answers)
 	}
@@ -73,7 +73,7 @@ func TestOperatorListsShowsProbesAndHangsUp(t *testing.T) {
 	}
 
 	var ended struct{ ID string }
-	ask(t, d, 0, &ended, "calls", "hangup", c.id, "--reason", "stuck for days")
+	ask(t, d, 0, &ended, "calls", "hangup", c.callee.CallID, "--reason", "stuck for days")
 	if ended.ID != c.id {
 		t.Errorf("calls hangup: %+v", ended)
 	}
@@ -83,6 +83,20 @@ func TestOperatorListsShowsProbesAndHangsUp(t *testing.T) {
 	ask(t, d, 0, &one, "calls", "show", c.id)
 	if one.EndedBy != "operator" || !strings.Contains(one.EndText, "stuck for days") {
 		t.Errorf("the ended call: %+v", one)
+	}
+	var records struct{ CDRs []shown }
+	for _, id := range []string{c.id, c.caller.CallID, c.callee.CallID} {
+		eventually(t, "the record of the call is found by "+id, func() bool {
+			ask(t, d, 0, &records, "cdrs", "--number", id, "--ended-by", "operator", "--since", "1h")
+			return len(records.CDRs) > 0
+		})
+		if len(records.CDRs) != 1 || records.CDRs[0].ID != c.id {
+			t.Errorf("cdrs --number %s: %+v", id, records.CDRs)
+		}
+	}
+	ask(t, d, 0, &records, "cdrs", "--number", c.id, "--ended-by", "callee-bye")
+	if len(records.CDRs) != 0 {
+		t.Errorf("cdrs of another end: %+v", records.CDRs)
 	}
 	_, errs, code := tool(t, "calls", "hangup", c.id, "--server", "http://"+d.admin)
 	if code != 1 || !strings.Contains(errs, "terminated already") {

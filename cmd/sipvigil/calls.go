@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -29,6 +27,7 @@ long ago caller/callee last showed a sign of life.`,
 	list.Short = "List calls"
 	cmd.RunE, cmd.Args = list.RunE, list.Args
 	listFlags(cmd)
+	t.completeNames(cmd)
 	cmd.AddCommand(list, t.showCommand(), t.hangupCommand(), t.releaseCommand(), t.probeCommand())
 	return cmd
 }
@@ -57,14 +56,20 @@ func listFlags(cmd *cobra.Command) {
 	fs.String("node", "", "only of node `NAME`")
 	fs.String("older", "", "only begun at least `D` ago, such as 2h")
 	fs.Int("limit", 0, "at most `N` calls in all (default: all)")
-	fs.Bool("watch", false, "show the list again when something changes, until Ctrl-C")
+	watchFlag(cmd)
 	complete(cmd, "state", "trying", "early", "confirmed", "ending", "terminated")
 	complete(cmd, "liveness", "unproven", "alive", "reachable", "suspect", "gone", "silent", "unsupported")
+}
+
+// watchFlag is for a list that askAgain shows.
+func watchFlag(cmd *cobra.Command) {
+	cmd.Flags().Bool("watch", false, "show the list again when something changes, until Ctrl-C")
 }
 
 func (t *tool) listCommand(name string) *cobra.Command {
 	cmd := &cobra.Command{Use: name, Args: cobra.NoArgs}
 	listFlags(cmd)
+	t.completeNames(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		limit, err := cmd.Flags().GetInt("limit")
 		if err == nil && limit < 0 {
@@ -88,7 +93,7 @@ func (t *tool) listCommand(name string) *cobra.Command {
 				fmt.Fprintln(t.stderr, "sipvigil: the store cannot be reached: these are the calls of one node only")
 			}
 			if l.more {
-				fmt.Fprintf(t.stderr, "sipvigil: there are more than these %d calls\n", len(l.calls))
+				fmt.Fprintf(t.stderr, "sipvigil: there are more than these %d calls\n", len(l.items))
 			}
 			return reportCalls(l)
 		})
@@ -101,6 +106,8 @@ func (t *tool) showCommand() *cobra.Command {
 		Use:   "show ID",
 		Short: "Show everything about one call, named by its id or by a Call-ID",
 		Args:  cobra.ExactArgs(1),
+
+		ValidArgsFunction: first(t.asked(knownCalls)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return t.ask(cmd, nil, func(ctx context.Context, c *client) (report, error) {
 				body, err := c.show(ctx, args[0])
@@ -117,40 +124,23 @@ func (t *tool) showCommand() *cobra.Command {
 	}
 }
 
-func (t *tool) hangupCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "hangup ID",
-		Short: "End a call with BYE on both legs",
-		Args:  cobra.ExactArgs(1),
-	}
-	reason := cmd.Flags().String("reason", "", "`TEXT` that is kept with the call")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return t.ask(cmd, nil, func(ctx context.Context, c *client) (report, error) {
-			body, err := c.hangup(ctx, args[0], *reason)
-			if err != nil {
-				return report{}, err
-			}
-			return reportHangup(body)
-		})
-	}
-	return cmd
-}
-
 func (t *tool) releaseCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "release",
 		Short: "End the calls that the brake holds now on this node, one after the other",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return t.ask(cmd, nil, func(ctx context.Context, c *client) (report, error) {
-				body, err := c.release(ctx)
-				if err != nil {
-					return report{}, err
-				}
-				return reportRelease(body)
-			})
-		},
 	}
+	reason := cmd.Flags().String("reason", "", "`TEXT` for the log of the server")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return t.ask(cmd, nil, func(ctx context.Context, c *client) (report, error) {
+			body, err := c.release(ctx, *reason)
+			if err != nil {
+				return report{}, err
+			}
+			return reportRelease(body)
+		})
+	}
+	return cmd
 }
 
 func (t *tool) probeCommand() *cobra.Command {
@@ -162,6 +152,8 @@ func (t *tool) probeCommand() *cobra.Command {
 The exit code is 0 when both legs answered 200, 1 when both answered but not
 both with 200, 3 when a leg did not answer or could not be asked.`,
 		Args: cobra.ExactArgs(1),
+
+		ValidArgsFunction: first(t.asked(knownCalls)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var p web.Probed
 			err := t.ask(cmd, nil, func(ctx context.Context, c *client) (report, error) {
@@ -228,35 +220,10 @@ func (t *tool) once(ctx context.Context, c *client, format string, request func(
 	if err != nil {
 		return err
 	}
-	if err := r.print(t.stdout, format, t.width, time.Now()); err != nil {
+	if err := r.print(t.stdout, format, t.terminal, t.now()); err != nil {
 		return failed(fmt.Errorf("write: %w", err))
 	}
 	return nil
-}
-
-// clearScreen begins a terminal anew.
-const clearScreen = "\x1b[H\x1b[2J"
-
-// askAgain is ask; with --watch it asks again when something has changed.
-func (t *tool) askAgain(cmd *cobra.Command, wrong error, request func(context.Context, *client) (report, error)) error {
-	if again, err := cmd.Flags().GetBool("watch"); err != nil || !again {
-		return t.ask(cmd, wrong, request)
-	}
-	format := cmd.Flag("output").Value.String()
-	c, err := t.client(cmd, wrong, checkFormat(format))
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	return t.watch(cmd.Context(), c, func(ctx context.Context) error {
-		return t.once(ctx, c, format, func(ctx context.Context, c *client) (report, error) {
-			r, err := request(ctx, c)
-			if err == nil && format == "table" && t.width > 0 {
-				_, err = io.WriteString(t.stdout, clearScreen)
-			}
-			return r, err
-		})
-	})
 }
 
 func unreadable(err error) error {

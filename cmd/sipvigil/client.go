@@ -49,34 +49,41 @@ func newClient(server string) (*client, error) {
 
 func (c *client) close() { c.http.CloseIdleConnections() }
 
-// listing is a list of calls, and what is to be said about it.
+// listing is a list of calls or records, and what is to be said about it.
 type listing struct {
-	calls   []json.RawMessage
+	items   []json.RawMessage
 	more    bool // there are more than were asked for
 	partial bool // the server could ask its own node only
 }
 
-// list follows the pages of a list up to limit calls, 0 for any number.
+// list is pages of calls.
 func (c *client) list(ctx context.Context, query url.Values, limit int) (listing, error) {
+	return c.pages(ctx, "calls", query, limit)
+}
+
+// pages follows the pages of the list of this name up to limit records, 0 for
+// any number.
+func (c *client) pages(ctx context.Context, name string, query url.Values, limit int) (listing, error) {
 	const mostOfPage = 1000
 	var l listing
 	for {
 		size := mostOfPage
 		if limit > 0 {
-			size = min(limit-len(l.calls), mostOfPage)
+			size = min(limit-len(l.items), mostOfPage)
 		}
 		query.Set("limit", fmt.Sprint(size))
 		var page struct {
 			Calls   []json.RawMessage `json:"calls"`
+			CDRs    []json.RawMessage `json:"cdrs"`
 			Next    string            `json:"next"`
 			Partial bool              `json:"partial"`
 		}
-		if err := c.do(ctx, shortTime, http.MethodGet, "/api/v1/calls?"+query.Encode(), &page); err != nil {
+		if err := c.do(ctx, shortTime, http.MethodGet, "/api/v1/"+name+"?"+query.Encode(), &page); err != nil {
 			return l, err
 		}
-		l.calls = append(l.calls, page.Calls...)
+		l.items = append(append(l.items, page.Calls...), page.CDRs...)
 		l.partial = l.partial || page.Partial
-		if l.more = page.Next != ""; !l.more || limit > 0 && len(l.calls) >= limit {
+		if l.more = page.Next != ""; !l.more || limit > 0 && len(l.items) >= limit {
 			return l, nil
 		}
 		query.Set("cursor", page.Next)
@@ -103,15 +110,19 @@ func (c *client) probe(ctx context.Context, id string) (body json.RawMessage, er
 }
 
 func (c *client) hangup(ctx context.Context, id, reason string) (body json.RawMessage, err error) {
-	path := callPath(id)
-	if reason != "" {
-		path += "?" + url.Values{"reason": {reason}}.Encode()
-	}
-	return body, c.do(ctx, shortTime, http.MethodDelete, path, &body)
+	return body, c.do(ctx, shortTime, http.MethodDelete, because(callPath(id), reason), &body)
 }
 
-func (c *client) release(ctx context.Context) (body json.RawMessage, err error) {
-	return body, c.do(ctx, shortTime, http.MethodPost, "/api/v1/brake/release", &body)
+func (c *client) release(ctx context.Context, reason string) (body json.RawMessage, err error) {
+	return body, c.do(ctx, shortTime, http.MethodPost, because("/api/v1/brake/release", reason), &body)
+}
+
+// because is a path with the reason for what is asked, if one was given.
+func because(path, reason string) string {
+	if reason == "" {
+		return path
+	}
+	return path + "?" + url.Values{"reason": {reason}}.Encode()
 }
 
 func callPath(id string) string { return "/api/v1/calls/" + url.PathEscape(id) }

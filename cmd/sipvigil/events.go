@@ -1,15 +1,12 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +14,7 @@ import (
 	"sipvigil/supervisor/web"
 )
 
-var eventKinds = []string{"call", "ended", "trunk", "node", "store", "brake", "overview", "reset"}
+var eventKinds = []string{"call", "ended", "trunk", "node", "store", "brake", "batch", "progress", "overview", "reset"}
 
 func (t *tool) events() *cobra.Command {
 	cmd := &cobra.Command{
@@ -70,10 +67,11 @@ func (t *tool) printEvent(e streamed, format string) error {
 		if err != nil {
 			return err
 		}
-		line = fmt.Sprintf("%s  %-8s  %s", time.Now().Format("15:04:05"), clean(e.Event), text)
+		line = fmt.Sprintf("%s  %-8s  %s", t.now().Format("15:04:05"), clean(e.Event), text)
 		if t.width > 0 && format == "table" {
 			line = shorten(line, t.width)
 		}
+		line = t.paint(eventColour(e), line)
 	} else {
 		b, err := json.Marshal(e)
 		if err != nil {
@@ -85,6 +83,30 @@ func (t *tool) printEvent(e streamed, format string) error {
 		return failed(fmt.Errorf("write: %w", err))
 	}
 	return nil
+}
+
+// eventColour is that of an event that needs a look.
+func eventColour(e streamed) string {
+	var of struct {
+		web.Call
+		Engaged bool `json:"engaged"`
+	}
+	if json.Unmarshal(e.Data, &of) != nil {
+		return ""
+	}
+	switch e.Event {
+	case "call":
+		return colour(&of.Call)
+	case "ended":
+		return endColour(of.EndedBy)
+	case "trunk", "node", "store":
+		return stateColour(of.State)
+	case "brake":
+		if of.Engaged {
+			return red
+		}
+	}
+	return ""
 }
 
 // eventText is an event on one line.
@@ -149,40 +171,4 @@ func fields(object json.RawMessage) (string, error) {
 		}
 	}
 	return clean(strings.Join(parts, ", ")), nil
-}
-
-// watch prints a report again whenever something has changed, at most once a
-// second, until ctx ends.
-func (t *tool) watch(ctx context.Context, c *client, show func(context.Context) error) error {
-	changed := make(chan struct{}, 1)
-	nudge := func() {
-		select {
-		case changed <- struct{}{}:
-		default:
-		}
-	}
-	nudge()
-	ctx, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	var following sync.WaitGroup
-	following.Go(func() {
-		ended <- c.follow(ctx, func(streamed) error { nudge(); return nil }, t.lostStream)
-	})
-	defer following.Wait()
-	defer stop()
-	for {
-		select {
-		case err := <-ended:
-			return err
-		case <-changed:
-		}
-		if err := show(ctx); err != nil {
-			return err
-		}
-		select {
-		case err := <-ended:
-			return err
-		case <-time.After(time.Second):
-		}
-	}
 }

@@ -9,7 +9,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -125,14 +127,14 @@ func TestEventsAreChosenByType(t *testing.T) {
 	server := httptest.NewServer(&telling{answers: []string{overviewEvent + callEvent + endedEvent + storeEvent}})
 	defer server.Close()
 	out := &stopping{after: 1, err: errStop}
-	tool := tool{stdout: out, stderr: &bytes.Buffer{}, getenv: func(string) string { return "" }}
+	tool := tool{now: time.Now, stdout: out, stderr: &bytes.Buffer{}, getenv: func(string) string { return "" }}
 	if code := tool.run(t.Context(), []string{"events", "--server", server.URL, "-o", "jsonl", "--type", "ended"}); code != exitFailed {
 		t.Errorf("exit code %d", code)
 	}
 	if !strings.HasPrefix(out.written.String(), `{"event":"ended","data":{"id":"c1",`) {
 		t.Errorf("got %s", &out.written)
 	}
-	wantRun(t, run(t, "", "events", "--type", "all", "-o", "csv"), ran{Code: 2, Errors: "sipvigil: --type: \"all\" is none of call, ended, trunk, node, store, brake, overview, reset\n" +
+	wantRun(t, run(t, "", "events", "--type", "all", "-o", "csv"), ran{Code: 2, Errors: "sipvigil: --type: \"all\" is none of call, ended, trunk, node, store, brake, batch, progress, overview, reset\n" +
 		"sipvigil: --output: events have no columns; use table or jsonl\n"})
 }
 
@@ -156,10 +158,14 @@ func (s *stopping) Write(b []byte) (int, error) {
 }
 
 func TestWatchShowsTheListAgainWhenSomethingHappens(t *testing.T) {
-	f := &fakeCalls{calls: sample()[:1]}
-	calls := serve(t, f)
+	before, after := serve(t, &fakeCalls{calls: sample()[:1]}), serve(t, &fakeCalls{calls: sample()[:2]})
+	var looks atomic.Int32
 	mux := http.NewServeMux()
 	mux.HandleFunc("/api/v1/calls", func(w http.ResponseWriter, r *http.Request) {
+		calls := before
+		if looks.Add(1) > 1 {
+			calls = after
+		}
 		http.Redirect(w, r, calls+r.URL.String(), http.StatusTemporaryRedirect)
 	})
 	out := &stopping{after: 2, err: errors.New("enough"), begun: make(chan struct{})} // lists
@@ -170,11 +176,11 @@ func TestWatchShowsTheListAgainWhenSomethingHappens(t *testing.T) {
 	})
 	server := httptest.NewServer(mux)
 	defer server.Close()
-	tool := tool{stdout: out, stderr: &bytes.Buffer{}, getenv: func(string) string { return "" }}
+	tool := tool{now: time.Now, stdout: out, stderr: &bytes.Buffer{}, getenv: func(string) string { return "" }}
 	if code := tool.run(t.Context(), []string{"calls", "--watch", "--server", server.URL}); code != exitFailed {
 		t.Errorf("exit code %d", code)
 	}
-	if n := strings.Count(out.written.String(), "carrier-a"); n != 2 {
+	if n := strings.Count(out.written.String(), "carrier-a"); n != 2 || !strings.Contains(out.written.String(), "carrier-b") {
 		t.Errorf("the list was shown %d times:\n%s", n, &out.written)
 	}
 }

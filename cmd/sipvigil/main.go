@@ -11,9 +11,9 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 )
 
 // Exit codes.
@@ -26,7 +26,8 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	t := tool{stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, width: terminalWidth(os.Stdout)}
+	t := tool{stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, now: time.Now,
+		terminal: terminalOf(os.Stdout, os.Getenv), errors: terminalOf(os.Stderr, os.Getenv)}
 	code := t.run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)
@@ -36,20 +37,13 @@ func main() {
 type tool struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
-	width          int // columns that a table may take, 0 for any number
+	now            func() time.Time
+	terminal                // that stdout is
+	errors         terminal // that stderr is
 }
 
-// terminalWidth is 0 when the file is no terminal.
-func terminalWidth(f *os.File) int {
-	width, _, err := term.GetSize(int(f.Fd()))
-	if err != nil {
-		return 0
-	}
-	return width
-}
-
-// run executes one command line and returns its exit code.
-func (t *tool) run(ctx context.Context, args []string) int {
+// root is the command that has all others.
+func (t *tool) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "sipvigil",
 		Short:         "A SIP back-to-back user agent that knows whether its calls are still alive",
@@ -60,12 +54,17 @@ func (t *tool) run(ctx context.Context, args []string) int {
 	}
 	root.SetOut(t.stdout)
 	root.SetErr(t.stderr)
-	root.SetArgs(args)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(t.serve(), t.demo(), t.calls(), t.trunks(), t.nodes(), t.events(), t.top(), t.ping(), t.tokens(), t.config(), t.doctor(), t.version())
+	root.AddCommand(t.serve(), t.demo(), t.calls(), t.trunks(), t.nodes(), t.events(), t.cdrs(), t.progress(), t.top(), t.ping(), t.tokens(), t.config(), t.doctor(), t.version())
+	return root
+}
 
+// run executes one command line and returns its exit code.
+func (t *tool) run(ctx context.Context, args []string) int {
+	root := t.root()
+	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0

@@ -105,7 +105,7 @@ type ran struct {
 func run(t *testing.T, server string, args ...string) ran {
 	t.Helper()
 	var out, errs bytes.Buffer
-	tool := tool{stdout: &out, stderr: &errs, getenv: func(name string) string {
+	tool := tool{now: time.Now, stdout: &out, stderr: &errs, getenv: func(name string) string {
 		return map[string]string{"SIPVIGIL_SERVER": server}[name]
 	}}
 	code := tool.run(t.Context(), args)

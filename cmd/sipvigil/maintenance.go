@@ -30,8 +30,11 @@ OPTIONS get the same answer. Calls that go on are left alone. It holds for all
 nodes, and after restarts. With --drain the command waits until no call of the
 trunk goes on, and says how many are left; ending it ends the waiting only.`,
 		Args: cobra.RangeArgs(1, 2),
+
+		ValidArgsFunction: first(t.asked(knownTrunks), "on", "off"),
 	}
 	drain := cmd.Flags().Bool("drain", false, "wait until its calls have ended")
+	cmd.Flags().String("reason", "", "`TEXT` for the log of the server")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return t.maintenance(cmd, "/api/v1/trunks/"+url.PathEscape(args[0])+"/maintenance", args[1:], *drain)
 	}
@@ -48,9 +51,13 @@ A node in maintenance refuses new calls, and what monitors it gets the same
 answer. Its calls go on and are watched. It holds after restarts. With --drain
 the command waits until no call of the node goes on.`,
 		Args: cobra.MaximumNArgs(1),
+
+		ValidArgsFunction: first(cobra.FixedCompletions([]cobra.Completion{"on", "off"}, cobra.ShellCompDirectiveNoFileComp)),
 	}
 	name := cmd.Flags().String("node", "-", "`NAME` of the node, - for the one that answers")
 	drain := cmd.Flags().Bool("drain", false, "wait until its calls have ended")
+	cmd.Flags().String("reason", "", "`TEXT` for the log of the server")
+	t.completeNames(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return t.maintenance(cmd, "/api/v1/nodes/"+url.PathEscape(*name)+"/maintenance", args, *drain)
 	}
@@ -61,13 +68,13 @@ the command waits until no call of the node goes on.`,
 func (t *tool) maintenance(cmd *cobra.Command, path string, word []string, drain bool) error {
 	var wrong error
 	body, method := []byte(nil), http.MethodGet
+	on := len(word) > 0 && word[0] == "on"
 	switch {
-	case len(word) > 0 && word[0] == "on":
-		method, body = http.MethodPut, fmt.Appendf(nil, `{"on": true, "drain": %v}`, drain)
-	case drain:
+	case !on && drain:
 		wrong = errors.New("--drain goes with on")
-	case len(word) > 0 && word[0] == "off":
-		method, body = http.MethodPut, []byte(`{"on": false}`)
+	case on || len(word) > 0 && word[0] == "off":
+		method = http.MethodPut
+		body, wrong = json.Marshal(web.Maintain{On: &on, Drain: drain, Reason: cmd.Flag("reason").Value.String()})
 	case len(word) > 0:
 		wrong = fmt.Errorf("%q is neither on nor off", word[0])
 	}
@@ -78,14 +85,15 @@ func (t *tool) maintenance(cmd *cobra.Command, path string, word []string, drain
 		if err == nil {
 			err = json.Unmarshal(raw, &m)
 		}
-		for told := -1; err == nil && drain && m.State == web.Draining; {
-			if m.Calls != told {
-				told = m.Calls
-				fmt.Fprintf(t.stderr, "sipvigil: %s %s is draining, %s left\n", m.Scope, clean(m.Name), calls(told))
-			}
+		meter := t.meter()
+		defer meter.clear()
+		for most := 0; err == nil && drain && m.State == web.Draining; {
+			most = max(most, m.Calls)
+			meter.show(fmt.Sprintf("%s %s is draining, %s left", m.Scope, clean(m.Name), calls(m.Calls)), most-m.Calls, most)
 			select {
 			case <-ctx.Done():
-				return report{}, failed(fmt.Errorf("%s %s stays in maintenance, %s left", m.Scope, clean(m.Name), calls(told)))
+				meter.clear()
+				return report{}, failed(fmt.Errorf("%s %s stays in maintenance, %s left", m.Scope, clean(m.Name), calls(m.Calls)))
 			case <-time.After(lookAgain):
 			}
 			if err = c.do(ctx, shortTime, http.MethodGet, path, &raw); err == nil {
@@ -104,10 +112,10 @@ func (t *tool) maintenance(cmd *cobra.Command, path string, word []string, drain
 
 func reportMaintained(raw json.RawMessage, m *web.Maintained) report {
 	header, row := web.Columns(*m)
-	return report{raw, []json.RawMessage{raw}, [][]string{header, row}, func(w io.Writer, width int, now time.Time) error {
+	return report{raw, []json.RawMessage{raw}, [][]string{header, row}, func(w io.Writer, on terminal, now time.Time) error {
 		t := table{columns: []column{{name: "OF"}, {name: "NAME", least: 8}, {name: "STATE"}, {name: "SINCE"}, {name: "CALLS"}}}
 		t.rows = [][]string{{clean(m.Scope), clean(m.Name), clean(m.State), ago(m.Since, now), strconv.Itoa(m.Calls)}}
-		return t.print(w, width)
+		return t.print(w, on)
 	}}
 }
 

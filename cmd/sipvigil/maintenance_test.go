@@ -36,9 +36,9 @@ func TestMaintenanceIsSetAndShown(t *testing.T) {
 	wantRun(t, run(t, url, "nodes", "maintenance", "off"), ran{Out: "OF    NAME    STATE       SINCE  CALLS\nnode  edge-1  in-service  -      12\n"})
 	wantRun(t, run(t, url, "nodes", "maintenance", "--node", "edge-1", "-o", "csv"), csv("node,edge-1,in-service,,12"))
 	if diff := cmp.Diff([]string{
-		`PUT /api/v1/trunks/carrier/maintenance {"on": true, "drain": false}`,
+		`PUT /api/v1/trunks/carrier/maintenance {"on":true}`,
 		`GET /api/v1/trunks/carrier/maintenance`,
-		`PUT /api/v1/nodes/-/maintenance {"on": false}`,
+		`PUT /api/v1/nodes/-/maintenance {"on":false}`,
 		`GET /api/v1/nodes/edge-1/maintenance`,
 	}, *asked); diff != "" {
 		t.Errorf("asked (-want +got):\n%s", diff)

@@ -23,6 +23,7 @@ import (
 type pinging struct {
 	target   string
 	count    int
+	watch    bool // until the command is ended, instead of count
 	interval time.Duration
 	timeout  time.Duration
 	format   string
@@ -46,6 +47,7 @@ answer came, 2 when it could not be sent, 3 when one was not answered.`,
 	fs := cmd.Flags()
 	fs.SortFlags = false
 	count := fs.IntP("count", "c", 1, "send `N` OPTIONS")
+	watch := fs.Bool("watch", false, "send OPTIONS until Ctrl-C")
 	interval := fs.DurationP("interval", "i", time.Second, "wait `D` from one to the next")
 	timeout := fs.DurationP("timeout", "t", 5*time.Second, "wait `D` for an answer, at most 32s")
 	transport := fs.String("transport", "", "`NAME`: udp, tcp or tls (default: what the URI says)")
@@ -55,7 +57,7 @@ answer came, 2 when it could not be sent, 3 when one was not answered.`,
 	complete(cmd, "transport", "udp", "tcp", "tls")
 	complete(cmd, "output", formats...)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		p := &pinging{count: *count, interval: *interval, timeout: *timeout, format: *output, server: *server}
+		p := &pinging{count: *count, watch: *watch, interval: *interval, timeout: *timeout, format: *output, server: *server}
 		var err, tokenErr error
 		p.target, err = pingTarget(args[0], *transport)
 		p.token, tokenErr = t.token(cmd)
@@ -109,19 +111,20 @@ func pingTarget(s, transport string) (string, error) {
 func (t *tool) pings(ctx context.Context, p *pinging) error {
 	var got []web.Pinged
 	all := func(ctx context.Context, send func(context.Context) (web.Pinged, error)) error {
-		for i := range p.count {
+		for i := 0; p.watch || i < p.count; i++ {
 			began := time.Now()
 			one, err := send(ctx)
+			if ctx.Err() != nil {
+				break // nobody has waited for the answer
+			}
 			if err != nil {
 				return err
 			}
 			got = append(got, one)
-			if p.format == "table" || p.format == "wide" {
-				if _, err := fmt.Fprintln(t.stdout, pingLine(&one)); err != nil {
-					return err
-				}
+			if err := t.pinged(p.format, got); err != nil {
+				return err
 			}
-			if i+1 < p.count && !sleep(ctx, p.interval-time.Since(began)) {
+			if (p.watch || i+1 < p.count) && !sleep(ctx, p.interval-time.Since(began)) {
 				break
 			}
 		}
@@ -141,11 +144,52 @@ func (t *tool) pings(ctx context.Context, p *pinging) error {
 	if err != nil {
 		return err
 	}
-	r := reportPings(got)
-	if err := r.print(t.stdout, p.format, t.width, time.Now()); err != nil {
-		return usage(fmt.Errorf("write: %w", err))
+	if len(got) == 0 {
+		return exitError{exitNoAnswer, errors.New("ended before an answer came")}
+	}
+	if p.format == "table" || p.format == "wide" || p.format == "json" {
+		r := reportPings(got)
+		if err := r.print(t.stdout, p.format, t.terminal, t.now()); err != nil {
+			return usage(fmt.Errorf("write: %w", err))
+		}
 	}
 	return pinged(got)
+}
+
+// pinged prints the last of them as soon as it is known, where the format has a
+// line for each.
+func (t *tool) pinged(format string, all []web.Pinged) error {
+	var err error
+	switch last := all[len(all)-1:]; format {
+	case "jsonl":
+		r := reportPings(last)
+		err = r.print(t.stdout, format, t.terminal, t.now())
+	case "csv":
+		r := reportPings(last)
+		if len(all) > 1 {
+			r.rows = r.rows[1:]
+		}
+		err = r.print(t.stdout, format, t.terminal, t.now())
+	case "table":
+		text := pingLine(&last[0])
+		if t.width > 0 {
+			text = shorten(text, t.width)
+		}
+		_, err = fmt.Fprintln(t.stdout, t.paint(pingColour(&last[0]), text))
+	case "wide":
+		_, err = fmt.Fprintln(t.stdout, pingLine(&last[0]))
+	}
+	return err
+}
+
+func pingColour(p *web.Pinged) string {
+	switch {
+	case p.Kind != "answered":
+		return red
+	case p.Status != 200:
+		return yellow
+	}
+	return ""
 }
 
 // through has a running sipvigil send them.
@@ -209,8 +253,8 @@ func pinged(all []web.Pinged) error {
 
 func reportPings(all []web.Pinged) report {
 	header, _ := web.Columns(web.Pinged{})
-	r := report{whole: web.Pings{Pings: all}, rows: [][]string{header}, table: func(w io.Writer, _ int, _ time.Time) error {
-		return printPings(w, all)
+	r := report{whole: web.Pings{Pings: all}, rows: [][]string{header}, table: func(w io.Writer, on terminal, _ time.Time) error {
+		return printPings(w, on, all)
 	}}
 	for i := range all {
 		item, err := json.Marshal(all[i])
@@ -238,22 +282,22 @@ func pingLine(p *web.Pinged) string {
 
 // printPings is what follows the lines: how many were answered, and what the
 // last 2xx says.
-func printPings(w io.Writer, all []web.Pinged) error {
+func printPings(w io.Writer, on terminal, all []web.Pinged) error {
 	var b strings.Builder
 	if len(all) > 1 {
-		b.WriteString("\n" + summary(all) + "\n")
+		b.WriteString("\n" + wrap(summary(all), on.width, 0) + "\n")
 	}
 	for _, p := range slices.Backward(all) {
 		if p.Kind == "answered" {
 			b.WriteByte('\n')
 			for _, f := range pingFields(&p) {
 				if f[1] != "" {
-					fmt.Fprintf(&b, "%-9s  %s\n", f[0], clean(f[1]))
+					fmt.Fprintf(&b, "%-9s  %s\n", f[0], wrap(clean(f[1]), on.width, 11))
 				}
 			}
 			if p.Status < 300 {
 				b.WriteByte('\n')
-				b.WriteString(matrix(&p.Can))
+				b.WriteString(matrix(&p.Can, on.width))
 			}
 			break
 		}
@@ -271,15 +315,26 @@ func pingFields(p *web.Pinged) [][2]string {
 	}
 }
 
-// matrix is what the far end can do, at a glance.
-func matrix(c *web.Can) string {
+// matrix is what the far end can do, at a glance: a row of names and a row of
+// values, or several where they do not fit.
+func matrix(c *web.Can, width int) string {
+	const cell = 11
 	names, values := web.Columns(*c)
-	var head, row strings.Builder
-	for i, name := range names {
-		fmt.Fprintf(&head, "%-11s", name)
-		fmt.Fprintf(&row, "%-11s", values[i])
+	size := len(names)
+	if width > 0 {
+		size = max(1, min(size, (width+1)/cell)) // no value is as wide as its cell
 	}
-	return strings.TrimRight(head.String(), " ") + "\n" + strings.TrimRight(row.String(), " ") + "\n"
+	var b strings.Builder
+	for first := 0; first < len(names); first += size {
+		for _, row := range [][]string{names, values} {
+			var line strings.Builder
+			for _, text := range row[first:min(first+size, len(row))] {
+				fmt.Fprintf(&line, "%-*s", cell, text)
+			}
+			b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+		}
+	}
+	return b.String()
 }
 
 func summary(all []web.Pinged) string {

@@ -47,6 +47,8 @@ confirm, as far as the node that is asked remembers them.
 
 The exit code is 0 when both sides agree, 1 when they do not.`,
 		Args: cobra.ExactArgs(1),
+
+		ValidArgsFunction: first(t.asked(knownTrunks)),
 	}
 	count := cmd.Flags().Int("carrier-count", -1, "`N` channels are in use, as the carrier says")
 	file := cmd.Flags().String("csv", "", "`FILE` with the carrier's Call-IDs, - for standard input")
@@ -245,13 +247,13 @@ func (c *client) sides(ctx context.Context, trunk string, ended bool) (*sides, e
 	case l.partial:
 		return nil, failed(fmt.Errorf("%s cannot reach the store: the calls of other nodes are not known, and nothing can be compared", c.name))
 	}
-	if s.channels, err = channelsAt(trunk, l.calls); err != nil || !ended {
+	if s.channels, err = channelsAt(trunk, l.items); err != nil || !ended {
 		return s, err
 	}
 	if l, err = c.list(ctx, url.Values{"trunk": {trunk}, "state": {"terminated"}}, 0); err != nil {
 		return nil, err
 	}
-	legs, err := channelsAt(trunk, l.calls)
+	legs, err := channelsAt(trunk, l.items)
 	for _, leg := range legs {
 		if leg.State != "" {
 			s.unproven = append(s.unproven, leg)
@@ -385,7 +387,7 @@ func (s *sides) report() (report, error) {
 		items = append(items, raw)
 		rows = append(rows, []string{o.Side, web.Inert(o.CallID), o.Call, o.State, o.Started.Stamp(), o.Evidence.Stamp(), web.Inert(o.Number), fmt.Sprint(o.Sure)})
 	}
-	return report{s, items, rows, func(w io.Writer, width int, now time.Time) error { return s.table(now).print(w, width) }}, nil
+	return report{s, items, rows, func(w io.Writer, on terminal, now time.Time) error { return s.table(now).print(w, on) }}, nil
 }
 
 func (s *sides) table(now time.Time) table {

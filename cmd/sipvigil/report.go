@@ -28,10 +28,10 @@ type report struct {
 	whole any               // of json
 	items []json.RawMessage // of jsonl, one a line
 	rows  [][]string        // of csv, below a header
-	table func(w io.Writer, width int, now time.Time) error
+	table func(w io.Writer, on terminal, now time.Time) error
 }
 
-func (r *report) print(w io.Writer, format string, width int, now time.Time) error {
+func (r *report) print(w io.Writer, format string, on terminal, now time.Time) error {
 	switch format {
 	case "json":
 		enc := json.NewEncoder(w)
@@ -51,17 +51,17 @@ func (r *report) print(w io.Writer, format string, width int, now time.Time) err
 	case "csv":
 		return csv.NewWriter(w).WriteAll(r.rows)
 	case "wide":
-		return r.table(w, 0, now)
+		return r.table(w, terminal{colour: on.colour}, now)
 	default:
-		return r.table(w, width, now)
+		return r.table(w, on, now)
 	}
 }
 
 func reportCalls(l listing) (report, error) {
-	calls := make([]web.Call, len(l.calls))
+	calls := make([]web.Call, len(l.items))
 	header, _ := web.Columns(web.Call{})
 	rows := [][]string{header}
-	for i, raw := range l.calls {
+	for i, raw := range l.items {
 		if err := json.Unmarshal(raw, &calls[i]); err != nil {
 			return report{}, unreadable(err)
 		}
@@ -71,12 +71,12 @@ func reportCalls(l listing) (report, error) {
 	whole := struct {
 		Calls   []json.RawMessage `json:"calls"`
 		Partial bool              `json:"partial,omitempty"`
-	}{l.calls, l.partial}
+	}{l.items, l.partial}
 	if whole.Calls == nil {
 		whole.Calls = []json.RawMessage{}
 	}
-	return report{whole, l.calls, rows, func(w io.Writer, width int, now time.Time) error {
-		return callsTable(calls, now).print(w, width)
+	return report{whole, l.items, rows, func(w io.Writer, on terminal, now time.Time) error {
+		return callsTable(calls, now).print(w, on)
 	}}, nil
 }
 
@@ -86,27 +86,14 @@ func reportCall(body json.RawMessage, events []web.Event) (report, error) {
 		return report{}, unreadable(err)
 	}
 	header, row := web.Columns(c)
-	return report{body, []json.RawMessage{body}, [][]string{header, row}, func(w io.Writer, width int, now time.Time) error {
-		if err := printCall(w, &c, width, now); err != nil || len(events) == 0 {
+	return report{body, []json.RawMessage{body}, [][]string{header, row}, func(w io.Writer, on terminal, now time.Time) error {
+		if err := printCall(w, &c, on, now); err != nil || len(events) == 0 {
 			return err
 		}
 		if _, err := io.WriteString(w, "\n"); err != nil {
 			return err
 		}
-		return eventsTable(events).print(w, width)
-	}}, nil
-}
-
-func reportHangup(body json.RawMessage) (report, error) {
-	var c struct {
-		ID string `json:"id"`
-	}
-	if err := json.Unmarshal(body, &c); err != nil {
-		return report{}, unreadable(err)
-	}
-	return report{body, []json.RawMessage{body}, [][]string{{"id"}, {c.ID}}, func(w io.Writer, _ int, _ time.Time) error {
-		_, err := fmt.Fprintf(w, "Call %s is being ended.\n", clean(c.ID))
-		return err
+		return eventsTable(events).print(w, on)
 	}}, nil
 }
 
@@ -117,7 +104,7 @@ func reportRelease(body json.RawMessage) (report, error) {
 	if err := json.Unmarshal(body, &held); err != nil {
 		return report{}, unreadable(err)
 	}
-	return report{body, []json.RawMessage{body}, [][]string{{"calls"}, {strconv.Itoa(held.Calls)}}, func(w io.Writer, _ int, _ time.Time) error {
+	return report{body, []json.RawMessage{body}, [][]string{{"calls"}, {strconv.Itoa(held.Calls)}}, func(w io.Writer, _ terminal, _ time.Time) error {
 		text := fmt.Sprintf("%d held calls end now, one after the other, unless they answer meanwhile.\n", held.Calls)
 		switch held.Calls {
 		case 0:
@@ -136,7 +123,7 @@ func reportProbe(body json.RawMessage, p *web.Probed) report {
 	rows := [][]string{
 		append([]string{"leg"}, header...), append([]string{"caller"}, caller...), append([]string{"callee"}, callee...),
 	}
-	return report{body, []json.RawMessage{body}, rows, func(w io.Writer, width int, _ time.Time) error {
-		return probeTable(p).print(w, width)
+	return report{body, []json.RawMessage{body}, rows, func(w io.Writer, on terminal, _ time.Time) error {
+		return probeTable(p).print(w, on)
 	}}
 }

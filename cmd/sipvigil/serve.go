@@ -132,11 +132,3 @@ func loggerTo(out zapcore.WriteSyncer, w io.Writer, level zapcore.Level) *zap.Lo
 	}
 	return zap.New(zapcore.NewCore(encoder, out, level))
 }
-
-// complete names the values of a flag to the shell.
-func complete(cmd *cobra.Command, flag string, values ...cobra.Completion) {
-	err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
-	if err != nil {
-		panic(err) // there is no such flag
-	}
-}

@@ -11,7 +11,7 @@ import (
 
 // printCall writes everything about one call. The legs stand side by side where
 // they fit, else one below the other: nothing is shortened.
-func printCall(w io.Writer, c *web.Call, width int, now time.Time) error {
+func printCall(w io.Writer, c *web.Call, on terminal, now time.Time) error {
 	var b strings.Builder
 	for _, f := range callFields(c, now) {
 		if f[1] != "" {
@@ -28,8 +28,8 @@ func printCall(w io.Writer, c *web.Call, width int, now time.Time) error {
 	for i, f := range caller {
 		legs.rows = append(legs.rows, []string{f[0], clean(f[1]), clean(callee[i][1])})
 	}
-	if width == 0 || total(legs.fit(0)) <= width {
-		return legs.print(w, 0)
+	if on.width == 0 || total(legs.fit(0)) <= on.width {
+		return legs.print(w, terminal{})
 	}
 	return below(w, caller, callee)
 }

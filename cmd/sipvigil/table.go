@@ -23,16 +23,17 @@ type column struct {
 type table struct {
 	columns []column
 	rows    [][]string
+	colours []string // of the rows, as far as it goes; "" for none
 }
 
 const gap = 2 // blanks between two columns
 
-// print writes the table so that no line is longer than width, 0 for any. What
-// does not fit is shortened, then columns are left out.
-func (t table) print(w io.Writer, width int) error {
-	widths := t.fit(width)
+// print writes the table so that no line is longer than the terminal is wide.
+// What does not fit is shortened, then columns are left out.
+func (t table) print(w io.Writer, on terminal) error {
+	widths := t.fit(on.width)
 	var b strings.Builder
-	line := func(cells func(i int) string) {
+	line := func(colour string, cells func(i int) string) {
 		var l strings.Builder
 		for i, n := range widths {
 			if n > 0 {
@@ -40,14 +41,18 @@ func (t table) print(w io.Writer, width int) error {
 			}
 		}
 		text := strings.TrimRight(l.String(), " ")
-		if width > 0 {
-			text = shorten(text, width)
+		if on.width > 0 {
+			text = shorten(text, on.width)
 		}
-		b.WriteString(text + "\n")
+		b.WriteString(on.paint(colour, text) + "\n")
 	}
-	line(func(i int) string { return t.columns[i].name })
-	for _, row := range t.rows {
-		line(func(i int) string { return row[i] })
+	line("", func(i int) string { return t.columns[i].name })
+	for n, row := range t.rows {
+		colour := ""
+		if n < len(t.colours) {
+			colour = t.colours[n]
+		}
+		line(colour, func(i int) string { return row[i] })
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -127,6 +132,30 @@ func shorten(s string, n int) string {
 	return string([]rune(s)[:n-1]) + "…"
 }
 
+// wrap breaks a text between words where a line would be longer than width, 0
+// for any. It stands behind so many blanks.
+func wrap(s string, width, indent int) string {
+	if width <= indent {
+		return s
+	}
+	var b strings.Builder
+	room := width - indent
+	for i, word := range strings.Split(s, " ") {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case i > 0 && n+1 > room:
+			b.WriteString("\n" + strings.Repeat(" ", indent))
+			room = width - indent
+		case i > 0:
+			b.WriteByte(' ')
+			room--
+		}
+		b.WriteString(word)
+		room -= n
+	}
+	return b.String()
+}
+
 // clean takes out of a text what could do something to a terminal.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
@@ -160,6 +189,7 @@ func callsTable(calls []web.Call, now time.Time) table {
 			ago(c.Caller.LastAlive, until) + "/" + ago(c.Callee.LastAlive, until),
 			clean(c.TrunkIn), clean(c.TrunkOut), clean(c.Node),
 		})
+		t.colours = append(t.colours, colour(c))
 	}
 	return t
 }
@@ -204,7 +234,11 @@ func ago(t web.Time, until time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
-	d := max(until.Sub(t.Time), 0)
+	return length(max(until.Sub(t.Time), 0))
+}
+
+// length is a time in five characters or so.
+func length(d time.Duration) string {
 	hours := int(d.Hours())
 	switch {
 	case d < time.Minute:

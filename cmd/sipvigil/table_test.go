@@ -39,7 +39,7 @@ func TestTableFitsTheTerminal(t *testing.T) {
 	test := func(width int, want string) {
 		t.Helper()
 		var b bytes.Buffer
-		if err := r.print(&b, "table", width, noon); err != nil {
+		if err := r.print(&b, "table", terminal{width: width}, noon); err != nil {
 			t.Fatal(err)
 		}
 		if d := cmp.Diff(want, b.String()); d != "" {
@@ -87,7 +87,7 @@ func TestNothingInATableReachesTheTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
-	if err := r.print(&b, "table", 0, noon); err != nil {
+	if err := r.print(&b, "table", terminal{}, noon); err != nil {
 		t.Fatal(err)
 	}
 	if got := b.String(); strings.ContainsAny(got, "\x1b\u202e\r\t") || strings.Count(got, "\n") != 2 {
@@ -97,14 +97,14 @@ func TestNothingInATableReachesTheTerminal(t *testing.T) {
 
 func TestShowStandsSideBySideWhereItFits(t *testing.T) {
 	l := fetched(t, sample()[2:])
-	r, err := reportCall(l.calls[0], nil)
+	r, err := reportCall(l.items[0], nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	test := func(width int, want string) {
 		t.Helper()
 		var b bytes.Buffer
-		if err := r.print(&b, "table", width, noon.Add(2*time.Hour)); err != nil {
+		if err := r.print(&b, "table", terminal{width: width}, noon.Add(2*time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		if d := cmp.Diff(want, b.String()); d != "" {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"sipvigil/supervisor/web"
 )
@@ -41,7 +42,7 @@ func TestCommandsShowTheirToken(t *testing.T) {
 	ask := func(want string, env map[string]string, args ...string) {
 		t.Helper()
 		var out strings.Builder
-		tool := tool{stdout: &out, stderr: &out, getenv: func(name string) string { return env[name] }}
+		tool := tool{now: time.Now, stdout: &out, stderr: &out, getenv: func(name string) string { return env[name] }}
 		code := tool.run(t.Context(), append([]string{"calls", "--server", s.URL}, args...))
 		if code != 0 || shown != want {
 			t.Errorf("%v: code %d, %q was shown, want %q\n%s", args, code, shown, want, &out)

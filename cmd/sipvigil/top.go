@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	tea "github.com/charmbracelet/bubbletea"
+	tea "charm.land/bubbletea/v2"
 	"github.com/spf13/cobra"
 
 	"sipvigil/supervisor/web"
@@ -38,17 +38,18 @@ call; h hangs up the marked calls, or this one; F5 unmarks all; q or F10 leaves.
 			return err
 		}
 		defer c.close()
-		return runTop(cmd.Context(), c)
+		return runTop(cmd.Context(), c, t.terminal)
 	}
 	return cmd
 }
 
 // runTop shows the screen until the operator leaves.
-func runTop(ctx context.Context, c *client) error {
+func runTop(ctx context.Context, c *client, on terminal) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	screen := newScreen(ctx, c)
-	p := tea.NewProgram(screen, tea.WithAltScreen(), tea.WithContext(ctx))
+	screen.colour = on.colour
+	p := tea.NewProgram(screen, tea.WithContext(ctx))
 	followed := make(chan error, 1)
 	go func() {
 		err := c.follow(ctx, func(e streamed) error { p.Send(e); return nil }, func(err error) { p.Send(notice{err.Error()}) })
@@ -89,6 +90,7 @@ type screen struct {
 	notice  string
 	width   int
 	height  int
+	colour  bool // may be used; bold and reverse always may
 	now     func() time.Time
 }
 
@@ -115,8 +117,8 @@ func (s *screen) load() tea.Msg {
 	if err != nil {
 		return notice{err.Error()}
 	}
-	calls := make([]*web.Call, len(l.calls))
-	for i, raw := range l.calls {
+	calls := make([]*web.Call, len(l.items))
+	for i, raw := range l.items {
 		calls[i] = new(web.Call)
 		if err := json.Unmarshal(raw, calls[i]); err != nil {
 			return notice{unreadable(err).Error()}
@@ -172,7 +174,7 @@ func (s *screen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
 		s.width, s.height = msg.Width, msg.Height
-	case tea.KeyMsg:
+	case tea.KeyPressMsg:
 		return s, s.key(msg.String())
 	case loaded:
 		clear(s.calls)
@@ -329,7 +331,7 @@ func (s *screen) walk(key string) {
 		s.move(-len(s.order))
 	case "end":
 		s.move(len(s.order))
-	case " ":
+	case "space":
 		if s.id != "" {
 			if s.marked[s.id] {
 				delete(s.marked, s.id)
@@ -352,6 +354,8 @@ func (s *screen) edit(key string) {
 		if r := []rune(s.filter); len(r) > 0 {
 			s.filter = string(r[:len(r)-1])
 		}
+	case "space":
+		s.filter += " "
 	default:
 		if len([]rune(key)) == 1 {
 			s.filter += key

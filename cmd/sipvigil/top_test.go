@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	tea "github.com/charmbracelet/bubbletea"
+	tea "charm.land/bubbletea/v2"
 	"github.com/google/go-cmp/cmp"
 
 	"sipvigil/store"
@@ -31,14 +31,12 @@ func topOf(t *testing.T, f *fakeCalls) *screen {
 
 // press gives keys to the screen and does what they ask for.
 func (s *screen) press(keys ...string) {
-	named := map[string]tea.KeyType{"enter": tea.KeyEnter, "esc": tea.KeyEsc, "down": tea.KeyDown, "up": tea.KeyUp, "f7": tea.KeyF7,
-		"end": tea.KeyEnd, "f5": tea.KeyF5, "backspace": tea.KeyBackspace}
+	named := map[string]rune{"enter": tea.KeyEnter, "esc": tea.KeyEsc, "down": tea.KeyDown, "up": tea.KeyUp, "f7": tea.KeyF7,
+		"end": tea.KeyEnd, "f5": tea.KeyF5, "backspace": tea.KeyBackspace, " ": tea.KeySpace}
 	for _, k := range keys {
-		msg := tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(k)}
-		if kind, ok := named[k]; ok {
-			msg = tea.KeyMsg{Type: kind}
-		} else if k == " " {
-			msg = tea.KeyMsg{Type: tea.KeySpace, Runes: []rune(" ")}
+		msg := tea.KeyPressMsg{Text: k}
+		if code, ok := named[k]; ok {
+			msg = tea.KeyPressMsg{Code: code}
 		}
 		if _, do := s.Update(msg); do != nil {
 			s.Update(do())
@@ -50,7 +48,7 @@ var styles = regexp.MustCompile(`\x1b\[\d*m`)
 
 // shows is the screen without its styles and the address in its head.
 func (s *screen) shows() string {
-	text := styles.ReplaceAllString(s.View(), "")
+	text := styles.ReplaceAllString(s.text(), "")
 	head, rest, _ := strings.Cut(text, "\n")
 	head, _, _ = strings.Cut(head, "  http") // the address is another one each time
 	text = head + "\n" + rest
@@ -157,6 +155,31 @@ func TestTopDrawsTheLadderOfACall(t *testing.T) {
 	s.press("esc")
 	if s.open != "" {
 		t.Error("Esc leaves the call open")
+	}
+}
+
+func TestTopIsLeftByItsKeys(t *testing.T) {
+	s := topOf(t, &fakeCalls{calls: sample()[:1]})
+	leaves := func(key string) bool {
+		do := s.key(key)
+		if do == nil {
+			return false
+		}
+		_, quit := do().(tea.QuitMsg)
+		return quit
+	}
+	for _, key := range []string{"q", "f10", "ctrl+c"} {
+		if !leaves(key) {
+			t.Errorf("%s does not leave", key)
+		}
+	}
+	s.press("enter")
+	if s.open == "" || leaves("q") || s.open != "" {
+		t.Error("q does not lead back from a call to the list")
+	}
+	s.press("f7")
+	if leaves("q") || s.filter != "q" {
+		t.Errorf("q is no letter of a filter: %q", s.filter)
 	}
 }
 

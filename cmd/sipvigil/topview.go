@@ -5,18 +5,13 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	tea "charm.land/bubbletea/v2"
+
 	"sipvigil/supervisor/web"
 )
 
-// What a terminal makes of a line.
-const (
-	plain   = "\x1b[0m"
-	reverse = "\x1b[7m"
-	bold    = "\x1b[1m"
-	red     = "\x1b[31m"
-	yellow  = "\x1b[33m"
-	green   = "\x1b[32m"
-)
+// colourless takes the colours out of a style.
+var colourless = strings.NewReplacer(red, "", yellow, "", green, "")
 
 // Lines of the screen that are not those of calls: the head, the names of the
 // columns, and the keys.
@@ -26,10 +21,20 @@ const frameLines = 4
 func (s *screen) lines() int { return max(1, s.height-frameLines) }
 
 // View implements tea.Model.
-func (s *screen) View() string {
+func (s *screen) View() tea.View {
+	v := tea.NewView(s.text())
+	v.AltScreen = true
+	return v
+}
+
+// text is what stands on the screen.
+func (s *screen) text() string {
 	var b strings.Builder
 	line := func(style, text string) {
 		text = shorten(text, s.width)
+		if !s.colour {
+			style = colourless.Replace(style)
+		}
 		if style != "" {
 			text = style + text + strings.Repeat(" ", max(0, s.width-utf8.RuneCountInString(text))) + plain
 		}
@@ -85,7 +90,7 @@ func (s *screen) viewList(line func(style, text string)) {
 	t := callsTable(shown, s.now())
 	t.columns[0].drop = 9 // the id: Enter shows it
 	var b strings.Builder
-	_ = t.print(&b, s.width-2) // to memory
+	_ = t.print(&b, terminal{width: s.width - 2}) // to memory
 	lines := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
 	line(reverse, "  "+lines[0])
 	for i, text := range lines[1:] {
@@ -107,6 +112,8 @@ func (s *screen) viewList(line func(style, text string)) {
 // colour is that of a call that needs a look.
 func colour(c *web.Call) string {
 	switch {
+	case c.State == "terminated":
+		return endColour(c.EndedBy)
 	case c.Liveness == "gone" || c.Liveness == "silent" || c.Caller.Held != "" || c.Callee.Held != "":
 		return red
 	case c.Liveness == "suspect":

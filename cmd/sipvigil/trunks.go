@@ -36,8 +36,9 @@ has given back since it started because a far end was found dead.`,
 	}
 	t.serverFlags(cmd)
 	cmd.AddCommand(t.trunkShow(), t.trunkMaintenance(), t.trunkReconcile())
+	watchFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return t.ask(cmd, nil, func(ctx context.Context, c *client) (report, error) {
+		return t.askAgain(cmd, nil, func(ctx context.Context, c *client) (report, error) {
 			var body json.RawMessage
 			if err := c.do(ctx, shortTime, http.MethodGet, "/api/v1/trunks", &body); err != nil {
 				return report{}, err
@@ -61,8 +62,8 @@ func reportTrunks(body json.RawMessage) (report, error) {
 			return report{}, unreadable(err)
 		}
 	}
-	return report{body, list.Trunks, trunkRows(trunks), func(w io.Writer, width int, now time.Time) error {
-		return trunksTable(trunks, now).print(w, width)
+	return report{body, list.Trunks, trunkRows(trunks), func(w io.Writer, on terminal, now time.Time) error {
+		return trunksTable(trunks, now).print(w, on)
 	}}, nil
 }
 
@@ -99,6 +100,7 @@ func trunksTable(trunks []web.Trunk, now time.Time) table {
 	for i := range trunks {
 		k := &trunks[i]
 		t.rows = append(t.rows, []string{clean(k.Name), inState(k.State, k.Maintenance), ago(k.Since, now), inUse(k.Usage), stale(k.Usage), reclaimed(k.Usage), "", "", ""})
+		t.colours = append(t.colours, stateColour(k.State))
 		for j := range k.Addresses {
 			a := &k.Addresses[j]
 			at := a.Transport + " " + a.Address
@@ -110,6 +112,7 @@ func trunksTable(trunks []web.Trunk, now time.Time) table {
 				next = ago(web.Time{Time: now}, a.Next.Time)
 			}
 			t.rows = append(t.rows, []string{"  " + clean(at), clean(a.State), ago(a.Since, now), "", "", "", rtt(a.RTT), clean(a.Last), next})
+			t.colours = append(t.colours, stateColour(a.State))
 		}
 	}
 	return t
@@ -156,6 +159,8 @@ func (t *tool) trunkShow() *cobra.Command {
 		Use:   "show NAME",
 		Short: "Show one trunk: its addresses, its channels, what was won back, and whose calls are lost most",
 		Args:  cobra.ExactArgs(1),
+
+		ValidArgsFunction: first(t.asked(knownTrunks)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return t.ask(cmd, nil, func(ctx context.Context, c *client) (report, error) {
 				var list struct {
@@ -182,14 +187,14 @@ func (t *tool) trunkShow() *cobra.Command {
 }
 
 func reportTrunk(body json.RawMessage, k *web.Trunk) report {
-	return report{body, []json.RawMessage{body}, trunkRows([]web.Trunk{*k}), func(w io.Writer, width int, now time.Time) error {
-		if err := trunksTable([]web.Trunk{*k}, now).print(w, width); err != nil || k.Usage == nil {
+	return report{body, []json.RawMessage{body}, trunkRows([]web.Trunk{*k}), func(w io.Writer, on terminal, now time.Time) error {
+		if err := trunksTable([]web.Trunk{*k}, now).print(w, on); err != nil || k.Usage == nil {
 			return err
 		}
 		if _, err := io.WriteString(w, "\n"); err != nil {
 			return err
 		}
-		return usageTable(k.Name, k.Usage).print(w, width)
+		return usageTable(k.Name, k.Usage).print(w, on)
 	}}
 }
 

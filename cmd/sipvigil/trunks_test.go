@@ -36,7 +36,7 @@ func TestTheTableOfTrunks(t *testing.T) {
 		t.Fatal(err)
 	}
 	var b strings.Builder
-	if err := r.print(&b, "table", 100, time.Date(2026, 3, 1, 12, 1, 5, 0, time.UTC)); err != nil {
+	if err := r.print(&b, "table", terminal{width: 100}, time.Date(2026, 3, 1, 12, 1, 5, 0, time.UTC)); err != nil {
 		t.Fatal(err)
 	}
 	const want = `TRUNK                  STATE    SINCE  CHANNELS  STALE  RECLAIMED  RTT      LAST               NEXT

@@ -69,7 +69,7 @@ func wantTable(t *testing.T, report func(json.RawMessage) (report, error), body,
 		t.Fatal(err)
 	}
 	var got strings.Builder
-	if err := r.table(&got, 0, time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)); err != nil {
+	if err := r.table(&got, terminal{}, time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)); err != nil {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff(want, got.String()); d != "" {

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"os"
+
+	"golang.org/x/term"
+)
+
+// terminal is what is known of where a command writes to. The zero one is a
+// file, or another program.
+type terminal struct {
+	width  int  // columns that a line may take, 0 for any number
+	colour bool // may be used
+}
+
+// What a terminal makes of a line.
+const (
+	plain   = "\x1b[0m"
+	reverse = "\x1b[7m"
+	bold    = "\x1b[1m"
+	red     = "\x1b[31m"
+	yellow  = "\x1b[33m"
+	green   = "\x1b[32m"
+)
+
+// terminalOf looks at a file. Colour is for terminals only, and not for those
+// whose user does not want any: https://no-color.org.
+func terminalOf(f *os.File, getenv func(string) string) terminal {
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return terminal{}
+	}
+	return terminal{width: width, colour: coloured(getenv)}
+}
+
+func coloured(getenv func(string) string) bool {
+	return getenv("NO_COLOR") == "" && getenv("TERM") != "dumb"
+}
+
+// paint gives a text a colour, if there is one.
+func (t terminal) paint(colour, text string) string {
+	if colour == "" || !t.colour {
+		return text
+	}
+	return colour + text + plain
+}
+
+// stateColour is that of the state of a trunk, an address, a node or the store
+// that needs a look.
+func stateColour(state string) string {
+	switch state {
+	case "down", "dead":
+		return red
+	case "partial", "draining", "left", "degraded":
+		return yellow
+	}
+	return ""
+}
+
+// endColour is that of an end that nobody asked for.
+func endColour(endedBy string) string {
+	switch endedBy {
+	case "caller-gone", "callee-gone", "caller-silent", "callee-silent":
+		return red
+	case "no-ack", "session-expired":
+		return yellow
+	}
+	return ""
+}
