@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"strings"
 	"time"
 	"unique"
 )
@@ -149,19 +150,27 @@ func (c *Call) Compact() {
 			size += len(route) + 2
 		}
 	}
-	out := make([]byte, 0, size)
-	put := func(s string) { out = append(binary.AppendUvarint(out, uint64(len(s))), s...) }
+	var out strings.Builder
+	out.Grow(size)
+	length := func(n int) {
+		var b [binary.MaxVarintLen64]byte
+		out.Write(b[:binary.PutUvarint(b[:], uint64(n))])
+	}
+	put := func(s string) {
+		length(len(s))
+		out.WriteString(s)
+	}
 	for _, s := range texts {
 		put(*s)
 	}
 	for i := range c.Legs {
 		routes := c.Legs[i].RouteSet
-		out = binary.AppendUvarint(out, uint64(len(routes)))
+		length(len(routes))
 		for _, route := range routes {
 			put(route)
 		}
 	}
-	c.Text = string(out)
+	c.Text = out.String()
 	c.readText(&texts)
 }
 
