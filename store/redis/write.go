@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	batchSize = 1024 // calls in a pipeline
+	batchSize = 1024                  // calls in a pipeline
+	gather    = 10 * time.Millisecond // from one round to the next: what comes meanwhile is written together
 
 	retryFirst = 50 * time.Millisecond // pause after the first failure, then doubled
 	retryMost  = time.Second
@@ -31,9 +32,13 @@ func (s *Store) Run(ctx context.Context) error {
 	context.AfterFunc(ctx, func() { time.AfterFunc(s.grace, cancel) })
 
 	for failures := 0; ctx.Err() == nil; {
+		began := time.Now()
 		if s.round(work) {
 			failures = 0
 			s.await(ctx)
+			if early := gather - time.Since(began); early > 0 {
+				pause(ctx, early)
+			}
 			continue
 		}
 		failures++
