@@ -59,8 +59,10 @@ func (e entry) text() uint16     { return e.what >> (kindBits + sideBits) }
 func (e entry) kind() EventKind  { return eventKinds[e.what>>sideBits&(1<<kindBits-1)] }
 func (e entry) side() store.Side { return store.Side(e.what & 1) }
 
-// historyLength is how many of the last events of a call are kept.
-const historyLength = 24
+// historyLength is how many of the last events of a call are kept. Fewer would
+// save nothing: a call would share its size, and with that the allocator's pages,
+// with what is only kept for half a minute after the set-up of each.
+const historyLength = 32
 
 // history is a ring of the last events.
 type history struct {

@@ -65,7 +65,7 @@ func TestOnlyTheLastEventsAreKept(t *testing.T) {
 			w.sup.Evidence("c", store.Callee, store.Evidence{What: fmt.Sprint(i), At: time.Now()})
 		}
 		lines := w.lines("c")
-		if len(lines) != historyLength || lines[0] != "0s callee evidence 76 0s" || lines[23] != "0s callee evidence 99 0s" {
+		if len(lines) != historyLength || lines[0] != "0s callee evidence 68 0s" || lines[31] != "0s callee evidence 99 0s" {
 			t.Errorf("%d lines: %q", len(lines), lines)
 		}
 	})
