@@ -14,11 +14,11 @@ import (
 // before, memory goes back to the system.
 const (
 	percentPerMega = 8 // growth of the heap for each MB that is allocated in a second
-	leastPercent   = 20
-	mostPercent    = 300
+	leastPercent   = 10
+	mostPercent    = 200
 	look           = 500 * time.Millisecond
-	looks          = 20 // until less is less
-	releases       = 8  // of memory that is free, each after as many looks
+	looks          = 20 // in a span, after which less is less
+	spans          = 4  // from the first to the last release: transactions are forgotten after 32 s
 )
 
 // tuneCollector adjusts the collector until ctx ends, unless GOGC says how it is to
@@ -43,7 +43,7 @@ func tuneCollector(ctx context.Context) {
 		wanted := percentFor(now - last)
 		last = now
 		if wanted > percent*5/4 {
-			percent, most, seen, left = wanted, 0, 0, 0
+			percent, most, seen = wanted, 0, 0
 			debug.SetGCPercent(percent)
 			continue
 		}
@@ -51,12 +51,11 @@ func tuneCollector(ctx context.Context) {
 		if seen++; seen < looks {
 			continue
 		}
-		if most < percent*3/4 {
-			percent, left = most, releases
+		if left--; most < percent*3/4 {
+			percent, left = most, spans
 			debug.SetGCPercent(percent)
 		}
-		if left > 0 { // more becomes free a while later, when transactions are forgotten
-			left--
+		if left == spans || left == 1 { // each is a collection of its own
 			debug.FreeOSMemory()
 		}
 		most, seen = 0, 0
