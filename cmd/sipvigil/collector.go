@@ -64,6 +64,6 @@ func tuneCollector(ctx context.Context) {
 
 // percentFor is what GOGC is to be when so much is allocated in one look.
 func percentFor(allocated uint64) int {
-	perSecond := int(allocated / uint64(look/time.Millisecond) * 1000 >> 20)
-	return min(max(perSecond*percentPerMega, leastPercent), mostPercent)
+	perSecond := allocated * uint64(time.Second/look)
+	return min(max(int(perSecond*percentPerMega>>20), leastPercent), mostPercent)
 }
