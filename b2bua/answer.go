@@ -330,10 +330,10 @@ func (c *call) sendAck(inv *invite, ack *sip.Request) {
 	if ack != nil {
 		c.relayHeaders(out, ack, inv.from.Other())
 		c.acceptSession(inv.from, ack)
-		out.SetBody(ack.Body())
+		setBody(out, ack.Body())
 	} else {
 		c.ownSession(out, inv.from.Other())
-		out.SetBody(nil)
+		setBody(out, nil)
 	}
 	inv.attempt.vouch(out)
 	inv.ack = out

@@ -27,7 +27,7 @@ const maxWaiting = 1000
 // offer gives f its place after what came before, unless too much waits. What
 // it returns, if anything, is to be run by whoever has the time: f, and what
 // comes after it meanwhile.
-func (a *arrivals) offer(callID string, f func()) (run func()) {
+func (a *arrivals) offer(callID string, f func()) (q *queue) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if q := a.waiting[callID]; q != nil && len(q.waiting) >= maxWaiting {
@@ -40,13 +40,13 @@ func (a *arrivals) offer(callID string, f func()) (run func()) {
 func (a *arrivals) add(callID string, f func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if run := a.place(callID, f); run != nil {
-		a.work.Go(run)
+	if q := a.place(callID, f); q != nil {
+		a.work.Go(q.run)
 	}
 }
 
 // place is offer without a limit; called locked.
-func (a *arrivals) place(callID string, f func()) (run func()) {
+func (a *arrivals) place(callID string, f func()) (q *queue) {
 	if q := a.waiting[callID]; q != nil {
 		q.waiting = append(q.waiting, f)
 		return nil
@@ -54,9 +54,9 @@ func (a *arrivals) place(callID string, f func()) (run func()) {
 	if a.waiting == nil {
 		a.waiting = make(map[string]*queue)
 	}
-	q := &queue{of: a, callID: callID, next: f}
+	q = &queue{of: a, callID: callID, next: f}
 	a.waiting[callID] = q
-	return q.run
+	return q
 }
 
 // pass has what waits go on although what is being served goes on too: it has

@@ -133,7 +133,7 @@ func (c *call) try(inv *invite, t target, h locate.Hop) error {
 	})
 	c.relayHeaders(out, inv.in.req, store.Callee)
 	t.numbers.apply(out)
-	out.SetBody(inv.in.req.Body())
+	setBody(out, inv.in.req.Body())
 	if err := c.sendInvite(inv, c.attempt(store.Callee, out)); err != nil {
 		return err
 	}
@@ -234,7 +234,7 @@ func sameBranch(invite *sip.Request, method sip.RequestMethod, cseq uint32) *sip
 		}
 	}
 	out.AppendHeader(&sip.CSeqHeader{SeqNo: cseq, MethodName: method})
-	out.SetBody(nil)
+	setBody(out, nil)
 	out.SetTransport(invite.Transport())
 	out.SetDestination(invite.Destination())
 	out.Laddr = invite.Laddr

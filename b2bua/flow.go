@@ -107,8 +107,10 @@ func (a *Agent) ownURI(f dialog.Flow, s *socket, from string) dialog.URI {
 // section 5.1.
 func (in *inbound) firstHop() bool {
 	vias := 0
-	for _, v := range values(in.req, "via") {
-		vias += len(dialog.SplitList(v))
+	for _, h := range in.req.Headers() {
+		if isNamed(h, "via") { // each has one value: so they are read
+			vias++
+		}
 	}
 	return vias == 1
 }

@@ -17,14 +17,13 @@ import (
 // Calls of other nodes are not known here: what goes round between nodes, or
 // through somebody who changes the From tag, ends with its Max-Forwards.
 func (a *Agent) loops(req *sip.Request) bool {
-	asked := maphash.String(a.seed, req.Recipient.String())
 	id := a.cameFrom(req)
 	for range maxRound {
 		c := a.call(id)
 		if c == nil {
 			return false
 		}
-		if c.asked == asked {
+		if c.asked == maphash.String(a.seed, req.Recipient.String()) {
 			return true
 		}
 		id = c.after

@@ -38,6 +38,9 @@ type message interface {
 // long gives the long form of a header's name in lower case, RFC 3261 section
 // 7.3.3.
 func long(name string) string {
+	if usual, ok := usuallyWritten[name]; ok {
+		return usual
+	}
 	name = sip.HeaderToLower(name)
 	if len(name) != 1 {
 		return name
@@ -76,6 +79,23 @@ func long(name string) string {
 	}
 	return name
 }
+
+// usuallyWritten are names in lower case, by how nearly everybody writes them:
+// these need not be made anew.
+var usuallyWritten = func() map[string]string {
+	m := make(map[string]string)
+	for _, name := range []string{
+		"Via", "From", "To", "Call-ID", "CSeq", "Contact", "Content-Type", "Content-Length", "Route", "Record-Route",
+		"Max-Forwards", "Timestamp", "User-Agent", "Server", "Allow", "Supported", "Require", "Accept", "Expires",
+		"Session-Expires", "Session-ID", "Min-SE", "Subject", "Event", "Reason", "Date", "RSeq", "RAck", "Privacy",
+		"P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID", "Refer-To", "Referred-By", "Replaces",
+		"Allow-Events", "Subscription-State", "Content-Disposition", "Accept-Language", "Accept-Encoding",
+		"Diversion", "History-Info", "P-Charging-Vector", "P-Access-Network-Info", "Identity", "Organization",
+	} {
+		m[name] = strings.ToLower(name)
+	}
+	return m
+}()
 
 // isNamed says whether a header has this long name, given in lower case.
 func isNamed(h sip.Header, name string) bool {
@@ -123,16 +143,15 @@ var ownHeaders = map[string]bool{
 	"content-length": true, "rack": true, "timestamp": true,
 }
 
-// verbatim is a URI that is sent exactly as it is written here.
-func verbatim(uri string) sip.Uri {
-	scheme, rest, _ := strings.Cut(uri, ":")
-	var u sip.Uri
-	// The library keeps the text of schemes that it does not know.
-	if err := sip.ParseUri("verbatim:"+rest, &u); err != nil {
-		return sip.Uri{Scheme: "sip", Host: "invalid"}
+// verbatim has a request sent to a URI exactly as it is written here.
+func verbatim(req *sip.Request, uri string) {
+	scheme, _, ok := strings.Cut(uri, ":")
+	// The library keeps the text of schemes that it does not know: of one letter.
+	if !ok || scheme == "" || sip.ParseUri(uri[len(scheme)-1:], &req.Recipient) != nil {
+		req.Recipient = sip.Uri{Scheme: "sip", Host: "invalid"}
+		return
 	}
-	u.Scheme = scheme
-	return u
+	req.Recipient.Scheme = scheme
 }
 
 // The parts of a branch: 64 random bits and a check that tells ours from those
@@ -188,7 +207,8 @@ type outline struct {
 func (a *Agent) newRequest(d *store.Dialog, o outline) *sip.Request {
 	s := a.socketFor(d.Transport, d.Listener, d.Peer)
 	host, port := a.sentBy(s, d.Peer)
-	req := sip.NewRequest(sip.RequestMethod(o.method), verbatim(o.uri))
+	req := sip.NewRequest(sip.RequestMethod(o.method), sip.Uri{})
+	verbatim(req, o.uri)
 	via := &sip.ViaHeader{
 		ProtocolName: "SIP", ProtocolVersion: "2.0", Transport: strings.ToUpper(d.Transport),
 		Host: host, Port: port,
@@ -295,13 +315,21 @@ func reply(req *sip.Request, status int, reason, tag string) *sip.Response {
 			}
 		}
 	}
-	res.SetBody(nil)
+	setBody(res, nil)
 	if req.Transport() == overStream {
 		dest = req.Source() // RFC 3261 section 18.2.2: the connection that it came through
 	}
 	res.SetTransport(req.Transport())
 	res.SetDestination(dest)
 	return res
+}
+
+// setBody completes a message that has no Content-Length yet. The library would
+// look for one under every spelling.
+func setBody(m sip.Message, body []byte) {
+	length := sip.ContentLengthHeader(len(body))
+	m.AppendHeader(&length)
+	m.SetBody(body)
 }
 
 // as is a header with its long name.
@@ -315,7 +343,9 @@ func as(name string, h sip.Header) sip.Header {
 // copyVia is a Via to send. The library leaves out the brackets of an IPv6
 // address that stands for one of IPv4.
 func copyVia(via *sip.ViaHeader) *sip.ViaHeader {
-	via = via.Clone()
+	sent := *via
+	via = &sent
+	via.Params = append(make(sip.HeaderParams, 0, len(via.Params)+2), via.Params...) // with room for returnPath
 	if strings.IndexByte(via.Host, ':') >= 0 && via.Host[0] != '[' {
 		via.Host = "[" + via.Host + "]"
 	}

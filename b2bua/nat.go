@@ -31,11 +31,11 @@ func (c *call) believes(side store.Side) bool {
 }
 
 // believe is aim for a far end whose Contact is believed.
-func believe(d *store.Dialog, hops []locate.Hop) {
+func believe(d *store.Dialog, hops []locate.Hop) (transport, peer string) {
 	if d.Transport == "udp" && hopAt(hops, d.Peer) < 0 {
-		d.Peer = "" // nothing to compare with
+		return aimFrom(d.Transport, "", hops) // nothing to compare with
 	}
-	aim(d, hops)
+	return aim(d, hops)
 }
 
 // believes says whether a trunk has nat: off.

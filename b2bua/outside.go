@@ -278,7 +278,8 @@ func (p *passage) request(t target, to locate.Hop) *sip.Request {
 	uri, routes, _ := t.lines()
 	s := a.socketFor(to.Transport, t.listener(in.listener()), to.Addr.String())
 	host, port := a.sentBy(s, to.Addr.String())
-	out := sip.NewRequest(in.req.Method, verbatim(uri))
+	out := sip.NewRequest(in.req.Method, sip.Uri{})
+	verbatim(out, uri)
 	out.AppendHeader(&sip.ViaHeader{
 		ProtocolName: "SIP", ProtocolVersion: "2.0", Transport: strings.ToUpper(to.Transport), Host: host, Port: port,
 		Params: sip.HeaderParams{{K: "branch", V: branch() + "." + in.loopMark()}, {K: "rport"}},

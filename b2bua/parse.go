@@ -116,11 +116,11 @@ func startLine(start string) sip.Message {
 		}
 		return sip.NewResponse(int(status), third)
 	case third == version:
-		var uri sip.Uri
-		if sip.ParseUri(second, &uri) != nil || uri.Wildcard {
+		req := sip.NewRequest(sip.RequestMethod(strings.ToUpper(first)), sip.Uri{})
+		if sip.ParseUri(second, &req.Recipient) != nil || req.Recipient.Wildcard {
 			return nil
 		}
-		return sip.NewRequest(sip.RequestMethod(strings.ToUpper(first)), uri)
+		return req
 	}
 	return nil
 }
@@ -131,7 +131,7 @@ func write(b *bytes.Buffer, m sip.Message) {
 	case *sip.Request:
 		b.WriteString(string(m.Method))
 		b.WriteByte(' ')
-		b.WriteString(m.Recipient.String())
+		m.Recipient.StringWrite(b)
 		b.WriteByte(' ')
 		b.WriteString(m.SipVersion)
 	case *sip.Response:
@@ -143,11 +143,34 @@ func write(b *bytes.Buffer, m sip.Message) {
 	}
 	b.WriteString("\r\n")
 	for _, h := range headersOf(m) {
-		h.StringWrite(b)
+		if via, ok := h.(*sip.ViaHeader); ok {
+			writeVia(b, via)
+		} else {
+			h.StringWrite(b)
+		}
 		b.WriteString("\r\n")
 	}
 	b.WriteString("\r\n")
 	b.Write(m.Body())
+}
+
+// writeVia writes a Via without making a text of it first.
+func writeVia(b *bytes.Buffer, via *sip.ViaHeader) {
+	if strings.IndexByte(via.Host, ':') >= 0 {
+		via.StringWrite(b)
+		return
+	}
+	for _, s := range [...]string{"Via: ", via.ProtocolName, "/", via.ProtocolVersion, "/", via.Transport, " ", via.Host} {
+		b.WriteString(s)
+	}
+	if via.Port > 0 {
+		b.WriteByte(':')
+		b.Write(strconv.AppendInt(b.AvailableBuffer(), int64(via.Port), 10))
+	}
+	if len(via.Params) > 0 {
+		b.WriteByte(';')
+		via.Params.ToStringWrite(';', b)
+	}
 }
 
 // headersOf are the headers of a message.

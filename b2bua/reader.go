@@ -2,6 +2,7 @@ package b2bua
 
 import (
 	"bytes"
+	"net/netip"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -10,7 +11,7 @@ import (
 // soon is how old a datagram may be for its reader to serve it. To hand it to
 // another goroutine costs as much as many take to be served, and pays only where
 // one processor does not keep up.
-const soon = time.Millisecond
+const soon = 5 * time.Millisecond
 
 // reader is a goroutine that reads a UDP socket and serves what it has read.
 type reader struct{ buf []byte }
@@ -39,7 +40,8 @@ func (p *packetConn) serve(t *transactions) error {
 			continue
 		}
 		m.SetTransport("UDP")
-		m.SetSource(from.String())
+		source := addrPortOf(from)
+		m.SetSource(netip.AddrPortFrom(source.Addr().Unmap(), source.Port()).String())
 		if !p.bring(r, t, m) {
 			return nil
 		}
@@ -50,17 +52,17 @@ func (p *packetConn) serve(t *transactions) error {
 // reader still has the socket. What it serves must not wait for the network:
 // see [Agent.mayWait].
 func (p *packetConn) bring(r *reader, t *transactions, m sip.Message) bool {
-	came := p.lastCame() // another reader may have the socket soon
-	p.serving.Store(r)
-	var run func()
-	guarded(func() { run = t.arrived(m, p, came) }, p.guard.agent.panicked)
+	var q *queue
+	guarded(func() { q = t.arrived(m, p) }, p.guard.agent.panicked)
 	switch {
-	case run == nil:
-	case time.Since(came) > soon:
-		p.guard.agent.work.Go(run)
-	default:
-		run()
+	case q == nil:
+		return true
+	case time.Since(p.lastCame()) > soon:
+		p.guard.agent.work.Go(q.run)
+		return true
 	}
+	p.serving.Store(r)
+	q.run()
 	return p.serving.CompareAndSwap(r, nil)
 }
 

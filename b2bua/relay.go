@@ -114,7 +114,7 @@ func (c *call) across(side store.Side, in *inbound) (*sip.Request, *fault) {
 	}
 	c.relayHeaders(out, in.req, other)
 	c.keepTimer(other, in, out)
-	out.SetBody(in.req.Body())
+	setBody(out, in.req.Body())
 	return out, nil
 }
 

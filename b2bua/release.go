@@ -158,13 +158,13 @@ func (c *call) sendBye(side store.Side, done func(*sip.Response, error)) {
 	out := c.agent.newRequest(d, inDialog(d, outline{method: "BYE", cseq: cseq}))
 	if c.end.bye != nil {
 		c.relayHeaders(out, c.end.bye, side)
-		out.SetBody(c.end.bye.Body())
+		setBody(out, c.end.bye.Body())
 	} else {
 		if v := reasonHeader(c.rec.End); v != "" {
 			out.AppendHeader(sip.NewHeader("Reason", v))
 		}
 		c.ownSession(out, side)
-		out.SetBody(nil)
+		setBody(out, nil)
 	}
 	at := c.attempt(side, out)
 	at.send = func(req *sip.Request) (*clientTx, error) { return c.agent.sendAround(req, hop) }

@@ -38,6 +38,7 @@ func (a *Agent) find(uri string) (hops []locate.Hop, err error) {
 	if err != nil {
 		return nil, err
 	}
+	a.mayWait()
 	err = errors.New("the look-up broke")
 	guarded(func() { hops, err = a.resolver.Find(context.Background(), u, a.reach()) }, a.panicked)
 	return hops, err
@@ -80,32 +81,32 @@ func (c *call) locate(side store.Side) {
 // because the network does not take one to this address, RFC 3263 section 4.3.
 // A far end with one address is left where it is.
 func (c *call) moveOn(side store.Side, failed string) {
-	c.redirect(side, func(d *store.Dialog, hops []locate.Hop) {
-		if c.agent.destination(d) != failed {
-			return
+	c.redirect(side, func(d *store.Dialog, hops []locate.Hop) (transport, peer string) {
+		if c.agent.destination(d) == failed {
+			next := hops[(hopAt(hops, failed)+1)%len(hops)]
+			if addr := next.Addr.String(); addr != failed {
+				return next.Transport, addr
+			}
 		}
-		next := hops[(hopAt(hops, failed)+1)%len(hops)]
-		if addr := next.Addr.String(); addr != failed {
-			d.Transport, d.Peer = next.Transport, addr
-		}
+		return d.Transport, d.Peer
 	})
 }
 
 // redirect has the leg's address chosen from those of the URI that its requests
 // go to. The DNS is asked outside of the turn, and its answer counts unless
 // requests go to another URI by then.
-func (c *call) redirect(side store.Side, choose func(*store.Dialog, []locate.Hop)) {
+func (c *call) redirect(side store.Side, choose func(*store.Dialog, []locate.Hop) (transport, peer string)) {
 	if c.dialog(side).Kept {
 		return
 	}
 	_, _, uri := dialog.NextHop(c.dialog(side))
 	move := func(hops []locate.Hop) {
-		d := *c.dialog(side)
-		choose(&d, hops)
-		if d.Peer == c.dialog(side).Peer && d.Transport == c.dialog(side).Transport {
+		d := c.dialog(side)
+		transport, peer := choose(d, hops)
+		if d.Peer == peer && d.Transport == transport {
 			return
 		}
-		c.set(func(rec *record) { rec.Legs[side].Dialog = d })
+		c.set(func(*record) { d.Transport, d.Peer = transport, peer })
 		if c.stored {
 			c.save()
 		}
@@ -130,24 +131,28 @@ func (c *call) redirect(side store.Side, choose func(*store.Dialog, []locate.Hop
 	})
 }
 
-// aim sets the address that a leg's requests go to. The address that the far
+// aim is the address that a leg's requests go to. The address that the far
 // end was last seen at stays where it is one of these, and where a look at them
 // shows that it is the better one: its own connection, or a NAT in front of it.
-func aim(d *store.Dialog, hops []locate.Hop) {
-	seen, _ := netip.ParseAddrPort(d.Peer)
+func aim(d *store.Dialog, hops []locate.Hop) (transport, peer string) {
+	return aimFrom(d.Transport, d.Peer, hops)
+}
+
+func aimFrom(transport, peer string, hops []locate.Hop) (string, string) {
+	seen, _ := netip.ParseAddrPort(peer)
 	seen = netip.AddrPortFrom(seen.Addr().Unmap(), seen.Port())
 	said := hops[0]
 	ip := said.Addr.Addr()
 	switch {
-	case isWebSocket(d.Transport): // a browser: it is reached through its connection only
-		return
+	case isWebSocket(transport): // a browser: it is reached through its connection only
+		return transport, peer
 	case !seen.IsValid():
-	case slices.ContainsFunc(hops, func(h locate.Hop) bool { return h.Transport == d.Transport && h.Addr == seen }),
-		d.Transport != "udp" && seen.Addr() == ip,
+	case slices.ContainsFunc(hops, func(h locate.Hop) bool { return h.Transport == transport && h.Addr == seen }),
+		transport != "udp" && seen.Addr() == ip,
 		ip.IsPrivate() && !seen.Addr().IsPrivate() && !seen.Addr().IsLoopback():
-		return
+		return transport, peer
 	}
-	d.Transport, d.Peer = said.Transport, said.Addr.String()
+	return said.Transport, said.Addr.String()
 }
 
 // destination is where a request on this leg goes now: to its peer, or, when

@@ -28,14 +28,15 @@ func (s *serial) do(f func(), work *tasks, panicked func(any)) {
 // has its place.
 func (s *serial) here(first, f func(), panicked func(any)) {
 	s.mu.Lock()
-	s.queue = append(s.queue, f)
 	if s.running {
+		s.queue = append(s.queue, f)
 		s.mu.Unlock()
 		return
 	}
 	s.running = true
 	s.mu.Unlock()
 	first()
+	guarded(f, panicked)
 	s.run(panicked)
 }
 

@@ -1,6 +1,7 @@
 package b2bua
 
 import (
+	"crypto/sha1"
 	"encoding/hex"
 	"strings"
 
@@ -89,13 +90,14 @@ func (in *inbound) ownSession(res *sip.Response) {
 
 func (c *call) addSession(dst appender, local sessionUUID, to store.Side) {
 	remote, _ := c.known(to)
-	v := local.String()
+	var room [80]byte
+	v := hex.AppendEncode(room[:0], local[:])
 	if local != remote { // else RFC 7989 section 11: there is one UUID for both
-		v += ";remote=" + remote.String()
+		v = hex.AppendEncode(append(v, ";remote="...), remote[:])
 	} else if local == (sessionUUID{}) {
 		return // RFC 7989 section 7: of no use to anybody
 	}
-	dst.AppendHeader(sip.NewHeader("Session-ID", v))
+	dst.AppendHeader(sip.NewHeader("Session-ID", string(v)))
 }
 
 func (c *call) known(side store.Side) (id sessionUUID, sent bool) {
@@ -121,7 +123,13 @@ func madeUUID(m message, response bool) sessionUUID {
 	if tag == "" {
 		return sessionUUID{}
 	}
-	return sessionUUID(uuid.NewSHA1(sessionSpace, []byte(value(m, "call-id")+tag)))
+	var room [256]byte
+	b := append(append(append(room[:0], sessionSpace[:]...), value(m, "call-id")...), tag...)
+	var u sessionUUID
+	sum := sha1.Sum(b)
+	copy(u[:], sum[:])
+	u[6], u[8] = u[6]&0x0f|0x50, u[8]&0x3f|0x80 // version 5, as uuid.NewSHA1
+	return u
 }
 
 // readSession reads the UUID of the sender, and the text of the one in the

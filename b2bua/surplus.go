@@ -20,7 +20,7 @@ func (a *Agent) decline(d *store.Dialog, invite *attempt, trunk string, res *sip
 	}
 	_, _, hop := dialog.NextHop(d)
 	if hops, ok := a.known(hop); ok { // else the address of the INVITE will do
-		aim(d, hops)
+		d.Transport, d.Peer = aim(d, hops)
 	}
 	ack = a.newRequest(d, inDialog(d, outline{method: "ACK", cseq: invite.out.CSeq().SeqNo}))
 	ack.SetBody(nil)

@@ -65,7 +65,8 @@ func TestTheNextHopIsWhoMustShowACertificate(t *testing.T) {
 		{"sip:strict.example.net", "<sip:bob@example.com>", "strict.example.net"},
 		{"sip:bob@[2001:db8::1]", "", "2001:db8::1"},
 	} {
-		req := sip.NewRequest("BYE", verbatim(tt.uri))
+		req := sip.NewRequest("BYE", sip.Uri{})
+		verbatim(req, tt.uri)
 		if tt.route != "" {
 			req.AppendHeader(sip.NewHeader("Route", tt.route))
 		}
@@ -119,7 +120,8 @@ func TestAnAddressIsTrustedUnderTheNameThatItWasReachedByBefore(t *testing.T) {
 	n.agent.cfg.TLS = func() *tls.Config { return secured }
 	addr := l.Addr().String()
 	connect := func(host string) error {
-		req := sip.NewRequest("OPTIONS", verbatim("sip:"+host))
+		req := sip.NewRequest("OPTIONS", sip.Uri{})
+		verbatim(req, "sip:"+host)
 		req.AppendHeader(&sip.ViaHeader{Transport: "TLS"})
 		req.SetDestination(addr)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/emiago/sipgo/sip"
 
@@ -70,8 +69,8 @@ func newTransactions(transport *sip.TransportLayer, a *Agent) *transactions {
 	}
 	transport.OnMessage(func(m sip.Message) {
 		guarded(func() {
-			if run := t.arrived(m, nil, time.Now()); run != nil {
-				a.work.Go(run)
+			if q := t.arrived(m, nil); q != nil {
+				a.work.Go(q.run)
 			}
 		}, a.panicked)
 	})
@@ -81,19 +80,19 @@ func newTransactions(transport *sip.TransportLayer, a *Agent) *transactions {
 // arrived takes each message in the goroutine that read it, from a UDP socket
 // or, without one, from a connection. What is left to do is returned, if there
 // is anything.
-func (t *transactions) arrived(m sip.Message, socket *packetConn, came time.Time) (run func()) {
+func (t *transactions) arrived(m sip.Message, socket *packetConn) (q *queue) {
 	switch m := m.(type) {
 	case *sip.Request:
-		return t.request(m, socket, came)
+		return t.request(m, socket)
 	case *sip.Response:
-		return t.response(m, came)
+		return t.response(m, socket)
 	}
 	return nil
 }
 
 // request gives a request to its transaction, or makes one of it. An ACK whose
 // INVITE was not refused has none.
-func (t *transactions) request(req *sip.Request, socket *packetConn, came time.Time) (run func()) {
+func (t *transactions) request(req *sip.Request, socket *packetConn) (q *queue) {
 	key, err := serverKeyOf(req, string(req.Method))
 	if err != nil {
 		t.unreadable(req, socket)
@@ -128,9 +127,10 @@ func (t *transactions) request(req *sip.Request, socket *packetConn, came time.T
 			t.waits.after(tryingAfter, tx, wakeTrying)
 		}
 	}
-	run = t.arrivals.offer(callID(req), func() { t.strain.waited(came); t.onRequest(req, tx) })
+	came := socket.lastCame()
+	q = t.arrivals.offer(callID(req), func() { t.strain.waited(came); t.onRequest(req, tx) })
 	if !req.IsInvite() {
-		return run
+		return q
 	}
 	t.mu.Lock()
 	asked := t.early[key]
@@ -138,7 +138,7 @@ func (t *transactions) request(req *sip.Request, socket *packetConn, came time.T
 	if asked != nil {
 		t.arrivals.add(callID(req), func() { t.late(key, asked) })
 	}
-	return run
+	return q
 }
 
 // keep has a transaction known until it ends, unless one with its key is known.
@@ -183,7 +183,7 @@ func (t *transactions) refused(tx *serverTx) {
 }
 
 // response gives a response to its transaction.
-func (t *transactions) response(res *sip.Response, came time.Time) (run func()) {
+func (t *transactions) response(res *sip.Response, socket *packetConn) (q *queue) {
 	key, err := clientKeyOf(res)
 	if err != nil {
 		t.malformed()
@@ -196,6 +196,7 @@ func (t *transactions) response(res *sip.Response, came time.Time) (run func()) 
 		return t.arrivals.offer(callID(res), func() { t.onStray(res) })
 	}
 	tx.hear(res.StatusCode)
+	came := socket.lastCame()
 	return t.arrivals.offer(callID(res), func() { t.strain.waited(came); tx.receive(res) })
 }
 

@@ -260,9 +260,13 @@ func (p *packetConn) read(b []byte) (datagram []byte, from netip.AddrPort, err e
 	return b[:n], addrPortOf(addr), nil
 }
 
-// lastCame is when what was read last came to this host, by our clock.
+// lastCame is when the message that is being read came to this host: just now
+// where that is not known, as over connections, where p is nil.
 func (p *packetConn) lastCame() time.Time {
 	now := time.Now()
+	if p == nil {
+		return now
+	}
 	// The kernel counts by the clock that can be set.
 	if waited := now.Sub(p.came); 0 < waited && waited < longestWait {
 		return now.Add(-waited)

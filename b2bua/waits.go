@@ -19,8 +19,52 @@ type waits struct {
 
 // line is what waits for equally long, the first to be woken in front.
 type line struct {
-	waiting []waiting
-	timer   *time.Timer
+	front, back *stretch // nil: nobody
+	timer       *time.Timer
+}
+
+// stretch is a part of a line. So a line can be long without ever being moved.
+type stretch struct {
+	waiting  [64]waiting
+	from, to int // of those that wait
+	next     *stretch
+}
+
+func (l *line) add(w waiting) {
+	switch {
+	case l.back == nil:
+		l.front = &stretch{}
+		l.back = l.front
+	case l.back.to == len(l.back.waiting):
+		l.back.next = &stretch{}
+		l.back = l.back.next
+	}
+	l.back.waiting[l.back.to] = w
+	l.back.to++
+}
+
+// first is who is in front, nil for nobody.
+func (l *line) first() *waiting {
+	if l.front == nil || l.front.from == l.front.to {
+		return nil
+	}
+	return &l.front.waiting[l.front.from]
+}
+
+// leave has whoever is in front leave the line.
+func (l *line) leave() waiting {
+	s := l.front
+	w := s.waiting[s.from]
+	s.waiting[s.from] = waiting{}
+	s.from++
+	switch {
+	case s.from < s.to:
+	case s.next != nil:
+		l.front = s.next
+	default:
+		s.from, s.to = 0, 0
+	}
+	return w
 }
 
 type waiting struct {
@@ -57,7 +101,7 @@ func (s *waits) after(d time.Duration, w waker, why wake) {
 		s.lines[d] = l
 		l.timer = time.AfterFunc(d, func() { s.due(d, l) })
 	}
-	l.waiting = append(l.waiting, waiting{time.Now().Add(d), w, why})
+	l.add(waiting{time.Now().Add(d), w, why})
 }
 
 // due wakes those at the front of a line whose time has come. A line of nobody
@@ -65,19 +109,18 @@ func (s *waits) after(d time.Duration, w waker, why wake) {
 func (s *waits) due(d time.Duration, l *line) {
 	for {
 		s.mu.Lock()
-		if len(l.waiting) == 0 || s.over {
+		front := l.first()
+		if front == nil || s.over {
 			delete(s.lines, d)
 			s.mu.Unlock()
 			return
 		}
-		if left := time.Until(l.waiting[0].at); left > 0 {
+		if left := time.Until(front.at); left > 0 {
 			l.timer.Reset(left)
 			s.mu.Unlock()
 			return
 		}
-		first := l.waiting[0]
-		l.waiting[0] = waiting{}
-		l.waiting = l.waiting[1:]
+		first := l.leave()
 		s.mu.Unlock()
 		guarded(func() { first.wake(first.why) }, s.panicked)
 	}

@@ -6,20 +6,20 @@ import (
 	"sipvigil/store"
 )
 
-// callFields name a call in the log.
-func callFields(c *store.Call) []zap.Field {
-	return []zap.Field{
+// callFields name a call in the log; there is room for more fields after them.
+func callFields(c *store.Call, more int) []zap.Field {
+	return append(make([]zap.Field, 0, 5+more),
 		zap.String("call", c.ID),
 		zap.String("caller_call_id", c.Legs[store.Caller].CallID),
 		zap.String("callee_call_id", c.Legs[store.Callee].CallID),
 		zap.String("trunk_in", c.TrunkIn),
 		zap.String("trunk_out", c.TrunkOut),
-	}
+	)
 }
 
 // endFields tell how a call ended.
 func endFields(c *store.Call) []zap.Field {
-	fields := append(callFields(c),
+	fields := append(callFields(c, 8),
 		zap.String("reason", string(c.End.Reason)),
 		zap.Int("status", c.End.Status),
 		zap.String("text", c.End.Text),
@@ -41,7 +41,7 @@ func (s *Supervisor) logFound(c *change) {
 	if !ok {
 		known.ID = c.id
 	}
-	s.log.Info("call would be ended", append(callFields(&known), zap.Stringer("leg", c.side),
+	s.log.Info("call would be ended", append(callFields(&known, 3), zap.Stringer("leg", c.side),
 		zap.String("peer", known.Leg(c.side).Peer), zap.String("reason", c.why))...)
 }
 
@@ -63,7 +63,7 @@ func (s *Supervisor) logLiveness(c *change) {
 	if !ok {
 		known.ID = c.id
 	}
-	fields := append(callFields(&known),
+	fields := append(callFields(&known, 8),
 		zap.Stringer("leg", c.side),
 		zap.String("peer", known.Leg(c.side).Peer),
 		zap.String("liveness", string(c.health.Liveness)),

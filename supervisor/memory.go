@@ -14,7 +14,7 @@ type memory struct {
 	most int
 
 	mu    sync.Mutex
-	calls []remembered // in the order in which they came
+	calls []*remembered // in the order in which they came
 }
 
 type remembered struct {
@@ -33,7 +33,7 @@ func (m *memory) add(c store.Call, events []Event, now time.Time) {
 	if len(m.calls) == m.most {
 		m.calls = slices.Delete(m.calls, 0, max(1, m.most/10)) // not one by one: each moves the rest
 	}
-	m.calls = append(m.calls, remembered{c, events, now})
+	m.calls = append(m.calls, &remembered{c, events, now})
 }
 
 // events returns those of a call that is still remembered.

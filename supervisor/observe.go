@@ -20,7 +20,7 @@ func (s *Supervisor) Started(c store.Call) {
 	s.mu.Unlock()
 	s.follower.Changed(c.ID)
 	s.metrics.started.Inc()
-	s.log.Info("call started", callFields(&c)...)
+	s.log.Info("call started", callFields(&c, 0)...)
 }
 
 // Confirmed begins to watch a call: its ACK has come. A call of which Started
@@ -28,9 +28,9 @@ func (s *Supervisor) Started(c store.Call) {
 func (s *Supervisor) Confirmed(c store.Call) {
 	at := time.Now()
 	if restored, ok := s.confirm(&c, at); ok && !restored {
-		s.log.Info("call answered", append(callFields(&c), zap.Duration("took", c.Answered.Sub(c.Started)))...)
+		s.log.Info("call answered", append(callFields(&c, 1), zap.Duration("took", c.Answered.Sub(c.Started)))...)
 	} else if ok {
-		s.log.Debug("call is watched again", callFields(&c)...)
+		s.log.Debug("call is watched again", callFields(&c, 0)...)
 	}
 }
 
@@ -110,7 +110,7 @@ func (s *Supervisor) Answered(id string, side store.Side, a store.Answer) {
 	}
 	if ce := s.log.Check(zap.DebugLevel, "probe answered"); ce != nil {
 		c, _ := s.legs.Call(id)
-		ce.Write(append(callFields(&c), zap.Stringer("leg", side), zap.String("peer", c.Leg(side).Peer), zap.String("method", a.Method),
+		ce.Write(append(callFields(&c, 8), zap.Stringer("leg", side), zap.String("peer", c.Leg(side).Peer), zap.String("method", a.Method),
 			zap.String("result", s.cfg.Policy.result(a)), zap.Int("status", a.Status), zap.String("reason", a.Reason), zap.Duration("took", a.RTT))...)
 	}
 }

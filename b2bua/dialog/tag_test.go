@@ -1,6 +1,9 @@
 package dialog
 
 import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
 	"strings"
 	"testing"
 
@@ -175,5 +178,16 @@ func BenchmarkCheckTag(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		CheckTag(key, tag)
+	}
+}
+
+func TestTheCheckIsAnHMAC(t *testing.T) {
+	for _, size := range []int{0, 16, 32, 64, 65, 200} {
+		key, id := bytes.Repeat([]byte{0xa7}, size), []byte("0123456789abcdef")
+		mac := hmac.New(sha256.New, key)
+		mac.Write(append(id, byte(store.Callee)))
+		if got := check(key, id, store.Callee); !bytes.Equal(got[:], mac.Sum(nil)[:checkSize]) {
+			t.Errorf("with a key of %d bytes: %x", size, got)
+		}
 	}
 }
