@@ -1,6 +1,9 @@
 package b2bua
 
-import "sync"
+import (
+	"math"
+	"sync"
+)
 
 // arrivals runs what arrives for one Call-ID in order, and for different ones
 // side by side.
@@ -18,6 +21,7 @@ type queue struct {
 	callID  string
 	next    func() // the first to be run
 	waiting []func()
+	passed  bool // others go on with what waits
 }
 
 // maxWaiting is how many messages of one Call-ID may wait; more are lost, as
@@ -30,25 +34,24 @@ const maxWaiting = 1000
 func (a *arrivals) offer(callID string, f func()) (q *queue) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if q := a.waiting[callID]; q != nil && len(q.waiting) >= maxWaiting {
-		return nil
-	}
-	return a.place(callID, f)
+	return a.place(callID, f, maxWaiting)
 }
 
 // add runs f after what came before.
 func (a *arrivals) add(callID string, f func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if q := a.place(callID, f); q != nil {
+	if q := a.place(callID, f, math.MaxInt); q != nil {
 		a.work.Go(q.run)
 	}
 }
 
-// place is offer without a limit; called locked.
-func (a *arrivals) place(callID string, f func()) (q *queue) {
+// place is offer where so much may wait; called locked.
+func (a *arrivals) place(callID string, f func(), most int) (q *queue) {
 	if q := a.waiting[callID]; q != nil {
-		q.waiting = append(q.waiting, f)
+		if len(q.waiting) < most {
+			q.waiting = append(q.waiting, f)
+		}
 		return nil
 	}
 	if a.waiting == nil {
@@ -69,6 +72,7 @@ func (a *arrivals) pass(callID string) {
 	if q == nil {
 		return
 	}
+	q.passed = true
 	if len(q.waiting) == 0 {
 		delete(a.waiting, callID)
 		return
@@ -84,7 +88,7 @@ func (q *queue) run() {
 	for {
 		guarded(f, a.panicked)
 		a.mu.Lock()
-		if a.waiting[q.callID] != q {
+		if q.passed {
 			a.mu.Unlock()
 			return
 		}

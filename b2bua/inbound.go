@@ -46,7 +46,7 @@ func (a *Agent) onRequest(req *sip.Request, tx *serverTx) {
 	in := &inbound{req: req, tx: tx, agent: a, method: string(req.Method), source: req.Source()}
 	defer in.rescue()
 	in.takeSource()
-	a.metrics.requests.WithLabelValues(methodLabel(in.method)).Inc()
+	a.metrics.request(in.method)
 	if in.method == "ACK" {
 		defer tx.Terminate() // an ACK is not answered
 	}
@@ -327,7 +327,7 @@ func (in *inbound) refuse(f *fault) {
 // end's loss: it will ask again or give up.
 func (in *inbound) send(res *sip.Response) {
 	if res.StatusCode >= 200 {
-		in.agent.metrics.responses.WithLabelValues(classLabel(res.StatusCode)).Inc()
+		in.agent.metrics.response(res.StatusCode)
 	}
 	if res.StatusCode >= 300 {
 		in.agent.transaction.refused(in.tx)

@@ -1,10 +1,16 @@
 package b2bua
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 type metrics struct {
 	requests  *prometheus.CounterVec
 	responses *prometheus.CounterVec
+	byMethod  map[string]prometheus.Counter // of requests
+	byClass   [5]prometheus.Counter         // of responses, from 2xx on
 	malformed prometheus.Counter
 	rejected  *prometheus.CounterVec
 	outside   *prometheus.CounterVec
@@ -87,6 +93,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	} {
 		m.outside.WithLabelValues(result)
 	}
+	m.bind()
 	reg.MustRegister(m.requests, m.responses, m.malformed, m.rejected, m.outside, m.panics, m.challenges, m.strangers, m.spoofed,
 		m.surplus, m.forwarded, m.unmirrored, m.connections, m.closed)
 	for _, transport := range []string{"tcp", "tls", "ws", "wss"} {
@@ -105,14 +112,28 @@ func (m *metrics) challengesOf(trunk string) {
 	}
 }
 
-// methodLabel keeps the label's values to a closed set.
-func methodLabel(method string) string {
-	if known[method] || method == "REGISTER" || method == "PUBLISH" {
-		return method
+// request counts a request. Its label's values are a closed set.
+func (m *metrics) request(method string) {
+	if c := m.byMethod[method]; c != nil {
+		c.Inc()
+		return
 	}
-	return "other"
+	m.byMethod["other"].Inc()
 }
 
-func classLabel(status int) string {
-	return [...]string{"2xx", "3xx", "4xx", "5xx", "6xx"}[min(max(status/100, 2), 6)-2]
+// response counts a final response.
+func (m *metrics) response(status int) { m.byClass[min(max(status/100, 2), 6)-2].Inc() }
+
+// bind finds the series that each message of a call counts in.
+func (m *metrics) bind() {
+	m.byMethod = map[string]prometheus.Counter{"other": m.requests.WithLabelValues("other")}
+	for method := range known {
+		m.byMethod[method] = m.requests.WithLabelValues(method)
+	}
+	for _, method := range []string{"REGISTER", "PUBLISH"} {
+		m.byMethod[method] = m.requests.WithLabelValues(method)
+	}
+	for i := range m.byClass {
+		m.byClass[i] = m.responses.WithLabelValues(strconv.Itoa(i+2) + "xx")
+	}
 }

@@ -66,7 +66,7 @@ func (g *guard) answer(datagram []byte, v verdict, from *net.UDPAddr, socket net
 	}
 	// That it cannot be sent is the far end's loss.
 	_, _ = socket.WriteTo(answer, to)
-	g.metrics.responses.WithLabelValues(classLabel(v.status)).Inc()
+	g.metrics.response(v.status)
 	return true
 }
 
