@@ -61,10 +61,11 @@ func refused(s *strain) int {
 	n := 0
 	for i := range asked {
 		branch := magicCookie + strconv.Itoa(i)
-		if s.refuses(branch) != s.refuses(branch) {
+		first := s.refuses(branch)
+		if again := s.refuses(branch); again != first {
 			return -1
 		}
-		if s.refuses(branch) {
+		if first {
 			n++
 		}
 	}
