@@ -30,7 +30,7 @@ type fakeCalls struct {
 	follower supervisor.Follower
 
 	query   store.Query
-	mu      sync.Mutex // guards hungUp: batches run beside each other
+	mu      sync.Mutex // guards hungUp, and what changes while something is followed
 	hungUp  []string
 	hangup  func(id string) error // of Hangup, instead of err
 	probed  []string
@@ -42,6 +42,8 @@ func (f *fakeCalls) Calls(_ context.Context, q store.Query) (store.Page, error) 
 	if f.panics {
 		panic("out of order")
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.query = q
 	return f.page, f.err
 }
@@ -88,7 +90,18 @@ func (f *fakeCalls) Local(id string) (store.Call, bool) {
 	return c, ok
 }
 
-func (f *fakeCalls) Overview() supervisor.Overview { return f.overview }
+func (f *fakeCalls) Overview() supervisor.Overview {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.overview
+}
+
+// while changes what it answers while something is followed.
+func (f *fakeCalls) while(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
 
 func (f *fakeCalls) Follow(to supervisor.Follower) { f.follower = to }
 

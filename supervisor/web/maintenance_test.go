@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 
 // fakeMaintenance knows one trunk and one node.
 type fakeMaintenance struct {
+	mu  sync.Mutex // guards now where a drain is followed
 	now store.Maintenance
 	err error
 }
@@ -29,15 +31,21 @@ func (f *fakeMaintenance) Look(_ context.Context, scope store.Scope, name string
 }
 
 func (f *fakeMaintenance) In(scope store.Scope, name string) (store.Maintenance, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	return f.now, f.now.Scope == scope && f.now.Name == name && !f.now.Since.IsZero()
 }
 
 func (f *fakeMaintenance) Start(_ context.Context, m store.Maintenance) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.now = m
 	return f.err
 }
 
 func (f *fakeMaintenance) End(_ context.Context, scope store.Scope, name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.now = store.Maintenance{Scope: scope, Name: name}
 	return f.err
 }

@@ -177,11 +177,11 @@ func TestAReleaseShowsHowFarItIs(t *testing.T) {
 		post(s, "/api/v1/brake/release", "")
 		pass(time.Millisecond)
 		wantProgress(t, s, "edge-1: release of held calls 0/7")
-		f.overview.Releasing = 3
+		f.while(func() { f.overview.Releasing = 3 })
 		pass(releasePause)
 		post(s, "/api/v1/brake/release", "") // what is under way takes more in
 		wantProgress(t, s, "edge-1: release of held calls 4/7")
-		f.overview.Releasing = 0
+		f.while(func() { f.overview.Releasing = 0 })
 		pass(releasePause)
 		wantProgress(t, s, "edge-1: release of held calls 7/7 ended")
 	})
@@ -192,7 +192,7 @@ func TestADrainShowsHowFarItIs(t *testing.T) {
 		how  func(s *Server, f *fakeCalls)
 		want string
 	}{
-		"until no call goes on":         {func(_ *Server, f *fakeCalls) { f.page.Calls = nil }, "5/5 ended"},
+		"until no call goes on":         {func(_ *Server, f *fakeCalls) { f.while(func() { f.page.Calls = nil }) }, "5/5 ended"},
 		"until it is put back":          {func(s *Server, _ *fakeCalls) { put(s, `{"on": false}`) }, "3/5 ended"},
 		"until it is not to be drained": {func(s *Server, _ *fakeCalls) { put(s, `{"on": true}`) }, "3/5 ended"},
 	} {
@@ -204,7 +204,7 @@ func TestADrainShowsHowFarItIs(t *testing.T) {
 				put(s, `{"on": true, "drain": true}`) // is the same twice over
 				pass(time.Millisecond)
 				wantProgress(t, s, "edge-1: drain of trunk carrier 0/5")
-				f.page.Calls = make([]store.Call, 2)
+				f.while(func() { f.page.Calls = make([]store.Call, 2) })
 				pass(drainPause)
 				wantProgress(t, s, "edge-1: drain of trunk carrier 3/5")
 				end.how(s, f)
