@@ -77,6 +77,7 @@ type screen struct {
 	calls    map[string]*web.Call
 	order    []*web.Call // those that the filter lets pass, the oldest first
 	overview web.Overview
+	doing    map[string]web.Progress // what takes a while, by its id
 	marked   map[string]bool
 	cursor   int
 	id       string // of the call under the cursor, which it stays on
@@ -105,7 +106,7 @@ type (
 )
 
 func newScreen(ctx context.Context, c *client) *screen {
-	return &screen{ctx: ctx, client: c, calls: make(map[string]*web.Call), marked: make(map[string]bool), width: 80, height: 24, now: time.Now}
+	return &screen{ctx: ctx, client: c, calls: make(map[string]*web.Call), marked: make(map[string]bool), doing: make(map[string]web.Progress), width: 80, height: 24, now: time.Now}
 }
 
 // Init implements tea.Model.
@@ -201,6 +202,13 @@ func (s *screen) heard(e streamed) tea.Cmd {
 		return s.load
 	case "overview":
 		_ = json.Unmarshal(e.Data, &s.overview) // the next one is better
+	case "progress":
+		var p web.Progress
+		if json.Unmarshal(e.Data, &p) == nil && p.Ended.IsZero() {
+			s.doing[p.ID] = p
+		} else {
+			delete(s.doing, p.ID)
+		}
 	case "call":
 		c := new(web.Call)
 		if json.Unmarshal(e.Data, c) != nil {

@@ -120,6 +120,15 @@ func TestTopFollowsEvents(t *testing.T) {
 	if len(s.order) != 1 || s.id != "zz" || s.cursor != 0 {
 		t.Errorf("%d calls, cursor on %s at %d", len(s.order), s.id, s.cursor)
 	}
+	tell("progress", `{"id":"A","what":"adoption","of":"edge-3","done":40,"total":100}`)
+	tell("progress", `{"id":"B","what":"start","of":"edge-2","done":7}`)
+	if got := s.shows(); !strings.Contains(got, "\nadoption of edge-3: 40/100, 40%; start of edge-2: 7\n") {
+		t.Errorf("nothing is under way in\n%s", got)
+	}
+	tell("progress", `{"id":"B","what":"start","of":"edge-2","done":9,"ended":"2026-03-01T11:00:00.000Z"}`)
+	if got := s.shows(); strings.Contains(got, "start of edge-2") {
+		t.Errorf("what has ended is under way in\n%s", got)
+	}
 	tell("overview", `{"active":5,"calls_per_second":1.5,"live":3,"suspect":1,"held":1,"reclaimed_today":9,"nodes":{"up":2,"dead":1},"brake":[{"reason":"peer"}]}`)
 	for _, want := range []string{"5 calls, 1.5/s  live 3, suspect 1, held 1  reclaimed today 9  nodes 2 up, 1 dead", "brake: peer, 1 calls held"} {
 		if !strings.Contains(s.shows(), want) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -49,7 +50,7 @@ func (s *screen) text() string {
 	case s.overview.Store.Error != "":
 		line(yellow, "store: "+clean(s.overview.Store.Error))
 	default:
-		line("", "")
+		line("", s.work())
 	}
 	if s.open != "" {
 		s.viewCall(line)
@@ -57,6 +58,16 @@ func (s *screen) text() string {
 		s.viewList(line)
 	}
 	return b.String() + shorten(s.foot(), s.width)
+}
+
+// work is what takes a while, "" for nothing.
+func (s *screen) work() string {
+	var texts []string
+	for _, p := range s.doing {
+		texts = append(texts, clean(fmt.Sprintf("%s of %s: %s", p.What, p.Of, part(p.Done, p.Total))))
+	}
+	slices.Sort(texts)
+	return strings.Join(texts, "; ")
 }
 
 func (s *screen) head() string {
