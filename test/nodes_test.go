@@ -2,6 +2,7 @@ package test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -256,8 +257,23 @@ func TestNodeThatStopsInOrderHandsItsCallsOver(t *testing.T) {
 	t.Parallel()
 	nodes, _ := cluster(t, 2)
 	calls := dialMany(t, nodes[0], 20)
+	alice, bob := phone(t, "alice", "udp"), phone(t, "bob", "udp")
+	ringing := alice.Dial("sip:"+nodes[0].udp, bob.URI(), ua.Offer{SDP: ua.SDP(40000)})
+	in, err := bob.Invited(limit(t, patience))
+	if err != nil {
+		t.Fatal(errors.Join(err, waited(ringing)))
+	}
 	start := time.Now()
-	nodes[0].stop()
+	if err := nodes[0].cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the other node shows that this one waits for a call", func() bool {
+		return slices.ContainsFunc(nodes[1].progress(), func(p task) bool {
+			return p.What == "drain" && p.Of == "node edge-1" && p.Done == 0 && p.Total == 1
+		})
+	})
+	in.Reject(486, "Busy Here")
+	eventually(t, "the node has stopped", func() bool { return !nodes[0].running() })
 	before := numbers(calls)
 	if code := nodes[0].cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit code %d", code)
