@@ -112,6 +112,7 @@ func (s *Store) Reserve(id string, side store.Side, mark uint32, covered func(ma
 
 // Finish queues the last record of a call, which Redis forgets after keep.
 func (s *Store) Finish(c store.Call, keep time.Duration) {
+	c.State = store.Terminated
 	r := recordOf(c)
 	r.final, r.keep = true, keep
 	s.enqueue(r)

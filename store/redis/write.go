@@ -208,7 +208,7 @@ func (s *Store) write(ctx context.Context, batch []*change) (int, error) {
 func (s *Store) refused(batch []*change, replies []*goredis.Cmd) (again []int, forgotten bool) {
 	for i, c := range batch {
 		word, err := replies[i].Text()
-		unknown := goredis.HasErrorPrefix(err, "NOSCRIPT")
+		unknown := err != nil && goredis.HasErrorPrefix(err, "NOSCRIPT")
 		if word == "textless" {
 			s.texts.forget(c.id)
 		} else if !unknown {
@@ -226,9 +226,10 @@ func (s *Store) send(ctx context.Context, changes []*change) []*goredis.Cmd {
 	s.mu.Unlock()
 	pipe := s.client.Pipeline()
 	replies := make([]*goredis.Cmd, len(changes))
+	var a arguments
 	for i, c := range changes {
-		keys, args := s.arguments(c, epoch)
-		replies[i] = pipe.EvalSha(ctx, putScript.Hash(), keys, args...)
+		keys := s.arguments(&a, c, epoch)
+		replies[i] = pipe.EvalSha(ctx, putScript.Hash(), keys, append(a.set, a.empty...)...) // which copies them
 	}
 	_ = s.limited(ctx, func(ctx context.Context) error {
 		_, err := pipe.Exec(ctx)
@@ -237,42 +238,40 @@ func (s *Store) send(ctx context.Context, changes []*change) []*goredis.Cmd {
 	return replies
 }
 
-// arguments are those of put.lua. A part does not know the epoch of its call
-// and goes under the highest of this process, but only to a call of this node.
-func (s *Store) arguments(c *change, epoch int64) (keys []string, args []any) {
+// arguments are those of put.lua, up to the last field that has a value, and the
+// fields that have none. They are used again for each change.
+type arguments struct{ set, empty []any }
+
+// arguments puts those of a change into a and returns the keys. A part does not
+// know the epoch of its call and goes under the highest of this process, but only
+// to a call of this node.
+func (s *Store) arguments(a *arguments, c *change, epoch int64) (keys []string) {
 	node, keep := s.cfg.Node, activeTTL
-	var call store.Call
 	if c.call != nil {
-		call = *c.call
-		node, epoch = call.Node, call.Epoch
+		node, epoch = c.call.Node, c.call.Epoch
+		c.text, c.sum = s.texts.encode(c.call)
 	}
 	if c.final {
-		call.State, keep = store.Terminated, c.keep
+		keep = c.keep
 	}
 	shard := shardOf(c.id)
-	keys = []string{s.keys.call(c.id), s.keys.active(shard), s.keys.node(shard, node), s.keys.text(c.id)}
-	size := 32
-	if c.call != nil {
-		c.text, c.sum = s.texts.encode(&call)
-		size = 64
-	}
-	args = append(make([]any, 0, size), c.kind(), c.id, epoch, node, s.keys.node(shard, ""),
+	a.set = append(a.set[:0], c.kind(), c.id, epoch, node, s.keys.node(shard, ""),
 		keep.Milliseconds(), setTTL.Milliseconds(), c.mark[store.Caller], c.mark[store.Callee], c.text, nil)
-	last := len(args) - 1
-	var empty []any
+	a.empty = a.empty[:0]
+	last := len(a.set) - 1
 	if c.call != nil {
-		args, empty = appendAll(args, empty, callFields, &call)
-		for i := range call.Legs {
-			args, empty = appendAll(args, empty, dialogFields[i], &call.Legs[i].Dialog)
+		a.set, a.empty = appendAll(a.set, a.empty, callFields, c.call)
+		for i := range c.call.Legs {
+			a.set, a.empty = appendAll(a.set, a.empty, dialogFields[i], &c.call.Legs[i].Dialog)
 		}
 	}
 	for i, h := range c.health {
 		if h != nil {
-			args, empty = appendAll(args, empty, healthFields[i], h)
+			a.set, a.empty = appendAll(a.set, a.empty, healthFields[i], h)
 		}
 	}
-	args[last] = len(args) // as Lua counts
-	return keys, append(args, empty...)
+	a.set[last] = len(a.set) // as Lua counts
+	return []string{s.keys.call(c.id), s.keys.active(shard), s.keys.node(shard, node), s.keys.text(c.id)}
 }
 
 // settle does what the replies to a batch ask for.
@@ -282,7 +281,7 @@ func (s *Store) settle(batch []*change, replies []*goredis.Cmd) (int, error) {
 	for i, c := range batch {
 		word, err := replies[i].Text()
 		switch {
-		case goredis.HasErrorPrefix(err, "WRONGTYPE"):
+		case err != nil && goredis.HasErrorPrefix(err, "WRONGTYPE"):
 			s.log.Error("a key of the store holds something else, the call is not written",
 				zap.String("call", c.id), zap.Error(err))
 		case err != nil, word == "textless":
