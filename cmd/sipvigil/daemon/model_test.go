@@ -87,9 +87,10 @@ type host struct {
 
 	mu      sync.Mutex // guards what is below
 	calls   map[string]*store.Call
-	away    bool          // the shop cannot be reached
-	slow    time.Duration // what is sent arrives so late
-	highest int64         // epoch that it was given
+	taken   map[string]bool // calls that it has adopted
+	away    bool            // the shop cannot be reached
+	slow    time.Duration   // what is sent arrives so late
+	highest int64           // epoch that it was given
 	stop    func()
 	down    bool
 
@@ -230,6 +231,9 @@ func (h *host) Adopt(ctx context.Context, from string, epoch int64, ids []string
 		calls = append(calls, c)
 	}
 	h.mu.Lock()
+	for _, c := range calls {
+		h.taken[c.ID] = true
+	}
 	lost := h.away // the answer may get lost after the script ran
 	h.mu.Unlock()
 	if lost {
@@ -310,7 +314,7 @@ func (h *host) Restore(ctx context.Context, calls []store.Call) error {
 		h.mu.Unlock()
 	}
 	for _, c := range news {
-		if err := h.save(ctx, &c); err != nil {
+		if err := h.cover(ctx, &c); err != nil {
 			return err
 		}
 	}
@@ -329,6 +333,27 @@ func (h *host) Restore(ctx context.Context, calls []store.Call) error {
 	}
 	if len(lost) > 0 {
 		return b2bua.ErrLost
+	}
+	return nil
+}
+
+// cover has the store cover the first numbers of a call. One that was adopted is
+// there already: only the mark is written, and never when it is refused.
+func (h *host) cover(ctx context.Context, c *store.Call) error {
+	h.mu.Lock()
+	taken := h.taken[c.ID]
+	h.mu.Unlock()
+	if !taken {
+		return h.save(ctx, c)
+	}
+	d := &c.Leg(store.Caller).Dialog
+	if err := h.reserve(ctx, c, d.LocalAsked); err != nil || !dialog.Overdrawn(d) {
+		return err
+	}
+	for deadline := time.Now().Add(pageTime); h.Held()[c.ID] != 0; time.Sleep(time.Second) { // until it is dropped
+		if time.Now().After(deadline) {
+			return context.DeadlineExceeded
+		}
 	}
 	return nil
 }
@@ -428,7 +453,7 @@ func newShop(n int) *shop {
 
 // host is a node that does nothing yet.
 func (s *shop) host(name string, n int) *host {
-	h := &host{shop: s, run: fmt.Sprintf("%s/%d", name, n), calls: make(map[string]*store.Call)}
+	h := &host{shop: s, run: fmt.Sprintf("%s/%d", name, n), calls: make(map[string]*store.Call), taken: make(map[string]bool)}
 	h.member = newMember(h, h, h.Drop, name, zap.NewNop(), prometheus.NewRegistry())
 	h.addr = name + ":5060"
 	return h

@@ -9,7 +9,6 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"sipvigil/store"
 	"sipvigil/store/embedded"
 	"sipvigil/store/redis"
 	"sipvigil/store/storetest"
@@ -103,6 +102,7 @@ func benchmarkRestart(b *testing.B, s storetest.Store, st Store) {
 		}
 		slowest, cpu = max(slowest, time.Since(start)), cpu+used(b)-before
 		b.StopTimer()
+		checkJump(b, calls, d)
 		cancel()
 		if err := storetest.Receive(b, "the daemon stops", ended); err != nil {
 			b.Error(err)
@@ -121,86 +121,6 @@ func used(b *testing.B) time.Duration {
 		b.Fatal(err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// BenchmarkAdoption50000 measures the time from when a node with 50,000 calls is
-// last heard of to when the others watch them all. 9 s of it are its lease.
-func BenchmarkAdoption50000(b *testing.B) {
-	b.Run("one survivor", func(b *testing.B) { benchmarkAdoption(b, "edge-2") })
-	b.Run("two survivors", func(b *testing.B) { benchmarkAdoption(b, "edge-2", "edge-3") })
-}
-
-func benchmarkAdoption(b *testing.B, survivors ...string) {
-	const calls = 50_000
-	var slowest, cpu time.Duration
-	for b.Loop() {
-		b.StopTimer()
-		url, _ := storetest.Redis(b)
-		s, err := redis.New(redis.Config{URL: url, Node: storetest.Node}, zap.NewNop())
-		if err != nil {
-			b.Fatal(err)
-		}
-		stop := storetest.Start(b, s)
-		for range calls {
-			s.Save(storetest.Call())
-		}
-		storetest.Settled(b, s)
-		dead := store.Node{Name: storetest.Node, State: store.NodeUp, Epoch: 1}
-		renew := func() {
-			dead.Seen = time.Now()
-			if _, err := s.Renew(b.Context(), dead); err != nil {
-				b.Fatal(err)
-			}
-		}
-		renew()
-		ctx, cancel := context.WithCancel(b.Context())
-		adopted := make(chan int64, 10)
-		ended := make(chan error, len(survivors))
-		var nodes []*Daemon
-		for _, name := range survivors {
-			d := node(b, name, Store{URL: url}, zap.New(core{"calls adopted", adopted}))
-			nodes = append(nodes, d)
-			go func() { ended <- d.Run(ctx) }()
-		}
-		storetest.Eventually(b, "the survivors know each other and the one to die", func() bool {
-			for _, d := range nodes {
-				if live, _, err := d.member.survey(b.Context()); err != nil || len(live) != 1+len(nodes) {
-					return false
-				}
-			}
-			return true
-		})
-		renew()
-		b.StartTimer()
-		start, before := time.Now(), used(b)
-		for n := int64(0); n < calls; {
-			select {
-			case more := <-adopted:
-				n += more
-			case err := <-ended:
-				b.Fatal("a survivor ended: ", err)
-			}
-		}
-		slowest, cpu = max(slowest, time.Since(start)), cpu+used(b)-before
-		b.StopTimer()
-		held := 0
-		for _, d := range nodes {
-			held += len(d.agent.Held())
-		}
-		if held != calls {
-			b.Errorf("%d calls go on, want %d", held, calls)
-		}
-		cancel()
-		for range nodes {
-			if err := storetest.Receive(b, "a survivor stops", ended); err != nil {
-				b.Error(err)
-			}
-		}
-		stop()
-		b.StartTimer()
-	}
-	b.ReportMetric(slowest.Seconds(), "s/slowest-adoption")
-	b.ReportMetric(cpu.Seconds()/float64(b.N), "cpu-s/adoption")
 }
 
 // core is a log that hears the number of calls in a line.
