@@ -194,6 +194,13 @@ func (q *quickProbes) finish(p *quickProbe) bool {
 	return true
 }
 
+// wait says whether any probe waits for its answer.
+func (q *quickProbes) wait() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting) > 0
+}
+
 // release lets go of a probe.
 func (q *quickProbes) release(p *quickProbe) {
 	q.mu.Lock()

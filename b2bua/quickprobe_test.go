@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -14,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"sipvigil/store"
+	"sipvigil/test/ua"
 )
 
 // quickCall is a call over UDP at an agent that serves on one socket, which
@@ -108,6 +110,53 @@ func FuzzReadAnswer(f *testing.F) {
 	})
 }
 
+func TestOnlyAProbeThatIsNotAnsweredIsSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := quickCall(t, "192.0.2.1:5060", store.Dialog{CallID: "c", LocalTag: "l", LocalURI: "<sip:b@b>", RemoteURI: "<sip:a@a>",
+			Target: "sip:a@192.0.2.9", Peer: "192.0.2.9:5060", LocalMark: 1 << 30, LocalAsked: 1 << 30})
+		conn := &echo{}
+		s.conn = newPacketConn(conn, c.agent.metrics, c.agent.seed)
+		s.conn.guard.agent = c.agent
+		from := netip.MustParseAddrPort("192.0.2.9:5060")
+		close(c.agent.serving)
+		c.agent.add(c)
+		begin := time.Now()
+		var answers [][]byte
+		for range 4 { // at 0, 100, 200 and 300 ms
+			c.agent.Probe(c.id, store.Caller, "OPTIONS", 64*sip.T1)
+			answers = append(answers, bytes.Clone(conn.answer()))
+			time.Sleep(100 * time.Millisecond)
+		}
+		answer := func(i int, want bool) {
+			t.Helper()
+			if c.agent.quick.answer(answers[i], from, time.Now()) != want {
+				t.Errorf("answer %d is wanted: %t", i, !want)
+			}
+		}
+		var again []string
+		conn.heard = func(b []byte) {
+			m, _ := ua.Parse(b)
+			again = append(again, m.Get("CSeq")+" "+time.Since(begin).String())
+		}
+		answer(1, true)
+		answer(1, false)
+		time.Sleep(1300 * time.Millisecond)
+		answer(3, true)
+		answer(0, true)
+		time.Sleep(time.Second)
+		answer(2, true)
+		time.Sleep(time.Minute)
+		want := []string{"1 OPTIONS 500ms", "3 OPTIONS 700ms", "4 OPTIONS 800ms", "1 OPTIONS 1.5s", "3 OPTIONS 1.7s"}
+		if diff := cmp.Diff(want, again); diff != "" {
+			t.Error("sent again:", diff)
+		}
+		q := &c.agent.quick
+		if len(q.waiting) > 0 || q.oldest != nil || q.newest != nil {
+			t.Errorf("%d wait, line from %v to %v", len(q.waiting), q.oldest, q.newest)
+		}
+	})
+}
+
 // BenchmarkProbe is one probe and its answer, without sockets.
 func BenchmarkProbe(b *testing.B) {
 	c, s := quickCall(b, "192.0.2.1:5060", store.Dialog{CallID: "0123456789abcdef@192.0.2.9", LocalTag: "0123456789abcdef", RemoteTag: "rt",
@@ -132,10 +181,14 @@ func BenchmarkProbe(b *testing.B) {
 type echo struct {
 	memoryConn
 	sent, back []byte
+	heard      func([]byte)
 }
 
 func (e *echo) WriteTo(b []byte, _ net.Addr) (int, error) {
 	e.sent = append(e.sent[:0], b...)
+	if e.heard != nil {
+		e.heard(b)
+	}
 	return len(b), nil
 }
 

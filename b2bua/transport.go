@@ -229,7 +229,7 @@ func (p *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
 			if m := p.guard.agent.mirror; m != nil {
 				m.copy("udp", net.UDPAddrFromAddrPort(from), p.LocalAddr(), datagram)
 			}
-			if p.bunches != nil {
+			if p.bunches != nil && p.guard.agent.quick.wait() {
 				p.bunches.answered++
 			}
 			continue

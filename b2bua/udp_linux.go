@@ -36,7 +36,7 @@ type udpSocket struct {
 	have    int  // in the bunch
 	drained bool // there was no more when it was read
 
-	answered int    // of the bunch were answers to probes; counted by who reads
+	answered int    // of the bunch were answers to probes, and others are to come; counted by who reads
 	dropped  uint32 // by the kernel, because the socket was full
 }
 

@@ -85,6 +85,10 @@ const (
 	wakeForget             // to forget what was kept for repetitions
 )
 
+// late is by how much a wake may be late, when another one was just before it: to
+// wake the process costs more than most of what is done then.
+const late = 10 * time.Millisecond
+
 // after wakes w after d.
 func (s *waits) after(d time.Duration, w waker, why wake) {
 	s.mu.Lock()
@@ -116,7 +120,7 @@ func (s *waits) due(d time.Duration, l *line) {
 			return
 		}
 		if left := time.Until(front.at); left > 0 {
-			l.timer.Reset(left)
+			l.timer.Reset(max(left, min(d/100, late)))
 			s.mu.Unlock()
 			return
 		}

@@ -1,6 +1,7 @@
 package b2bua
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,6 +41,22 @@ func TestALongLineIsWokenInItsOrder(t *testing.T) {
 		defer s.mu.Unlock()
 		if len(s.lines) != 0 {
 			t.Errorf("%d lines of nobody", len(s.lines))
+		}
+	})
+}
+
+func TestThoseCloseBehindAnotherAreWokenTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s waits
+		var woken []time.Duration
+		begin := time.Now()
+		for range 3 { // at 0, 3 and 6 ms
+			s.after(time.Second, sleeper(func() { woken = append(woken, time.Since(begin)) }), wakeRepeat)
+			time.Sleep(3 * time.Millisecond)
+		}
+		time.Sleep(time.Minute)
+		if want := []time.Duration{time.Second, time.Second + late, time.Second + late}; !slices.Equal(woken, want) {
+			t.Errorf("woken at %v, want %v", woken, want)
 		}
 	})
 }
