@@ -87,6 +87,7 @@ type Agent struct {
 	closed      chan struct{} // closed when no answer comes any more
 	passing     atomic.Int64  // requests outside of calls that are being relayed
 	lost        lost
+	ownAddrs    ownAddrs
 	mirror      *mirror // nil: nobody wants copies
 
 	draining atomic.Bool

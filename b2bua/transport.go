@@ -155,11 +155,9 @@ func (a *Agent) sentBy(s *socket, peer string) (host string, port int) {
 	if !s.ip.IsUnspecified() {
 		return s.host, s.port
 	}
-	// A socket bound to no address: ask the kernel which one it would use. This
-	// sends nothing.
-	if conn, err := net.Dial("udp", peer); err == nil {
-		defer conn.Close()
-		return conn.LocalAddr().(*net.UDPAddr).IP.String(), s.port
+	// A socket bound to no address.
+	if ip := a.ownAddrs.towards(peer, time.Now()); ip != "" {
+		return ip, s.port
 	}
 	return "127.0.0.1", s.port
 }
