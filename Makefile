@@ -15,7 +15,7 @@ PEERS = redis-server:redis-server sipp:sip-tester baresip:baresip-core kamailio:
 # What the operator's page is built from, and what it is built to.
 PAGE = supervisor/web/page
 
-.PHONY: build test check page page-check peers fuzz bench load compare
+.PHONY: build test check page page-check peers fuzz bench soak load compare
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o sipvigil ./cmd/sipvigil
@@ -67,6 +67,12 @@ fuzz:
 # Ten rounds, to be read by benchstat.
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem -count 10 ./...
+
+# Outages as long as they are in life: Redis is gone for a minute, then for ten, during hundreds of calls of three nodes.
+soak: peers
+	for outage in 1m 10m; do \
+		$(GO) test -race -run '^TestRedisThatComesBackEmptyIsToldOfAllCallsOfAllNodes$$' -outage $$outage -count 1 -timeout 20m -v ./test || exit 1; \
+	done
 
 # What a call and a probe cost, through sipvigil and through kamailio: about seven minutes.
 load: peers

@@ -4,12 +4,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"sipvigil/store/storetest"
 	"sipvigil/test/ua"
@@ -69,54 +72,63 @@ func trunkPhone(t testing.TB, user, host string) *ua.Phone {
 
 func (c *crowd) connect(n int) {
 	c.t.Helper()
-	callees := make(chan *ua.Dialog, n)
-	c.carrier.Handle(func(in *ua.Incoming) {
+	c.calls = connectMany(c.t, c.pbx, c.carrier, slices.Repeat([]*sipvigil{c.d}, n))
+}
+
+// connectMany sets up a call through each of these nodes, which may be named many
+// times, between two phones.
+func connectMany(t testing.TB, from, to *ua.Phone, via []*sipvigil) []*talk {
+	t.Helper()
+	callees := make(chan *ua.Dialog, len(via))
+	to.Handle(func(in *ua.Incoming) {
 		in.Ring(180)
 		if d, err := in.Accept(ua.SDP(40002)); err == nil {
 			callees <- d
 		}
 	})
 	var callers sync.Map // Call-ID → *ua.Dialog
-	var dialling sync.WaitGroup
-	for worker := range 10 {
-		dialling.Go(func() {
-			for range n/10 + min(1, max(0, n%10-worker)) {
-				d, err := c.pbx.Call(limit(c.t, patience), "sip:"+c.d.udp, "sip:bob@"+c.d.udp, ua.Offer{SDP: ua.SDP(40000)})
-				if err != nil {
-					c.t.Errorf("call: %v", err)
-					return
-				}
-				callers.Store(d.CallID, d)
+	var dialling errgroup.Group
+	dialling.SetLimit(10)
+	for _, d := range via {
+		dialling.Go(func() error {
+			leg, err := from.Call(limit(t, patience), "sip:"+d.udp, "sip:bob@"+d.udp, ua.Offer{SDP: ua.SDP(40000)})
+			if err == nil {
+				callers.Store(leg.CallID, leg)
 			}
+			return err
 		})
 	}
-	dialling.Wait()
-	if c.t.Failed() {
-		c.t.FailNow()
+	if err := dialling.Wait(); err != nil {
+		t.Fatalf("call: %v", err)
 	}
 	byCallID := make(map[string]*ua.Dialog)
-	for range n {
+	for range via {
 		d := <-callees // each call that was answered has one
 		byCallID[d.CallID] = d
 	}
-	eventually(c.t, "all calls are confirmed in the API", func() bool {
-		list := c.d.calls()
-		c.calls = c.calls[:0]
+	var calls []*talk
+	eventually(t, "all calls are confirmed in the API", func() bool {
+		list := via[0].calls()
+		calls = calls[:0]
 		for _, s := range list {
 			caller, ok := callers.Load(s.Caller.CallID)
-			if !ok || s.State != "confirmed" || byCallID[s.Callee.CallID] == nil {
+			if !ok { // it was there before
+				continue
+			}
+			if s.State != "confirmed" || byCallID[s.Callee.CallID] == nil {
 				return false
 			}
-			c.calls = append(c.calls, &talk{callerPhone: c.pbx, calleePhone: c.carrier,
+			calls = append(calls, &talk{callerPhone: from, calleePhone: to,
 				caller: caller.(*ua.Dialog), callee: byCallID[s.Callee.CallID], id: s.ID})
 		}
-		return len(list) == n
+		return len(calls) == len(via)
 	})
-	c.t.Cleanup(func() {
-		for _, one := range c.calls {
-			one.check(c.t)
+	t.Cleanup(func() {
+		for _, one := range calls {
+			one.check(t)
 		}
 	})
+	return calls
 }
 
 // reach waits for what may take a while with so many calls on a busy machine.

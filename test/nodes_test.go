@@ -23,8 +23,8 @@ import (
 // have another owner, on a busy machine.
 const adoptTime = time.Minute
 
-// sites has two tests of several nodes run at a time: each has many processes.
-var sites = make(chan struct{}, 2)
+// sites has four tests of several nodes run at a time: each has many processes.
+var sites = make(chan struct{}, 4)
 
 // cluster starts nodes edge-1, edge-2… that share a Redis.
 func cluster(t *testing.T, n int) ([]*sipvigil, *storetest.Server) {
@@ -35,8 +35,10 @@ func cluster(t *testing.T, n int) ([]*sipvigil, *storetest.Server) {
 
 func nodesAt(t *testing.T, redisURL string, n int, flags ...string) []*sipvigil {
 	t.Helper()
-	sites <- struct{}{}
-	t.Cleanup(func() { <-sites })
+	if n > 1 {
+		sites <- struct{}{}
+		t.Cleanup(func() { <-sites })
+	}
 	var nodes []*sipvigil
 	for i := range n {
 		nodes = append(nodes, serve(t, redisURL, append([]string{"--node", fmt.Sprintf("edge-%d", i+1)}, flags...)...))
@@ -106,23 +108,30 @@ func oneOwner(t *testing.T, leg *ua.Dialog) {
 // asked again by its new owner. All of them go on.
 func adopted(t *testing.T, calls []*talk, before map[*ua.Dialog]uint32, by ...*sipvigil) {
 	t.Helper()
-	within(t, adoptTime, "all calls are adopted", func() bool {
-		spread, n := by[0].spread(), 0
-		for i := range by {
-			n += spread[by[i].name]
-		}
-		return n == len(calls)
-	})
 	addrs := make(map[string]string)
 	for _, d := range by {
 		addrs[d.name] = d.udp
 	}
+	asked := make(map[*ua.Dialog]bool)
+	within(t, 2*adoptTime, "all calls are adopted, and their legs asked by the new owners", func() bool {
+		owners := make(map[string]string)
+		for _, s := range by[0].calls() {
+			if addr := addrs[s.Node]; addr != "" && s.State == "confirmed" {
+				owners[s.ID] = addr
+			}
+		}
+		for _, c := range calls {
+			for _, leg := range []*ua.Dialog{c.caller, c.callee} { // a call may move once more
+				asked[leg] = asked[leg] || askedBy(leg, owners[c.id], before[leg]) > 0
+				if !asked[leg] {
+					return false
+				}
+			}
+		}
+		return len(owners) == len(calls)
+	})
 	for _, c := range calls {
 		for who, leg := range map[string]*ua.Dialog{"caller": c.caller, "callee": c.callee} {
-			within(t, adoptTime, "the "+who+" is asked by the new owner", func() bool {
-				shown, _ := by[0].call(c.id) // it may move once more
-				return askedBy(leg, addrs[shown.Node], before[leg]) > 0
-			})
 			oneOwner(t, leg)
 			if n := len(requests(leg, "BYE")); n > 0 {
 				t.Errorf("call %s: %d BYEs to the %s of a call that goes on", c.id, n, who)
@@ -177,9 +186,9 @@ func moved(t *testing.T, leg *ua.Dialog, to *sipvigil) {
 
 func TestCallsOfAKilledNodeGoOnAtTheOthers(t *testing.T) {
 	t.Parallel()
-	nodes, _ := cluster(t, 3)
-	calls := dialMany(t, nodes[0], 200)
-	eventually(t, "the others list the calls", func() bool { return nodes[1].spread()["edge-1"] == len(calls) })
+	redisURL, _ := storetest.Redis(t)
+	f := fleetOf(t, redisURL, 200, 0, 0)
+	nodes, calls := f.nodes, f.calls
 	nodes[0].kill()
 	before := numbers(calls)
 	done := make(map[string]int)
@@ -209,9 +218,9 @@ func TestCallsOfAKilledNodeGoOnAtTheOthers(t *testing.T) {
 		served(t, c.callee, "INFO", "")
 		served(t, c.caller, "INVITE", ua.SDP(40010))
 		eventually(t, "the ACK has come through", func() bool { return len(requests(c.callee, "ACK")) == 2 })
-		served(t, c.caller, "BYE", "")
-		released(t, c.callee)
 	}
+	f.noneEnded()
+	f.hangUp(nodes[1:]...)
 	if n := nodes[1].metric("sipvigil_b2bua_forwarded_total") + nodes[2].metric("sipvigil_b2bua_forwarded_total"); n < 5 {
 		t.Errorf("%v requests were passed on to the owner", n)
 	}
@@ -226,9 +235,9 @@ func TestCallsOfAKilledNodeGoOnAtTheOthers(t *testing.T) {
 
 func TestNodeThatWasStoppedDropsWhatOthersAdopted(t *testing.T) {
 	t.Parallel()
-	nodes, _ := cluster(t, 3)
-	calls := dialMany(t, nodes[0], 30)
-	eventually(t, "the others list the calls", func() bool { return nodes[1].spread()["edge-1"] == len(calls) })
+	redisURL, _ := storetest.Redis(t)
+	f := fleetOf(t, redisURL, 200, 0, 0)
+	nodes, calls := f.nodes, f.calls
 	before := numbers(calls)
 	if err := nodes[0].cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
@@ -243,47 +252,60 @@ func TestNodeThatWasStoppedDropsWhatOthersAdopted(t *testing.T) {
 		return nodes[0].metric("sipvigil_calls_active") == 0 && nodes[0].metric("sipvigil_node_lease") == 1
 	})
 	adopted(t, calls, numbers(calls), nodes[1], nodes[2])
-	if n := len(nodes[0].entries("call ended")); n != 0 {
-		t.Errorf("the node wrote %d ends of calls that go on", n)
-	}
-	for _, c := range calls[:3] {
-		moved(t, c.callee, nodes[0]) // which does not have the call any more
-		served(t, c.callee, "BYE", "")
-		released(t, c.caller)
-	}
+	f.noneEnded()
+	f.hangUp(nodes...) // of which the first does not have a call any more
 }
 
-func TestNodeThatStopsInOrderHandsItsCallsOver(t *testing.T) {
+func TestRollingUpgradeEndsNoCall(t *testing.T) {
 	t.Parallel()
-	nodes, _ := cluster(t, 2)
-	calls := dialMany(t, nodes[0], 20)
-	alice, bob := phone(t, "alice", "udp"), phone(t, "bob", "udp")
-	ringing := alice.Dial("sip:"+nodes[0].udp, bob.URI(), ua.Offer{SDP: ua.SDP(40000)})
-	in, err := bob.Invited(limit(t, patience))
-	if err != nil {
-		t.Fatal(errors.Join(err, waited(ringing)))
+	redisURL, _ := storetest.Redis(t)
+	f := fleetOf(t, redisURL, 200, 0)
+	ringing := make(chan *ua.Incoming, 1)
+	f.carrier.Handle(func(in *ua.Incoming) {
+		in.Ring(180)
+		ringing <- in
+	})
+	late := f.pbx.Dial("sip:"+f.nodes[0].udp, "sip:bob@"+f.nodes[0].udp, ua.Offer{SDP: ua.SDP(40000)})
+	in := <-ringing
+
+	// A node that is told to stop takes no new calls, and waits for the one that
+	// rings.
+	f.nodes[0].terminate()
+	eventually(t, "the node takes no new calls", func() bool { return f.nodes[0].status("/readyz") == 503 })
+	_, err := f.pbx.Call(limit(t, patience), "sip:"+f.nodes[0].udp, "sip:bob@"+f.nodes[0].udp, ua.Offer{SDP: ua.SDP(40000)})
+	if status := (*ua.StatusError)(nil); !errors.As(err, &status) || status.Status != 503 || status.Response.Get("Retry-After") == "" {
+		t.Errorf("a new call got %v, want 503 with Retry-After", err)
 	}
-	start := time.Now()
-	if err := nodes[0].cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the other node shows that this one waits for a call", func() bool {
-		return slices.ContainsFunc(nodes[1].progress(), func(p task) bool {
-			return p.What == "drain" && p.Of == "node edge-1" && p.Done == 0 && p.Total == 1
+	eventually(t, "another node shows that this one waits for a call", func() bool {
+		return slices.ContainsFunc(f.nodes[1].progress(), func(p task) bool {
+			return p.What == "drain" && p.Of == "node "+f.nodes[0].name && p.Done == 0 && p.Total == 1
 		})
 	})
-	in.Reject(486, "Busy Here")
-	eventually(t, "the node has stopped", func() bool { return !nodes[0].running() })
-	before := numbers(calls)
-	if code := nodes[0].cmd.ProcessState.ExitCode(); code != 0 {
+	callee, err := in.Accept(ua.SDP(40002))
+	if err != nil {
+		t.Fatal(err)
+	}
+	caller, err := late.Wait(limit(t, patience))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.nodes[0].wait()
+	if code := f.nodes[0].cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	adopted(t, calls, before, nodes[1])
-	t.Logf("handed over and asked again after %v", time.Since(start))
-	moved(t, calls[0].caller, nodes[1])
-	served(t, calls[0].caller, "BYE", "")
-	released(t, calls[0].callee)
-	eventually(t, "the node that left is forgotten", func() bool { return len(nodes[1].nodes()) == 1 })
+	eventually(t, "the other has all calls", func() bool { return f.nodes[1].spread()["edge-2"] == len(f.calls)+1 })
+	shown, _ := f.nodes[1].call(caller.CallID)
+	f.calls = append(f.calls, &talk{callerPhone: f.pbx, calleePhone: f.carrier, caller: caller, callee: callee, id: shown.ID})
+	adopted(t, f.calls, numbers(f.calls), f.nodes[1])
+	eventually(t, "the node that left is forgotten", func() bool { return len(f.nodes[1].nodes()) == 1 })
+
+	f.nodes[0] = f.again(0)
+	eventually(t, "both know each other", func() bool { return len(f.nodes[0].nodes()) == 2 && len(f.nodes[1].nodes()) == 2 })
+	f.nodes[1].stop()
+	adopted(t, f.calls, numbers(f.calls), f.nodes[0])
+	f.nodes[1] = f.again(1)
+	f.noneEnded()
+	f.hangUp(f.nodes...)
 }
 
 // nodes are those that the API lists, by name.

@@ -77,9 +77,20 @@ func (p *process) kill() {
 
 // stop ends the process as an operator would.
 func (p *process) stop() {
+	p.terminate()
+	p.wait()
+}
+
+// terminate asks the process to stop. Asked twice it does not hand anything over.
+func (p *process) terminate() {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		p.t.Errorf("stop sipvigil: %v", err)
 	}
+}
+
+// wait waits until the process has ended, which may take no longer than its
+// bounds allow.
+func (p *process) wait() {
 	select {
 	case <-p.ended:
 	case <-time.After(20 * time.Second):

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"flag"
 	"strconv"
 	"strings"
 	"testing"
@@ -29,41 +30,10 @@ func busySite(t *testing.T, storeURL string) (nodes []*sipvigil, calls []*talk) 
 	return nodes, calls
 }
 
-// goesOn demands that after a trouble every call is owned and asked by one node,
-// that none has ended, and that the other nodes can go on with what one of them
-// leaves behind.
-func goesOn(t *testing.T, nodes []*sipvigil, calls []*talk) {
-	t.Helper()
-	for _, d := range nodes {
-		within(t, adoptTime, "the node watches its calls", func() bool { return d.metric("sipvigil_node_lease") == 1 })
-	}
-	adopted(t, calls, numbers(calls), nodes...)
-	for _, d := range nodes {
-		for _, e := range d.entries("call ended") {
-			t.Errorf("%s ended a call: %v", d.name, e)
-		}
-	}
-
-	nodes[0].kill()
-	adopted(t, calls, numbers(calls), nodes[1:]...)
-	for i, c := range calls {
-		phone, other := c.caller, c.callee
-		if i%2 == 1 {
-			phone, other = other, phone
-		}
-		moved(t, phone, nodes[1+i%2])
-		served(t, phone, "BYE", "")
-		released(t, other)
-	}
-	for _, d := range nodes[1:] {
-		eventually(t, "no call is left", func() bool { return len(d.calls()) == 0 })
-	}
-}
-
 func TestSentinelReplacesTheMasterDuringCalls(t *testing.T) {
 	t.Parallel()
 	redis := storetest.Deploy(t, "calls", 2*time.Second)
-	nodes, calls := busySite(t, redis.URL())
+	f := fleetOf(t, redis.URL(), 70, 70, 70)
 	redis.Master.Kill()
 	within(t, adoptTime, "a replica takes its place", func() bool {
 		for _, r := range redis.Replicas {
@@ -73,7 +43,7 @@ func TestSentinelReplacesTheMasterDuringCalls(t *testing.T) {
 		}
 		return false
 	})
-	goesOn(t, nodes, calls)
+	f.goesOn()
 }
 
 func TestClusterLosesAMasterDuringCalls(t *testing.T) {
@@ -84,13 +54,13 @@ func TestClusterLosesAMasterDuringCalls(t *testing.T) {
 	for _, s := range masters[1:] {
 		urls = append(urls, s.Addr())
 	}
-	nodes, calls := busySite(t, "redis-cluster://"+strings.Join(urls, ","))
+	f := fleetOf(t, "redis-cluster://"+strings.Join(urls, ","), 70, 70, 70)
 	masters[0].Kill()
 	within(t, adoptTime, "its replica takes its place", func() bool {
 		return strings.Contains(replica.Do("INFO", "replication"), "role:master") &&
 			strings.Contains(replica.Do("CLUSTER", "INFO"), "cluster_state:ok")
 	})
-	goesOn(t, nodes, calls)
+	f.goesOn()
 }
 
 // follow adds a replica of one master to a cluster.
@@ -120,29 +90,45 @@ func follow(t *testing.T, master *storetest.Server, masters []*storetest.Server)
 	return replica
 }
 
-// What a minute is to leases of nine seconds, these seconds are to phones that
-// are asked each second.
+// outage is how long Redis is away at least. What a minute is to leases of nine
+// seconds, the time until all are over is to phones that are asked every three.
+var outage = flag.Duration("outage", 0, "how long Redis is stopped, at least until all leases are over")
+
 func TestRedisThatComesBackEmptyIsToldOfAllCallsOfAllNodes(t *testing.T) {
 	t.Parallel()
 	url, redis := storetest.Redis(t)
-	nodes, calls := busySite(t, url)
+	f := fleetOf(t, url, 70, 70, 70)
 	redis.Kill()
-	for _, d := range nodes {
+	stopped := time.Now()
+	for _, d := range f.nodes {
 		eventually(t, "the node watches no call", func() bool { return d.metric("sipvigil_node_lease") == 0 })
 	}
-	for _, c := range calls {
+	pace := time.NewTicker(20 * time.Millisecond)
+	defer pace.Stop()
+	for i := 0; i < len(f.calls) || time.Since(stopped) < *outage; i++ {
+		if i >= len(f.calls) {
+			<-pace.C
+		}
+		c := f.calls[i%len(f.calls)]
 		if res, err := c.callee.Request(limit(t, patience), "INFO", ""); err != nil || res.Status != 200 {
-			t.Errorf("INFO while Redis is away: %v, %v", res, err)
+			t.Fatalf("INFO while Redis is away: %v, %v", res, err)
 		}
 	}
+	pending := 0.
+	for _, d := range f.nodes {
+		pending += d.metric("sipvigil_store_pending_calls")
+		if got := d.status("/readyz"); got != 200 {
+			t.Errorf("/readyz of %s says %d while Redis is away", d.name, got)
+		}
+	}
+	if pending > float64(len(f.calls)) {
+		t.Errorf("%v changes are remembered of %d calls", pending, len(f.calls))
+	}
 	redis.Start()
-	for _, d := range nodes {
-		within(t, adoptTime, "the node has written its calls again", func() bool { return len(d.calls()) == len(calls) })
+	for _, d := range f.nodes {
+		within(t, adoptTime, "the node has written its calls again", func() bool { return len(d.calls()) == len(f.calls) })
 	}
-	for _, c := range calls {
-		probed(t, c.caller, 1)
-	}
-	goesOn(t, nodes, calls)
+	f.goesOn()
 }
 
 func TestPhonesAreToldWhereTheirCallIsNow(t *testing.T) {

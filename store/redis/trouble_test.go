@@ -2,10 +2,8 @@ package redis_test
 
 import (
 	"fmt"
-	"net"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -98,7 +96,7 @@ func TestASlowRedisHoldsUpNobody(t *testing.T) {
 		t.Run(delay.String(), func(t *testing.T) {
 			t.Parallel()
 			_, server := storetest.Redis(t)
-			o := own(t, "redis://"+relay(t, server, delay).addr, 600)
+			o := own(t, "redis://"+storetest.NewRelay(t, server, delay).Addr, 600)
 			storetest.Start(t, o)
 			storetest.Eventually(t, "the store is connected", func() bool { return o.Status().Reachable })
 			o.goesOn(t)
@@ -110,92 +108,6 @@ func TestASlowRedisHoldsUpNobody(t *testing.T) {
 			storetest.Eventually(t, "the store is well", func() bool { return o.Status().LastError == "" })
 		})
 	}
-}
-
-// relayed is an address that leads to a server.
-type relayed struct {
-	addr  string
-	delay time.Duration
-
-	mu    sync.Mutex
-	to    string
-	conns []net.Conn
-}
-
-// relay relays connections to a server, whose answers it holds back.
-func relay(t *testing.T, server *storetest.Server, delay time.Duration) *relayed {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &relayed{addr: listener.Addr().String(), delay: delay, to: server.Addr()}
-	var all sync.WaitGroup
-	t.Cleanup(all.Wait)
-	t.Cleanup(r.cut)
-	t.Cleanup(func() { _ = listener.Close() })
-	all.Go(func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			r.mu.Lock()
-			behind, err := net.Dial("tcp", r.to)
-			r.conns = append(r.conns, client)
-			r.mu.Unlock()
-			if err != nil {
-				_ = client.Close()
-				continue
-			}
-			all.Go(func() { pump(behind, client, 0) })
-			all.Go(func() { pump(client, behind, r.delay) })
-		}
-	})
-	return r
-}
-
-// move has the address lead to another server.
-func (r *relayed) move(server *storetest.Server) {
-	r.mu.Lock()
-	r.to = server.Addr()
-	r.mu.Unlock()
-	r.cut()
-}
-
-// cut closes all connections.
-func (r *relayed) cut() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, conn := range r.conns {
-		_ = conn.Close()
-	}
-	r.conns = nil
-}
-
-// pump hands on what comes, each part after the delay.
-func pump(to, from net.Conn, delay time.Duration) {
-	type part struct {
-		bytes []byte
-		due   time.Time
-	}
-	parts := make(chan part, 10_000)
-	go func() {
-		defer close(parts)
-		for {
-			buf := make([]byte, 64<<10)
-			n, err := from.Read(buf)
-			if err != nil {
-				return
-			}
-			parts <- part{buf[:n], time.Now().Add(delay)}
-		}
-	}()
-	for p := range parts {
-		time.Sleep(time.Until(p.due)) // this is the fault, and waits for nothing
-		_, _ = to.Write(p.bytes)      // if it is closed, from will be, too
-	}
-	_, _ = to.Close(), from.Close()
 }
 
 func TestAMasterThatBecomesAReplicaAndComesBack(t *testing.T) {
@@ -298,8 +210,8 @@ func TestAcknowledgedWritesThatAreLostAreWrittenAgain(t *testing.T) {
 	t.Parallel()
 	_, server := storetest.Redis(t)
 	_, replica := storetest.Redis(t)
-	r := relay(t, server, 0)
-	o := own(t, "redis://"+r.addr, 100)
+	r := storetest.NewRelay(t, server, 0)
+	o := own(t, "redis://"+r.Addr, 100)
 	o.CheckEvery(10 * time.Millisecond)
 	storetest.Start(t, o)
 	old, n := map[string]store.Call{}, 0
@@ -320,7 +232,7 @@ func TestAcknowledgedWritesThatAreLostAreWrittenAgain(t *testing.T) {
 	o.saveAll()
 	o.hasAll(t)
 
-	r.move(replica)
+	r.Move(replica)
 	direct := open(t, redis.Config{URL: replica.URL()})
 	storetest.Eventually(t, "the other server has all calls as they are", func() bool {
 		for id, want := range o.calls {
