@@ -69,6 +69,15 @@ func TestRowsOfThisNodeAreThereWithoutTheStore(t *testing.T) {
 		if err := w.sup.Rows(ctx, "", func(*Row) bool { return true }); !errors.Is(err, context.Canceled) {
 			t.Errorf("given up: %v", err)
 		}
+		w.store.status.Reachable = true
+		w.store.calls = []store.Call{elsewhere("b")}
+		for node, want := range map[string]string{w.sup.cfg.Node: "a", "there": "b", "nowhere": ""} {
+			var ids string
+			if err := w.sup.Rows(t.Context(), node, func(r *Row) bool { ids += r.ID; return true }); err != nil || ids != want {
+				t.Errorf("rows of %q: %q, %v", node, ids, err)
+			}
+		}
+		w.store.calls = nil
 		n := 0
 		w.call("b")
 		if err := w.sup.Rows(t.Context(), "", func(*Row) bool { n++; return false }); err != nil || n != 1 {

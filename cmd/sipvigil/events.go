@@ -141,6 +141,13 @@ func eventText(e streamed) (string, error) {
 		}
 		return clean(text), nil
 	case "reset":
+		var r web.Reset
+		if err := json.Unmarshal(e.Data, &r); err != nil {
+			return "", unreadable(err)
+		}
+		if r.Node != "" {
+			return clean("more may have happened on " + r.Node + " than is shown"), nil
+		}
 		return "more happened than can be shown", nil
 	}
 	return fields(e.Data)

@@ -105,6 +105,7 @@ func TestEventsReadAsLines(t *testing.T) {
 		storeEvent:                   "state: degraded, backend: redis, pending: 3",
 		overviewEvent:                "active: 7",
 		"event: reset\ndata: {}\n\n": "more happened than can be shown",
+		"event: reset\ndata: {\"node\":\"edge-2\"}\n\n": "more may have happened on edge-2 than is shown",
 	} {
 		var e streamed
 		for line := range strings.Lines(in) {

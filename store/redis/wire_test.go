@@ -106,3 +106,17 @@ func TestWhoListensLearnsThatRedisIsGone(t *testing.T) {
 	publish(t, one, "again", 1)
 	h.want(t, "again")
 }
+
+func TestAUserWithoutTheRightToChannelsLearnsIt(t *testing.T) {
+	t.Parallel()
+	_, server := storetest.Redis(t)
+	server.Do("ACL", "SETUSER", "calls", "on", ">secret", "~*", "+@all", "resetchannels")
+	s := member(t, "redis://calls:secret@"+server.Addr(), "edge-1")
+	const want = "lacks rights"
+	if _, err := s.Publish(t.Context(), []byte("a")); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("publishing: %v", err)
+	}
+	if err := s.Listen(t.Context(), "edge-2", func([]byte) {}); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("listening: %v", err)
+	}
+}

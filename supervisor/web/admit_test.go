@@ -71,6 +71,7 @@ var needs = map[string]Role{
 	"GET /readyz":                           Anybody,
 	"GET /licences.txt":                     Viewer,
 	"GET /api/v1/table":                     Viewer,
+	"GET /api/v1/me":                        Viewer,
 	"GET /{$}":                              Viewer,
 	"GET /page.js":                          Viewer,
 	"GET /page.css":                         Viewer,
@@ -256,4 +257,14 @@ func TestTokensAreReadFromTheirLines(t *testing.T) {
 			t.Errorf("%v: no error", bad)
 		}
 	}
+}
+
+func TestWhoAsksLearnsHisRole(t *testing.T) {
+	s, tokens, _ := guarded(t, &fakeCalls{})
+	s.cfg.Node = "edge-1"
+	for role, token := range tokens {
+		w := do(s, "GET", "/api/v1/me", "Authorization", "Bearer "+token)
+		sameJSON(t, w.Body.String(), `{"name": "the-`+string(role)+`", "role": "`+string(role)+`", "node": "edge-1"}`)
+	}
+	sameJSON(t, do(newServer(t, &fakeCalls{}, healthy), "GET", "/api/v1/me").Body.String(), `{"name": "local", "role": "admin", "node": ""}`)
 }

@@ -13,7 +13,7 @@ const (
 	settleTime  = 2 * time.Second  // from a gap until calls are read again: until then the store has what was before
 	gapTime     = 10 * time.Second // between two times that the calls of one node are read again
 	refreshTime = 30 * time.Second // the same for a node that says nothing
-	lookAround  = time.Second
+	earTime     = time.Second      // how often who is to be heard is looked at
 )
 
 // hearOthers passes on what happens on the other nodes while clients read the
@@ -24,7 +24,7 @@ func (s *Server) hearOthers(ctx context.Context) {
 	ears := make(map[string]*ear)
 	var listening sync.WaitGroup
 	defer listening.Wait()
-	ticks := time.NewTicker(lookAround)
+	ticks := time.NewTicker(earTime)
 	defer ticks.Stop()
 	for {
 		now, others := time.Now(), s.others()
@@ -87,7 +87,7 @@ func (s *Server) listen(e *ear, node string) {
 		}
 		select {
 		case <-e.ctx.Done():
-		case <-time.After(lookAround):
+		case <-time.After(earTime):
 		}
 	}
 }

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http/httptest"
 	"testing"
@@ -41,4 +42,19 @@ func TestNodesThatShareTheStore(t *testing.T) {
 	if code, body := get(); code != 503 {
 		t.Errorf("without the store: %d %s", code, body)
 	}
+}
+
+func TestOverviewCountsTheOtherNodesToo(t *testing.T) {
+	s := newServer(t, &fakeCalls{}, healthy)
+	s.cfg.Node = "edge-1"
+	s.cfg.Nodes = func(context.Context) ([]store.Node, error) {
+		tally := store.Tally{PerSecond: 1.26, Live: 5, Suspect: 4, Unproven: 3, Held: 2, Reclaimed: 1}
+		return []store.Node{{Name: "edge-1", State: store.NodeUp, Calls: 9}, {Name: "edge-2", State: store.NodeDraining, Calls: 12, Tally: tally},
+			{Name: "edge-3", State: store.NodeDead, Calls: 8}, {Name: "edge-4", State: store.NodeLeft, Calls: 7}}, nil
+	}
+	var o struct{ Others json.RawMessage }
+	if err := json.Unmarshal(do(s, "GET", "/api/v1/overview").Body.Bytes(), &o); err != nil {
+		t.Fatal(err)
+	}
+	sameJSON(t, string(o.Others), `[{"node": "edge-2", "active": 12, "calls_per_second": 1.3, "live": 5, "suspect": 4, "unproven": 3, "held": 2, "reclaimed_today": 1}]`)
 }

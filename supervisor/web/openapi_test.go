@@ -262,6 +262,7 @@ func TestAnswersAreAsTheOpenAPIDocumentSays(t *testing.T) {
 	ask("GET", "/api/v1/overview", "")
 	s.cfg.Progress.Begin(store.TaskStart, "edge-1", 7).End()
 	ask("GET", "/api/v1/progress", "")
+	ask("GET", "/api/v1/me", "")
 	ask("GET", "/api/openapi.json", "")
 
 	want := make(map[string]bool)

@@ -42,6 +42,7 @@ func (s *Server) routes(gatherer prometheus.Gatherer) []route {
 		{put, "/api/v1/trunks/{name}/maintenance", Admin, bare(s.setMaintenance(store.ScopeTrunk))},
 		{get, "/api/v1/progress", Viewer, bare(s.listProgress)},
 		{post, "/api/v1/ping", Operator, bare(s.ping)},
+		{get, "/api/v1/me", Viewer, bare(s.showMe)},
 		{get, "/api/v1/table", Viewer, s.table},
 		{get, "/api/v1/overview", Viewer, bare(s.showOverview)},
 		{get, "/api/v1/events", Viewer, bare(s.streamEvents)},

@@ -31,6 +31,12 @@ func TestTableIsWrittenInBatches(t *testing.T) {
 	if got := w.Header().Get("Content-Type"); got != "application/jsonl" {
 		t.Errorf("Content-Type is %q", got)
 	}
+	for node, calls := range map[string]int{"edge-1": 1, "edge-2": 0} {
+		body := do(newServer(t, f, healthy), "GET", "/api/v1/table?node="+node).Body.String()
+		if strings.Count(body, "confirmed") != calls || strings.Contains(body, "trying") || !strings.HasSuffix(body, `{"end":true}`+"\n") {
+			t.Errorf("the calls of %s:\n%s", node, body)
+		}
+	}
 }
 
 func TestTableOfManyCallsRepeatsNoText(t *testing.T) {

@@ -6,37 +6,42 @@ import { calls } from './calls.js';
 import { Confirm } from './confirm.jsx';
 import { age, moment, person, rtt, when } from './format.js';
 import { Ladder } from './ladder.jsx';
-import { touched } from './live.js';
+import { acts, touched } from './live.js';
 import { Badge, Strip } from './marks.jsx';
 import { go } from './url.js';
 import { second } from './view.js';
 
 const settle = 250; // ms: what comes in one go is read once
 
-// useCall reads a call and its events, and again when the stream tells of it.
+// useCall reads a call and its events, and again when the stream tells of it. The
+// events of a call are known at its own node only.
 function useCall(id) {
-  const [state, setState] = useState({ call: null, events: [], failed: '' });
+  const unknown = { call: null, events: [], elsewhere: false, failed: '' };
+  const [state, setState] = useState(unknown);
   useEffect(() => {
     const abort = new AbortController();
     let timer = 0;
+    let told = null; // what its node has told last: the store may not know it yet
     const path = `/api/v1/calls/${encodeURIComponent(id)}`;
     const read = async () => {
       timer = 0;
       try {
         const call = await get(path, { signal: abort.signal });
-        const { events } = await get(`${path}/events`, { signal: abort.signal }).catch((e) => {
-          if (e.status === 409) return { events: [] }; // that of another node
+        const { events, elsewhere = false } = await get(`${path}/events`, { signal: abort.signal }).catch((e) => {
+          if (e.status === 409) return { events: [], elsewhere: true };
           throw e;
         });
-        setState({ call, events, failed: '' });
+        setState({ call: elsewhere ? { ...call, ...told } : call, events, elsewhere, failed: '' });
       } catch (e) {
         if (!abort.signal.aborted) setState((was) => ({ ...was, failed: e.message }));
       }
     };
-    setState({ call: null, events: [], failed: '' });
+    setState(unknown);
     read();
     const stop = touched.subscribe((j) => {
-      if (j?.id === id && !timer) timer = setTimeout(read, settle);
+      if (j?.id !== id) return;
+      told = j.state ? j : { ended: j.ended, ended_by: j.ended_by, end_text: j.end_text, state: 'terminated' };
+      timer ||= setTimeout(read, settle);
     });
     return () => {
       stop();
@@ -108,7 +113,7 @@ function Probe({ id }) {
 
 // Call is the panel of the call that is open.
 export function Call({ id }) {
-  const { call, events, failed } = useCall(id);
+  const { call, events, elsewhere, failed } = useCall(id);
   const [asking, setAsking] = useState(false);
   const title = useRef(null);
   useEffect(() => { title.current.focus({ preventScroll: true }); }, [id]);
@@ -144,13 +149,16 @@ export function Call({ id }) {
             {call.ended && <> · ended {moment(when(call.ended))} {call.end_text}</>}
           </p>
           <p class="id"><code>{call.id}</code></p>
-          <p class="actions">
-            {!over && <Probe id={id} />}
-            {!over && <button type="button" class="danger" onClick={() => setAsking(true)}>Hang up…</button>}
-          </p>
+          {!over && acts.value && !elsewhere && (
+            <p class="actions">
+              <Probe id={id} />
+              <button type="button" class="danger" onClick={() => setAsking(true)}>Hang up…</button>
+            </p>
+          )}
+          {elsewhere && !over && <p class="elsewhere">This call is that of {call.node}: on the page of that node it can be asked and hung up, and what happened in it is shown.</p>}
           <Facts call={call} />
-          <h3>What happened</h3>
-          <Ladder events={events} />
+          {!elsewhere && <h3>What happened</h3>}
+          {!elsewhere && <Ladder events={events} />}
         </>
       )}
       {asking && (

@@ -79,14 +79,15 @@ function show() {
 const least = 200; // ms between two looks at what changed
 const share = 10; // of that time may be spent on it
 
-// round begins to read all calls anew; what is not met in it by finish is gone.
-// What the stream says of a call meanwhile is newer than what the table says.
+// round begins to read all calls anew, or those of one node; what is not met in
+// it by finish is gone. What the stream says of a call meanwhile is newer than what
+// the table says.
 let round = 0;
 export const begin = () => ++round;
 
-export function finish(partial) {
+export function finish(partial, node) {
   if (partial) return;
-  for (const c of calls.values()) if (c.seen < round) calls.delete(c.id);
+  for (const c of calls.values()) if (c.seen < round && (!node || c.node === node)) calls.delete(c.id);
   bump(true);
 }
 
@@ -107,6 +108,7 @@ export function row(r, texts) {
   c.started = r[7];
   c.answered = r[8];
   for (const [l, v] of [[c.caller, r[9]], [c.callee, r[10]]]) {
+    if (v[2] < l.alive) continue; // the store does not know of each sign of life
     l.liveness = text(v[0]);
     l.misses = v[1];
     l.alive = v[2];

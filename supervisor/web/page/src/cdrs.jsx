@@ -54,7 +54,7 @@ export function RecordPage() {
             {reasons.map((r) => <option key={r} value={r}>{r}</option>)}
           </select>
         </label>
-        <p class="tally" role="status"><b>{list.length}{next && '+'}</b> records{busy && ', reading…'}</p>
+        <p class="tally" role="status"><b>{list.length}{next && '+'}</b> {list.length === 1 && !next ? 'record' : 'records'}{busy && ', reading…'}</p>
       </form>
       {failed && <p class="failed" role="alert">{failed}</p>}
       <div class="scroll" tabIndex="0" role="group" aria-label="Table of records">

@@ -6,7 +6,7 @@ import { filter, go, sort, url } from './url.js';
 import { byTrunk, nodesOf, picked, shown } from './view.js';
 import { ages, filtered } from './filter.js';
 import { columns } from './columns.js';
-import { trunks } from './live.js';
+import { acts, trunks } from './live.js';
 
 const states = ['trying', 'early', 'confirmed', 'ending', 'ended'];
 const lives = [['dying', 'in doubt'], ['held', 'held'], ['live', 'live'], 'alive', 'reachable', 'suspect', 'silent', 'gone', 'unsupported', 'unproven'];
@@ -64,7 +64,7 @@ export function Filters({ hangup }) {
         <p class="marked">
           <b>{count(marked)}</b> marked
           <button type="button" class="plain-button" onClick={() => { picked.value = new Set(); }}>Unmark</button>
-          <button type="button" class="danger" onClick={hangup}>Hang up…</button>
+          {acts.value && <button type="button" class="danger" onClick={hangup}>Hang up…</button>}
         </p>
       )}
     </form>

@@ -1,8 +1,9 @@
 // The head of the page: how everything fares, on one line.
 
+import { computed } from '@preact/signals';
 import { useState } from 'preact/hooks';
 import { count, plural, rate } from './format.js';
-import { link, overview, reading } from './live.js';
+import { acts, link, overview, reading } from './live.js';
 import { Confirm } from './confirm.jsx';
 import { send } from './api.js';
 import { follow, go, href, view } from './url.js';
@@ -19,9 +20,19 @@ function Figure({ label, value, kind = '', to, title }) {
   );
 }
 
+// whole is the overview with what the other nodes have added to it.
+const whole = computed(() => {
+  const o = overview.value;
+  if (!o) return null;
+  const sum = { ...o };
+  for (const other of o.others) for (const name of sums) sum[name] += other[name];
+  return sum;
+});
+const sums = ['active', 'calls_per_second', 'live', 'suspect', 'held', 'reclaimed_today'];
+
 // The figures link to the calls that they count.
 export function Head() {
-  const o = overview.value;
+  const o = whole.value;
   const show = (liveness) => href({ view: '', call: '', state: '', number: '', trunk: '', node: '', older: '', liveness });
   const store = o?.store;
   return (
@@ -74,23 +85,26 @@ const reasons = {
 const moment = 3000; // ms
 let heldSince = 0;
 
-// Brake stands there while calls are held, and no longer.
+// Brake stands there while calls are held, on whichever node, and no longer. Those
+// of this node can be released here.
 export function Brake() {
   const [asking, setAsking] = useState(false);
   const o = overview.value;
   const brakes = o?.brake || [];
-  if (!o?.held) heldSince = 0;
+  const others = o?.others.filter((n) => n.held) || [];
+  if (!o?.held && !others.length) heldSince = 0;
   else heldSince ||= second.value;
   const lasts = heldSince && second.value - heldSince > moment;
   if (!o || (!lasts && !brakes.length && !o.idle && !asking)) return null;
+  const why = brakes.map((b) => (reasons[b.reason] || ((x) => x.reason))(b)).join('; ') || o.idle || (o.held ? 'silent, but let go on' : '');
   return (
     <section class="brake" role="alert" aria-label="Brake">
       <p>
-        <strong>{o.held ? `${plural(o.held, 'call')} held` : o.idle ? 'Calls are not watched' : 'Brake on'}</strong>
-        {' '}{brakes.map((b) => (reasons[b.reason] || ((x) => x.reason))(b)).join('; ') || o.idle || 'silent, but let go on'}
+        <strong>{whole.value.held ? `${plural(whole.value.held, 'call')} held` : o.idle ? 'Calls are not watched' : 'Brake on'}</strong>
+        {' '}{[why, ...others.map((n) => `${count(n.held)} on ${n.node}`)].filter(Boolean).join('; ')}
       </p>
-      {o.held > 0 && <button type="button" onClick={() => go({ view: '', call: '', state: '', number: '', trunk: '', node: '', older: '', liveness: 'held' })}>View</button>}
-      {o.held > 0 && <button type="button" class="danger" onClick={() => setAsking(true)}>Release…</button>}
+      {whole.value.held > 0 && <button type="button" onClick={() => go({ view: '', call: '', state: '', number: '', trunk: '', node: '', older: '', liveness: 'held' })}>View</button>}
+      {o.held > 0 && acts.value && <button type="button" class="danger" onClick={() => setAsking(true)}>Release…</button>}
       {asking && (
         <Confirm title={`End ${plural(o.held, 'held call')}?`} action="End them" close={() => setAsking(false)}
           act={async () => {

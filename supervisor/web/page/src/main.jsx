@@ -10,6 +10,7 @@ import { Filters } from './filters.jsx';
 import { Brake, Head } from './head.jsx';
 import { overview, run } from './live.js';
 import { NodePage } from './nodes.jsx';
+import { Progress } from './progress.jsx';
 import { Table } from './table.jsx';
 import { TrunkBars, TrunkPage } from './trunks.jsx';
 import { opened, view } from './url.js';
@@ -34,11 +35,12 @@ function Calls() {
 function Page() {
   const Other = pages[view.value];
   const o = overview.value;
-  const bad = o ? o.suspect + o.held : 0;
+  const bad = o ? [o, ...o.others].reduce((n, x) => n + x.suspect + x.held, 0) : 0;
   useEffect(() => { document.title = bad ? `(${bad}) sipvigil` : 'sipvigil'; }, [bad]);
   return (
     <>
       <Head />
+      <Progress />
       <Brake />
       <main>{Other ? <Other /> : <Calls />}</main>
     </>

@@ -7,7 +7,7 @@ import { changed, held, liveness, trouble } from './calls.js';
 import { columns } from './columns.js';
 import { age, person } from './format.js';
 import { Dot, Strip } from './marks.jsx';
-import { reading, partial } from './live.js';
+import { acts, partial, reading } from './live.js';
 import { go, opened, sort } from './url.js';
 import { picked, second, shown } from './view.js';
 
@@ -71,8 +71,8 @@ function Row({ c, i, t, height, active, open, marked, pick }) {
     <div role="row" id={`row-${c.id}`} data-id={c.id} aria-rowindex={i + 2} aria-selected={marked} style={{ top: `${i * height}px` }}
       class={`row${active ? ' active' : ''}${open ? ' open' : ''}${c.endedBy ? ' over' : ''}${bad >= 3 ? ' bad' : ''}`}>
       <span role="gridcell" class="c-mark">
-        <input type="checkbox" tabIndex={-1} checked={marked} aria-label={`mark call ${person(c.from).who} to ${person(c.to).who}`}
-          onClick={(e) => { e.stopPropagation(); pick(i, e.shiftKey); }} />
+        {acts.value && <input type="checkbox" tabIndex={-1} checked={marked} aria-label={`mark call ${person(c.from).who} to ${person(c.to).who}`}
+          onClick={(e) => { e.stopPropagation(); pick(i, e.shiftKey); }} />}
       </span>
       {columns.map(({ name }) => <span key={name} role="gridcell" class={`c-${name}`}>{cells[name](c, t)}</span>)}
     </div>
@@ -86,8 +86,9 @@ function Heads({ list }) {
     <div role="rowgroup" class="heads">
       <div role="row" aria-rowindex={1} class="headrow">
         <span role="columnheader" class="c-mark">
-          <input type="checkbox" checked={all} aria-label="mark all calls shown" disabled={!list.length}
-            onClick={() => { picked.value = all ? new Set() : new Set(list.filter((c) => !c.endedBy).map((c) => c.id)); }} />
+          {!acts.value && <span class="hidden">mark</span>}
+          {acts.value && <input type="checkbox" checked={all} aria-label="mark all calls shown" disabled={!list.length}
+            onClick={() => { picked.value = all ? new Set() : new Set(list.filter((c) => !c.endedBy).map((c) => c.id)); }} />}
         </span>
         {columns.map((c) => (
           <span key={c.name} role="columnheader" class={`c-${c.name}`} aria-sort={name === c.sort ? (turned ? 'descending' : 'ascending') : 'none'}>
@@ -155,7 +156,7 @@ export function Table() {
     const keys = {
       ArrowDown: () => move(at + 1), ArrowUp: () => move(at - 1), PageDown: () => move(at + page), PageUp: () => move(at - page),
       Home: () => move(0), End: () => move(list.length - 1),
-      Enter: () => at >= 0 && go({ call: list[at].id }), ' ': () => at >= 0 && pick(at, e.shiftKey),
+      Enter: () => at >= 0 && go({ call: list[at].id }), ' ': () => at >= 0 && acts.value && pick(at, e.shiftKey),
     };
     if (!keys[e.key]) return;
     e.preventDefault();
