@@ -23,7 +23,7 @@ build:
 # Everything that must hold on main. Installs what is missing. Chromium comes last: it would take the others' time.
 test: peers check page-check
 	$(GO) test -race -shuffle=on -timeout 8m $$($(GO) list ./... | grep -v /test/page$$)
-	$(GO) test -race -shuffle=on -timeout 4m ./test/page
+	$(GO) test -race -shuffle=on -timeout 6m ./test/page
 
 check:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \

@@ -53,22 +53,32 @@ func browse() (context.Context, context.CancelFunc, error) {
 // tab is one page in the browser. What it logs as an error, what it asks other
 // servers, and what its policy refuses fails the test.
 type tab struct {
-	t   *testing.T
-	ctx context.Context
+	t          testing.TB
+	ctx        context.Context
+	background sync.WaitGroup // until it is closed
 }
 
 // open shows a page of a server under test. Features are those of media queries,
 // such as "prefers-color-scheme:dark".
-func open(t *testing.T, server, path string, width, height int64, features ...string) *tab {
+func open(t testing.TB, server, path string, width, height int64, features ...string) *tab {
 	t.Helper()
-	ctx, cancel := chromedp.NewContext(browser)
+	b := blank(t, server, features...)
+	b.do(chromedp.EmulateViewport(width, height), chromedp.Navigate("http://"+server+path))
+	b.js(`document.sameDocument = true`) // gone after a reload
+	return b
+}
+
+// blank is a tab that shows nothing yet, in a window that shares nothing with the
+// others.
+func blank(t testing.TB, server string, features ...string) *tab {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
 	b := &tab{t: t, ctx: ctx}
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatal(err)
 	}
-	var watching sync.WaitGroup
-	watching.Go(b.watch)
-	t.Cleanup(func() { cancel(); watching.Wait() })
+	b.background.Go(b.watch)
+	t.Cleanup(func() { cancel(); b.background.Wait() })
 	if err := chromedp.Listen(ctx, func(e any) {
 		if e, ok := e.(*network.EventRequestWillBeSent); ok && !strings.HasPrefix(e.Request.URL, "http://"+server+"/") {
 			t.Errorf("the page asks %s", e.Request.URL)
@@ -91,8 +101,6 @@ func open(t *testing.T, server, path string, width, height int64, features ...st
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.do(chromedp.EmulateViewport(width, height), chromedp.Navigate("http://"+server+path))
-	b.js(`document.sameDocument = true`) // gone after a reload
 	return b
 }
 
@@ -226,6 +234,10 @@ func quote(s string) string {
 const (
 	enter = kb.Enter
 	down  = kb.ArrowDown
+	up    = kb.ArrowUp
+	end   = kb.End
+	home  = kb.Home
+	tabs  = kb.Tab
 	esc   = kb.Escape
 )
 

@@ -17,6 +17,7 @@ import (
 
 	"sipvigil/store"
 	"sipvigil/supervisor"
+	"sipvigil/supervisor/progress"
 	"sipvigil/supervisor/web"
 )
 
@@ -32,6 +33,8 @@ type crowd struct {
 	calls    []store.Call
 	index    map[string]int
 	follower supervisor.Follower
+	hungUp   int
+	board    *progress.Board
 }
 
 // odd is a call, among the first that are shown, whose caller would like to be
@@ -39,7 +42,7 @@ type crowd struct {
 const odd = 9 + 2*4001
 
 func gather(n int) *crowd {
-	c := &crowd{index: make(map[string]int)}
+	c := &crowd{index: make(map[string]int), board: progress.New("edge-1", zap.NewNop())}
 	began := time.Now().Add(-3 * time.Hour)
 	for i := range n {
 		call := store.Call{
@@ -138,17 +141,28 @@ func (c *crowd) Events(_ context.Context, id string) ([]supervisor.Event, error)
 	return list, nil
 }
 
+// Overview is that of the node that is asked: a third of all.
 func (c *crowd) Overview() supervisor.Overview {
-	return supervisor.Overview{Active: len(c.calls), PerSecond: 4.6, Live: len(c.calls) - 50, Suspect: 50, Held: 12, Reclaimed: 214,
+	n := len(c.calls) - 2*(len(c.calls)/3)
+	return supervisor.Overview{Active: n, PerSecond: 1.6, Live: n - 18, Suspect: 18, Held: 4, Reclaimed: 74,
 		Brake: []supervisor.Braking{{Reason: "peer", Trunk: "carrier-b", Ill: 14, Legs: 52}}}
+}
+
+func (c *crowd) Hangup(context.Context, string, string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hungUp++
+	return nil
 }
 
 func (c *crowd) Follow(f supervisor.Follower) { c.follower = f }
 
-func nodes(context.Context) ([]store.Node, error) {
+func (c *crowd) nodes(context.Context) ([]store.Node, error) {
 	list := make([]store.Node, 3)
 	for i := range list {
-		list[i] = store.Node{Name: fmt.Sprintf("edge-%d", i+1), State: store.NodeUp, Since: time.Now().Add(-time.Hour), Seen: time.Now(), Calls: crowded / 3}
+		n := len(c.calls) / 3
+		list[i] = store.Node{Name: fmt.Sprintf("edge-%d", i+1), State: store.NodeUp, Since: time.Now().Add(-time.Hour), Seen: time.Now(), Calls: n,
+			Tally: store.Tally{PerSecond: 1.5, Live: n - 16, Suspect: 16, Held: 4, Reclaimed: 70}}
 	}
 	return list, nil
 }
@@ -156,7 +170,7 @@ func nodes(context.Context) ([]store.Node, error) {
 // serve shows the crowd on a page.
 func (c *crowd) serve(t testing.TB) string {
 	t.Helper()
-	s, err := web.New(web.Config{Listen: "127.0.0.1:0", Probe: time.Second, Nodes: nodes}, c,
+	s, err := web.New(web.Config{Listen: "127.0.0.1:0", Node: "edge-1", Probe: time.Second, Nodes: c.nodes, Progress: c.board}, c,
 		func() store.Status { return store.Status{Backend: "redis", Reachable: true} }, func() []string { return nil },
 		prometheus.NewRegistry(), zap.NewNop())
 	if err != nil {
@@ -230,7 +244,7 @@ func TestPageShowsFiftyThousandCalls(t *testing.T) {
 		b.click(".filters .plain-button")
 		b.text(".tally", "50,000 calls")
 	})
-	for _, column := range []string{"from", "trunks", "age", "evidence", "state"} {
+	for _, column := range []string{"from", "to", "trunks", "age", "caller", "callee", "evidence", "node", "state"} {
 		b.timed("sort by "+column, func() {
 			b.click(".heads .c-" + column + " button")
 			b.await(`document.querySelector('.heads .c-` + column + `').ariaSort === 'ascending'`)

@@ -27,12 +27,34 @@ type world struct {
 	sip          string
 	pbx, carrier *ua.Phone
 	callers      []*ua.Dialog
+	stop         func() // ends the daemon in order, and waits
 }
 
 // serve starts a daemon with calls that last, each of which has answered.
-func serve(t *testing.T, calls int) *world {
+func serve(t *testing.T, calls int, change ...func(*daemon.Config)) *world {
 	t.Helper()
 	w := &world{pbx: phone(t, "pbx", "127.0.0.2:0"), carrier: phone(t, "carrier", "127.0.0.3:0")}
+	w.carrier.Handle(func(in *ua.Incoming) {
+		in.Ring(180)
+		_, _ = in.Accept(ua.SDP(40002)) // refused only when the call is given up: then Call fails
+	})
+	w.start(t, change...)
+	for i := range calls {
+		w.call(t, fmt.Sprintf("201%02d", i), fmt.Sprintf("+4930555%04d", i))
+	}
+	return w
+}
+
+// beside starts another node between the same trunks.
+func (w *world) beside(t *testing.T, change ...func(*daemon.Config)) *world {
+	t.Helper()
+	other := &world{pbx: w.pbx, carrier: w.carrier}
+	other.start(t, change...)
+	return other
+}
+
+func (w *world) start(t *testing.T, change ...func(*daemon.Config)) {
+	t.Helper()
 	cfg := daemon.Default()
 	cfg.Node = "edge-1"
 	cfg.SIP.Listen = []string{"udp://127.0.0.1:0"}
@@ -44,6 +66,9 @@ func serve(t *testing.T, calls int) *world {
 		{Name: "carrier", Targets: []string{"sip:" + w.carrier.Addr()}, Sources: []string{"127.0.0.3"}, Capacity: daemon.Capacity{Total: 30}},
 	}
 	cfg.Routes = []daemon.Route{{From: "pbx", To: []string{"carrier"}}}
+	for _, c := range change {
+		c(&cfg)
+	}
 	d, err := daemon.New(cfg, zaptest.NewLogger(t, zaptest.Level(zapcore.WarnLevel)).WithOptions(zap.WithFatalHook(zapcore.WriteThenPanic)))
 	if err != nil {
 		t.Fatal(err)
@@ -58,16 +83,9 @@ func serve(t *testing.T, calls int) *world {
 			t.Errorf("daemon: %v", err)
 		}
 	})
-	t.Cleanup(func() { cancel(); running.Wait() })
+	w.stop = func() { cancel(); running.Wait() }
+	t.Cleanup(w.stop)
 	w.admin, w.sip = d.AdminAddr().String(), d.SIPAddrs()[0].String()
-	w.carrier.Handle(func(in *ua.Incoming) {
-		in.Ring(180)
-		_, _ = in.Accept(ua.SDP(40002)) // refused only when the call is given up: then Call fails
-	})
-	for i := range calls {
-		w.call(t, fmt.Sprintf("201%02d", i), fmt.Sprintf("+4930555%04d", i))
-	}
-	return w
 }
 
 func phone(t *testing.T, user, addr string) *ua.Phone {
