@@ -33,16 +33,23 @@ func (a *Agent) GoOn() {
 func (a *Agent) Drain() { a.draining.Store(true) }
 
 // Unsettled counts the calls that another node could not go on with: they are
-// being set up or ended.
+// being set up or ended, or an INVITE waits for its answer or its ACK.
 func (a *Agent) Unsettled() int {
 	n := 0
-	a.Calls(func(c store.Call) bool {
-		if c.State != store.Confirmed {
+	for _, c := range a.all() {
+		if c.unsettled() {
 			n++
 		}
-		return true
-	})
+	}
 	return n
+}
+
+func (c *call) unsettled() bool {
+	if !c.turns.enter() {
+		return true // it is changing just now
+	}
+	defer c.turns.leave(&c.agent.work, c.agent.panicked)
+	return c.state() != store.Confirmed || c.inv != nil
 }
 
 // Held returns the calls of this agent, by id, with the epoch of each.

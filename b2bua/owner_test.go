@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -79,6 +80,29 @@ func TestNodeThatStopsTakesNoNewCalls(t *testing.T) {
 		w.alice.request("BYE", "")
 		w.alice.next("200 BYE")
 		w.bob.respond(w.bob.next("BYE"), 200, "")
+	})
+}
+
+func TestACallThatLacksItsACKIsNotHandedOver(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		unsettled := func(want int) {
+			t.Helper()
+			synctest.Wait()
+			if n := w.agent.Unsettled(); n != want {
+				t.Errorf("%d calls are unsettled, want %d", n, want)
+			}
+		}
+		w.dial()
+		unsettled(1)
+		w.accept()
+		unsettled(1) // its far ends have a call, but only we can pass on the ACK
+		w.ack()
+		unsettled(0)
+		w.alice.request("BYE", "")
+		w.alice.next("200 BYE")
+		unsettled(1)
+		w.bob.respond(w.bob.next("BYE"), 200, "")
+		unsettled(0)
 	})
 }
 
