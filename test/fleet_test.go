@@ -55,7 +55,7 @@ routes:
 func (f *fleet) again(i int) *sipvigil {
 	f.t.Helper()
 	d := f.nodes[i]
-	return d.again(d.redisURL, "--config", f.config, "--probe-interval", "3s", "--node", d.name)
+	return d.again(d.redisURL, "--config", f.config, "--probe-interval", "3s", "--probe-timeout", "10s", "--node", d.name)
 }
 
 // channels waits until these nodes know how many channels of the carrier are in

@@ -41,7 +41,7 @@ func nodesAt(t *testing.T, redisURL string, n int, flags ...string) []*sipvigil 
 	}
 	var nodes []*sipvigil
 	for i := range n {
-		nodes = append(nodes, serve(t, redisURL, append([]string{"--node", fmt.Sprintf("edge-%d", i+1)}, flags...)...))
+		nodes = append(nodes, serve(t, redisURL, append([]string{"--node", fmt.Sprintf("edge-%d", i+1), "--probe-timeout", "10s"}, flags...)...))
 	}
 	eventually(t, "all hold their leases", func() bool { return len(nodes[0].nodes()) == n })
 	since := time.Now()
