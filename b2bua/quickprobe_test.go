@@ -146,6 +146,7 @@ func TestOnlyAProbeThatIsNotAnsweredIsSentAgain(t *testing.T) {
 		time.Sleep(time.Second)
 		answer(2, true)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		want := []string{"1 OPTIONS 500ms", "3 OPTIONS 700ms", "4 OPTIONS 800ms", "1 OPTIONS 1.5s", "3 OPTIONS 1.7s"}
 		if diff := cmp.Diff(want, again); diff != "" {
 			t.Error("sent again:", diff)

@@ -55,6 +55,7 @@ func TestThoseCloseBehindAnotherAreWokenTogether(t *testing.T) {
 			time.Sleep(3 * time.Millisecond)
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if want := []time.Duration{time.Second, time.Second + late, time.Second + late}; !slices.Equal(woken, want) {
 			t.Errorf("woken at %v, want %v", woken, want)
 		}
