@@ -177,23 +177,23 @@ func (s *Supervisor) Run(ctx context.Context) {
 // With many legs there is always something to do soon. It is done in bunches,
 // because to wake up for a probe and for its answer costs more than both. A
 // bunch is so small that it fits into any receiver's buffer, and no leg waits
-// longer for it than longest.
+// for it longer than longest, or a hundredth of an interval.
 const (
 	throng   = 1000 // legs
-	bunch    = 32   // probes, on the average
+	bunch    = 64   // probes, on the average
 	fullest  = 2 * bunch
 	shortest = time.Millisecond
-	longest  = 100 * time.Millisecond
+	longest  = 200 * time.Millisecond
 )
 
 // gather is how long nothing is to be done, so that a bunch becomes due, and 0
 // with few legs. Called locked.
 func (s *Supervisor) gather() time.Duration {
-	n := s.queue.Len()
+	n, period := s.queue.Len(), s.cfg.period()
 	if n < throng {
 		return 0
 	}
-	return min(max(s.cfg.period()*bunch/time.Duration(n), shortest), longest)
+	return max(min(period*bunch/time.Duration(n), longest, period/100), shortest)
 }
 
 // change is what was learned of a leg, to be passed on outside the lock.
