@@ -88,7 +88,8 @@ type Agent struct {
 	passing     atomic.Int64  // requests outside of calls that are being relayed
 	lost        lost
 	ownAddrs    ownAddrs
-	mirror      *mirror // nil: nobody wants copies
+	panicked    func(any) // is notePanic, made once: most that runs is given it
+	mirror      *mirror   // nil: nobody wants copies
 
 	draining atomic.Bool
 
@@ -135,6 +136,7 @@ func New(cfg Config, st Store, obs Observer, log *zap.Logger, reg prometheus.Reg
 
 		announcing: rate.NewLimiter(announceRate, 1),
 	}
+	a.panicked = a.notePanic
 	for trunk := range a.accounts {
 		a.metrics.challengesOf(trunk)
 	}
@@ -304,8 +306,8 @@ func provisionalKey() []byte {
 	return key
 }
 
-// panicked notes a panic in the handling of one message; the process goes on.
-func (a *Agent) panicked(v any) {
+// notePanic notes a panic in the handling of one message; the process goes on.
+func (a *Agent) notePanic(v any) {
 	a.metrics.panics.Inc()
 	a.log.Error("handler panicked, one request was lost: please report this",
 		zap.Any("panic", v), zap.ByteString("stack", debug.Stack()))
