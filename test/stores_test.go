@@ -90,9 +90,9 @@ func follow(t *testing.T, master *storetest.Server, masters []*storetest.Server)
 	return replica
 }
 
-// outage is how long Redis is away at least. What a minute is to leases of nine
+// redisAway is how long Redis is away at least. What a minute is to leases of nine
 // seconds, the time until all are over is to phones that are asked every three.
-var outage = flag.Duration("outage", 0, "how long Redis is stopped, at least until all leases are over")
+var redisAway = flag.Duration("outage", 0, "how long Redis is stopped, at least until all leases are over")
 
 func TestRedisThatComesBackEmptyIsToldOfAllCallsOfAllNodes(t *testing.T) {
 	t.Parallel()
@@ -105,7 +105,7 @@ func TestRedisThatComesBackEmptyIsToldOfAllCallsOfAllNodes(t *testing.T) {
 	}
 	pace := time.NewTicker(20 * time.Millisecond)
 	defer pace.Stop()
-	for i := 0; i < len(f.calls) || time.Since(stopped) < *outage; i++ {
+	for i := 0; i < len(f.calls) || time.Since(stopped) < *redisAway; i++ {
 		if i >= len(f.calls) {
 			<-pace.C
 		}
