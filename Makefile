@@ -71,7 +71,7 @@ bench:
 # Outages as long as they are in life: Redis is gone for a minute, then for ten, during hundreds of calls of three nodes.
 soak: peers
 	for outage in 1m 10m; do \
-		$(GO) test -race -run '^TestRedisThatComesBackEmptyIsToldOfAllCallsOfAllNodes$$' -outage $$outage -count 1 -timeout 20m -v ./test || exit 1; \
+		$(GO) test -race -run '^TestRedisThatComesBackEmptyIsToldOfAllCallsOfAllNodes$$' -count 1 -timeout 20m -v ./test -outage $$outage || exit 1; \
 	done
 
 # What a call and a probe cost, through sipvigil and through kamailio: about seven minutes.

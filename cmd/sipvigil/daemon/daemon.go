@@ -323,8 +323,9 @@ func (d *Daemon) Listen() error {
 	return nil
 }
 
-// receiveBuffer holds what arrives while we are busy; the kernel may give less.
-const receiveBuffer = 4 << 20
+// receiveBuffer holds what arrives while we are busy; the kernel gives no more
+// than net.core.rmem_max.
+const receiveBuffer = 16 << 20
 
 func (d *Daemon) listen(uri string) error {
 	network, address, err := ParseListen(uri)
