@@ -83,7 +83,7 @@ func Start(t testing.TB, s Store) (stop func()) {
 }
 
 // patience is how long a test waits for what must happen.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 // Eventually waits until a condition holds and fails the test when it does not.
 func Eventually(t testing.TB, what string, condition func() bool) {
