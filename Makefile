@@ -15,10 +15,15 @@ PEERS = redis-server:redis-server sipp:sip-tester baresip:baresip-core kamailio:
 # What the operator's page is built from, and what it is built to.
 PAGE = supervisor/web/page
 
-.PHONY: build test check page page-check peers fuzz bench soak load compare
+.PHONY: build cross test check page page-check peers fuzz bench soak load compare
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o sipvigil ./cmd/sipvigil
+
+# It is made for Linux, and runs elsewhere.
+cross:
+	GOOS=darwin $(GO) vet ./...
+	GOOS=windows $(GO) build -o /dev/null ./cmd/sipvigil
 
 # Everything that must hold on main. Installs what is missing. Chromium comes last: it would take the others' time.
 test: peers check page-check

@@ -7,14 +7,15 @@ import (
 )
 
 type metrics struct {
-	requests  *prometheus.CounterVec
-	responses *prometheus.CounterVec
-	byMethod  map[string]prometheus.Counter // of requests
-	byClass   [5]prometheus.Counter         // of responses, from 2xx on
-	malformed prometheus.Counter
-	rejected  *prometheus.CounterVec
-	outside   *prometheus.CounterVec
-	panics    prometheus.Counter
+	requests   *prometheus.CounterVec
+	responses  *prometheus.CounterVec
+	byMethod   map[string]prometheus.Counter // of requests
+	byClass    [5]prometheus.Counter         // of responses, from 2xx on
+	malformed  prometheus.Counter
+	overflowed prometheus.Counter
+	rejected   *prometheus.CounterVec
+	outside    *prometheus.CounterVec
+	panics     prometheus.Counter
 
 	challenges  *prometheus.CounterVec
 	strangers   *prometheus.CounterVec
@@ -39,6 +40,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		malformed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sipvigil_b2bua_malformed_total",
 			Help: "Messages that were dropped because they could not be read.",
+		}),
+		overflowed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sipvigil_b2bua_overflowed_total",
+			Help: "Datagrams that found the receive buffer full (on Linux, over IPv4).",
 		}),
 		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sipvigil_b2bua_calls_rejected_total",
@@ -94,7 +99,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		m.outside.WithLabelValues(result)
 	}
 	m.bind()
-	reg.MustRegister(m.requests, m.responses, m.malformed, m.rejected, m.outside, m.panics, m.challenges, m.strangers, m.spoofed,
+	reg.MustRegister(m.requests, m.responses, m.malformed, m.overflowed, m.rejected, m.outside, m.panics, m.challenges, m.strangers, m.spoofed,
 		m.surplus, m.forwarded, m.unmirrored, m.connections, m.closed)
 	for _, transport := range []string{"tcp", "tls", "ws", "wss"} {
 		m.connections.WithLabelValues(transport)

@@ -245,7 +245,8 @@ func (p *packetConn) read(b []byte) (datagram []byte, from netip.AddrPort, err e
 	if p.bunches != nil {
 		before := p.bunches.dropped
 		datagram, from, p.came, err = p.bunches.read()
-		if p.bunches.dropped != before {
+		if lost := p.bunches.dropped - before; lost > 0 {
+			p.guard.metrics.overflowed.Add(float64(lost))
 			p.guard.agent.transaction.strain.overflowed()
 		}
 		return datagram, from, err

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // bunched is a socket that is read in bunches, and one that sends to it.
@@ -62,6 +64,32 @@ func TestALargeDatagramIsReadAndSentWhole(t *testing.T) {
 	}
 	if err := s.send(nil, netip.MustParseAddrPort("[::1]:5060")); err == nil {
 		t.Error("sent over IPv6")
+	}
+}
+
+func TestDatagramsWithoutRoomAreCounted(t *testing.T) {
+	s, peer := bunched(t)
+	size, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
+	if err != nil {
+		t.Fatal(err)
+	}
+	large := make([]byte, 60000)
+	sent := size/len(large) + 1 // the last has no room
+	for range sent {
+		_, _ = peer.WriteTo(large, s.LocalAddr())
+	}
+	if _, _, _, err := s.read(); err != nil || s.dropped != 0 {
+		t.Fatalf("%d were dropped before the first was read: %v", s.dropped, err)
+	}
+	_, _ = peer.WriteTo([]byte("last"), s.LocalAddr()) // what a bunch took has made room
+	for read := 1; s.dropped == 0; read++ {
+		data, _, _, err := s.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(data) == "last" && (s.dropped == 0 || read+int(s.dropped) != sent) {
+			t.Fatalf("of %d datagrams %d were read and %d counted as dropped", sent, read, s.dropped)
+		}
 	}
 }
 

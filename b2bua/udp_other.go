@@ -12,6 +12,7 @@ import (
 type udpSocket struct {
 	net.PacketConn
 	answered int
+	dropped  uint32
 }
 
 func newUDPSocket(net.PacketConn) *udpSocket { return nil }
