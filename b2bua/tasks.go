@@ -2,9 +2,10 @@ package b2bua
 
 import "sync"
 
-// maxIdle is how many goroutines wait for something to do. A new one would have
-// to grow its stack first, which costs as much as what most messages need.
-const maxIdle = 64
+// maxIdle is how many goroutines wait for something to do: some that serve what
+// waits when there is much to do. A new one would have to grow its stack first,
+// which costs as much as what most messages need.
+const maxIdle = 1024
 
 // tasks are goroutines that somebody waits for in the end. The zero value is
 // ready.
