@@ -15,6 +15,10 @@ import (
 	"sipvigil/store/storetest"
 )
 
+// terminalTime is how long what is drawn may take: on a busy machine top draws
+// only every ten seconds.
+const terminalTime = 3 * patience
+
 // terminal is one in which a command runs, and somebody who types.
 type terminal struct {
 	t     *testing.T
@@ -86,7 +90,12 @@ func (w *terminal) text() string {
 
 func (w *terminal) shows(text string) {
 	w.t.Helper()
-	eventually(w.t, "the terminal shows "+text, func() bool { return strings.Contains(w.text(), text) })
+	defer func() {
+		if w.t.Failed() {
+			w.t.Logf("the terminal got %q", w.text())
+		}
+	}()
+	within(w.t, terminalTime, "the terminal shows "+text, func() bool { return strings.Contains(w.text(), text) })
 }
 
 func (w *terminal) press(keys string) {
@@ -104,7 +113,7 @@ func (w *terminal) ends() {
 		if err != nil {
 			w.t.Errorf("the command ended with %v", err)
 		}
-	case <-limit(w.t, patience).Done():
+	case <-limit(w.t, terminalTime).Done():
 		w.t.Fatalf("the command does not end; the terminal shows %q", w.text())
 	}
 }

@@ -18,7 +18,7 @@ const many = 300
 
 func TestAnOutageEndsNoCallAndARestartedPeerLosesAllOfThem(t *testing.T) {
 	t.Parallel()
-	c := gather(t, many, "", "--probe-interval", "2s", "--probe-timeout", "2s")
+	c := gather(t, many, "", "--probe-interval", "2s", "--probe-timeout", "5s")
 
 	// Ten minutes are twenty intervals of 30 s. The pbx, which is well, counts.
 	c.carrier.Drop(everything)
@@ -59,7 +59,7 @@ func TestAnOutageEndsNoCallAndARestartedPeerLosesAllOfThem(t *testing.T) {
 
 func TestHalfATrunkIsHeldAndAFewDeadPhonesAreFound(t *testing.T) {
 	t.Parallel()
-	c := gather(t, many, "", "--probe-interval", "2s", "--probe-timeout", "2s")
+	c := gather(t, many, "", "--probe-interval", "2s", "--probe-timeout", "5s")
 
 	for _, one := range c.calls[:many/2] {
 		one.callee.Silence()
