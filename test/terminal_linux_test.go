@@ -15,8 +15,8 @@ import (
 	"sipvigil/store/storetest"
 )
 
-// terminalTime is how long what is drawn may take: on a busy machine top draws
-// only every ten seconds.
+// terminalTime is how long what is drawn may take: a terminal is a session of its
+// own, which Linux may give a small share of a busy machine (sched(7), autogroup).
 const terminalTime = 3 * patience
 
 // terminal is one in which a command runs, and somebody who types.
