@@ -30,12 +30,7 @@ func (g *guard) shed(datagram []byte, from *net.UDPAddr, socket net.PacketConn) 
 	if !ok || tag != "" || !g.agent.transaction.strain.refuses(key.branch) || g.agent.transaction.serves(key) {
 		return false
 	}
-	v := verdict{status: 503, phrase: overloadText}
-	answer, port := statelessAnswer(datagram, v, from, noCallTag+g.tag(datagram))
-	answer = append(answer[:len(answer)-len("\r\n")], "Retry-After: "+comeAgain+"\r\n\r\n"...)
-	if to := (&net.UDPAddr{IP: from.IP, Port: port, Zone: from.Zone}); isUnicast(to) {
-		_, _ = socket.WriteTo(answer, to) // or it comes again
-	}
+	g.answer(datagram, verdict{status: 503, phrase: overloadText}, from, socket)
 	g.agent.transaction.overload()
 	return true
 }

@@ -46,7 +46,7 @@ func TestWhatIsRefusedUnderOverloadIsReadAtAGlance(t *testing.T) {
 				t.Fatalf("refused is %t, want %t", got, tt.refused)
 			}
 			answer := string(answers.sent)
-			if is503 := strings.HasPrefix(answer, "SIP/2.0 503 ") && strings.HasSuffix(answer, "\r\nRetry-After: 2\r\n\r\n"); is503 != (tt.refused && tt.what == "INVITE") {
+			if is503 := strings.HasPrefix(answer, "SIP/2.0 503 ") && strings.Contains(answer, "\r\nRetry-After: 2\r\n"); is503 != (tt.refused && tt.what == "INVITE") {
 				t.Errorf("answer is %q", answer)
 			}
 		})

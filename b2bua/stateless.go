@@ -82,9 +82,9 @@ func (g *guard) allowed(now time.Time) bool {
 }
 
 // tag is the To tag of the answer: the same for a request that is repeated, RFC
-// 3261 section 8.2.7.
+// 3261 section 8.2.7, and one that tells that an ACK needs nothing.
 func (g *guard) tag(datagram []byte) string {
-	return strconv.FormatUint(maphash.Bytes(g.seed, datagram), 36)
+	return noCallTag + strconv.FormatUint(maphash.Bytes(g.seed, datagram), 36)
 }
 
 // isUnicast says whether an answer may go there. RFC 4475 section 3.3.10 tells
@@ -139,6 +139,9 @@ func statelessAnswer(datagram []byte, v verdict, from *net.UDPAddr, tag string) 
 	}
 	if v.status == 501 {
 		b = append(b, "Allow: "+allow+"\r\n"...) // as in [inbound.check]
+	}
+	if v.status == 503 {
+		b = append(b, "Retry-After: "+comeAgain+"\r\n"...) // as in [transactions.tooMany]
 	}
 	return append(b, "Server: "+product+"\r\nContent-Length: 0\r\n\r\n"...), port
 }

@@ -40,11 +40,6 @@ type udpSocket struct {
 	dropped  uint32 // by the kernel, because the socket was full
 }
 
-// receiveBuffer holds some 7,000 datagrams, what comes in a fifth of a second at
-// three times the rate that this can serve: by then new calls are refused, and
-// nothing of those that were accepted is lost.
-const receiveBuffer = 16 << 20
-
 // mostInBunch is how many datagrams are read at once.
 const mostInBunch = 32
 
@@ -127,7 +122,7 @@ func (s *udpSocket) open(udp *net.UDPConn) error {
 	_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) // without it stamp is a little late
 	_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1)    // without it nothing is dropped
 	// Whoever may not ask for more than net.core.rmem_max keeps what there is.
-	_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer)
+	_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, ReceiveBuffer)
 	return err
 }
 

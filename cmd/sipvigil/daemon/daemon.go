@@ -323,10 +323,6 @@ func (d *Daemon) Listen() error {
 	return nil
 }
 
-// receiveBuffer holds what arrives while we are busy; the kernel gives no more
-// than net.core.rmem_max.
-const receiveBuffer = 16 << 20
-
 func (d *Daemon) listen(uri string) error {
 	network, address, err := ParseListen(uri)
 	if err != nil {
@@ -344,7 +340,7 @@ func (d *Daemon) listen(uri string) error {
 		if err != nil {
 			return fmt.Errorf("sip.listen %s: %w (%s)", uri, err, hint)
 		}
-		_ = conn.(*net.UDPConn).SetReadBuffer(receiveBuffer)
+		_ = conn.(*net.UDPConn).SetReadBuffer(b2bua.ReceiveBuffer) // the kernel may give less
 		d.packets = append(d.packets, conn)
 		return nil
 	}

@@ -6,7 +6,6 @@ import (
 	"net/http/httptest"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap"
@@ -38,9 +37,7 @@ func TestWhileCallsAreReadBackThePageShowsAndDoesNothing(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ran := make(chan error, 1)
 	go func() { ran <- d.Run(ctx) }()
-	for limit := time.Now().Add(30 * time.Second); ask(http.MethodGet, "/readyz") != 200 && time.Now().Before(limit); {
-		time.Sleep(20 * time.Millisecond) // between two looks
-	}
+	storetest.Eventually(t, "it is ready", func() bool { return ask(http.MethodGet, "/readyz") == 200 })
 	if d := cmp.Diff(map[string]int{"/readyz": 200, "/api/v1/progress": 200, "/api/v1/brake/release": 202}, all()); d != "" {
 		t.Errorf("after (-want +got):\n%s", d)
 	}
