@@ -217,7 +217,9 @@ func (s *Store) Status() store.Status {
 	if j := s.journal; j != nil {
 		s.mu.Lock()
 		status = j.status
-		status.Pending = len(j.dirty) + j.writing
+		if status.Pending = j.pending(); status.Pending > 0 {
+			status.Behind = time.Since(j.written)
+		}
 		s.mu.Unlock()
 	}
 	status.Backend = "embedded"

@@ -37,6 +37,7 @@ type journal struct {
 	// Guarded by the store's mutex.
 	dirty   map[string]parts // of calls, since the last commit began
 	writing int              // calls in the commit that goes on
+	written time.Time        // all changes before are on disk
 	waiting []func()         // called when what has changed so far is on disk
 	status  store.Status
 	entry   store.Call // of the entry that is being written
@@ -50,10 +51,16 @@ type journal struct {
 // touch notes that a call has changed. Called locked.
 func (j *journal) touch(id string, p parts) {
 	if j != nil {
+		if j.pending() == 0 {
+			j.written = time.Now()
+		}
 		j.dirty[id] |= p
 		j.stir()
 	}
 }
+
+// pending is how many calls have changes that are not on disk. Called locked.
+func (j *journal) pending() int { return len(j.dirty) + j.writing }
 
 // after calls done when all that has changed so far is on disk. Called locked.
 func (j *journal) after(done func()) {
@@ -122,7 +129,7 @@ func sleep(ctx context.Context, d time.Duration) {
 func (s *Store) commit() bool {
 	j := s.journal
 	s.mu.Lock()
-	dirty, waiting := j.dirty, j.waiting
+	began, dirty, waiting := time.Now(), j.dirty, j.waiting
 	j.dirty, j.waiting, j.writing = make(map[string]parts), nil, len(dirty)
 	kept := len(s.active) + len(s.over)
 	s.mu.Unlock()
@@ -144,18 +151,21 @@ func (s *Store) commit() bool {
 			done()
 		}
 	}
-	s.settle(err, dirty, waiting)
+	s.settle(err, began, dirty, waiting)
 	return err == nil
 }
 
-// settle notes how a commit went. What it could not write is written later.
-func (s *Store) settle(err error, dirty map[string]parts, waiting []func()) {
+// settle notes how a commit went that began then. What it could not write is
+// written later.
+func (s *Store) settle(err error, began time.Time, dirty map[string]parts, waiting []func()) {
 	j, now := s.journal, time.Now()
 	s.mu.Lock()
 	was := j.status
 	j.writing = 0
 	j.status.LastError = ""
-	if err != nil {
+	if err == nil {
+		j.written = began
+	} else {
 		j.status.LastError = err.Error()
 		j.waiting = append(waiting, j.waiting...)
 		for id, p := range dirty {

@@ -281,7 +281,7 @@ func TestADiskThatFailsCoversNothingUntilItWorksAgain(t *testing.T) {
 				s.Finish(lost, 0)
 				time.Sleep(time.Minute)
 				got := s.Status()
-				if got.Reachable || got.LastError != full.Error() || got.Pending != 1 || covered.Load() {
+				if got.Reachable || got.LastError != full.Error() || got.Pending != 1 || got.Behind != time.Minute || covered.Load() {
 					t.Errorf("status %+v, covered %v", got, covered.Load())
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)

@@ -69,6 +69,7 @@ func TestCallsGoOnWithoutRedisAndAreWrittenWhenItComes(t *testing.T) {
 
 	calls := manyCalls(700)
 	covered := make(chan uint32, 10_000)
+	before := time.Now()
 	for range 10 { // each would take its time-out if it waited for Redis
 		for i := range calls {
 			s.Save(calls[i])
@@ -77,11 +78,15 @@ func TestCallsGoOnWithoutRedisAndAreWrittenWhenItComes(t *testing.T) {
 		}
 	}
 	storetest.Eventually(t, "no batch is being tried", func() bool { return s.Status().Pending == len(calls) })
+	saved := time.Now()
 	got := s.Status()
 	if got.LastError == "" {
 		t.Error("status has no error")
 	}
-	same(t, "status", store.Status{Backend: "redis", Since: got.Since, Pending: 700, LastError: got.LastError}, got)
+	if first := saved.Add(-got.Behind); first.Before(before) || got.Behind == 0 {
+		t.Errorf("%v behind, %v after the first change", got.Behind, saved.Sub(before))
+	}
+	same(t, "status", store.Status{Backend: "redis", Since: got.Since, Pending: 700, Behind: got.Behind, LastError: got.LastError}, got)
 	same(t, "covered", 0, len(covered))
 	unavailable(t, s)
 

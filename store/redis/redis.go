@@ -43,8 +43,9 @@ type Store struct {
 	mu      sync.Mutex
 	queue   queue
 	records records
-	writing int   // changes taken from the queue and not written yet
-	epoch   int64 // the highest this process has seen
+	writing int       // changes taken from the queue and not written yet
+	written time.Time // all changes before are written
+	epoch   int64     // the highest this process has seen
 	tagKey  []byte
 	status  store.Status
 	leaving int64 // epoch of the lease to give up at the end, 0 for none
@@ -120,6 +121,9 @@ func (s *Store) Finish(c store.Call, keep time.Duration) {
 
 func (s *Store) enqueue(c *change) {
 	s.mu.Lock()
+	if s.pending() == 0 {
+		s.written = time.Now()
+	}
 	s.queue.add(c)
 	if c.call != nil {
 		s.epoch = max(s.epoch, c.call.Epoch)
@@ -136,12 +140,17 @@ func (s *Store) poke() {
 	}
 }
 
-// Status says whether the last exchange with Redis succeeded, and how many
-// calls have changes that it does not know yet.
+// pending is how many calls have changes that are not written. Called locked.
+func (s *Store) pending() int { return s.queue.len() + s.writing }
+
+// Status says whether the last exchange with Redis succeeded, how many calls
+// have changes that it does not know yet, and how old these are.
 func (s *Store) Status() store.Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.status
-	st.Pending = s.queue.len() + s.writing
+	if st.Pending = s.pending(); st.Pending > 0 {
+		st.Behind = time.Since(s.written)
+	}
 	return st
 }

@@ -89,7 +89,8 @@ func (o *owner) isBack(t *testing.T) {
 	same(t, "error", "", o.Status().LastError)
 }
 
-// A Redis that answers later than Run waits at first is written to as well.
+// A Redis that answers later than Run waits at first is written to as well, and
+// what is written is told while other changes are under way.
 func TestASlowRedisHoldsUpNobody(t *testing.T) {
 	t.Parallel()
 	for _, delay := range []time.Duration{400 * time.Millisecond, 700 * time.Millisecond} {
@@ -106,6 +107,17 @@ func TestASlowRedisHoldsUpNobody(t *testing.T) {
 				same(t, "call", want, get(t, direct, want.ID))
 			}
 			storetest.Eventually(t, "the store is well", func() bool { return o.Status().LastError == "" })
+
+			last := storetest.Call()
+			o.Save(last)
+			saved := time.Now()
+			storetest.Eventually(t, "what was saved last is written", func() bool {
+				o.saveAll()
+				asked := time.Now()
+				st := o.Status()
+				return st.Pending > 0 && asked.Add(-st.Behind).After(saved)
+			})
+			same(t, "call", last, get(t, direct, last.ID))
 		})
 	}
 }

@@ -106,10 +106,12 @@ func (s *Store) limited(ctx context.Context, exchange func(context.Context) erro
 // round connects if need be, writes what was queued when it began, and says
 // whether all went well.
 func (s *Store) round(ctx context.Context) bool {
-	pending := s.Status().Pending
+	s.mu.Lock()
+	began, pending := time.Now(), s.pending()
+	s.mu.Unlock()
 	err := s.exchange(ctx, pending)
 	s.connected = err == nil
-	s.note(err, pending)
+	s.note(err, began, pending)
 	return err == nil
 }
 
@@ -143,8 +145,8 @@ func (s *Store) exchange(ctx context.Context, due int) error {
 	return s.writeRecords(ctx)
 }
 
-// note keeps the status, and logs when the store goes and comes back.
-func (s *Store) note(err error, pending int) {
+// note keeps the status after a round, and logs when the store goes and comes back.
+func (s *Store) note(err error, began time.Time, pending int) {
 	now := time.Now()
 	s.mu.Lock()
 	was := s.status
@@ -152,7 +154,9 @@ func (s *Store) note(err error, pending int) {
 		s.status.Since = now
 	}
 	s.status.LastError = ""
-	if err != nil {
+	if err == nil {
+		s.written = began
+	} else {
 		s.status.LastError = inWords(err)
 	}
 	s.mu.Unlock()

@@ -211,7 +211,11 @@ func (d *Daemon) makeStore(reg prometheus.Registerer) error {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "sipvigil_store_pending_calls",
 			Help: "Calls with changes that the store does not have yet.",
-		}, func() float64 { return float64(d.store.Status().Pending) }))
+		}, func() float64 { return float64(d.store.Status().Pending) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "sipvigil_store_behind_seconds",
+			Help: "All changes are in the store that are older than this.",
+		}, func() float64 { return d.store.Status().Behind.Seconds() }))
 	return nil
 }
 
