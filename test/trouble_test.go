@@ -162,6 +162,7 @@ func (f *fleet) endures(what trouble) {
 		asked := time.Now()
 		return asked.Add(-time.Duration(d.metric("sipvigil_store_behind_seconds") * float64(time.Second))).After(ended)
 	})
+	eventually(t, "the end of the calls is logged", func() bool { return len(d.entries("call ended")) >= len(hungUp) })
 	if n := len(d.entries("call ended")); n != len(hungUp) {
 		t.Errorf("%d calls have ended, of which phones hung up %d", n, len(hungUp))
 	}
