@@ -7,6 +7,7 @@ import (
 
 	"sipvigil/b2bua/dialog"
 	"sipvigil/store"
+	"sipvigil/store/storetest"
 )
 
 func TestWhatHasWaitedInItsSocketDoesNotHoldUpItsReader(t *testing.T) {
@@ -40,14 +41,9 @@ func TestWhatHasWaitedInItsSocketDoesNotHoldUpItsReader(t *testing.T) {
 // answered waits until the caller has had so many answers.
 func (n *memoryNet) answered(count int) {
 	n.Helper()
-	for range 2000 {
+	storetest.Eventually(n, fmt.Sprintf("%d answers", count), func() bool {
 		n.mu.Lock()
-		got := len(n.answers)
-		n.mu.Unlock()
-		if got >= count {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	n.Errorf("no %d answers", count)
+		defer n.mu.Unlock()
+		return len(n.answers) >= count
+	})
 }

@@ -122,6 +122,7 @@ trunks:
 	if n := d.metric(`sipvigil_b2bua_challenges_total{result="refused",trunk="carrier"}`); n != 2 {
 		t.Errorf("%v challenges were counted as refused", n)
 	}
+	eventually(t, "the log says so", func() bool { return len(d.entries("trunk wants other credentials")) > 0 })
 	if n := len(d.entries("trunk wants other credentials")); n != 1 {
 		t.Errorf("the log says %d times that credentials are wrong", n)
 	}

@@ -29,6 +29,7 @@ func TestRedisThatComesLaterGetsTheLiveCalls(t *testing.T) {
 		c.leaps = true
 		probed(t, c.callee, 1)
 	}
+	eventually(t, "the log warns", func() bool { return len(warnings(d)) > 0 })
 	if w := warnings(d); len(w) != 1 || w[0].field("level") != "warn" {
 		t.Errorf("the log warns of the store %d times, want once: %v", len(w), w)
 	}
