@@ -143,15 +143,16 @@ func (s *udpSocket) read() (data []byte, from netip.AddrPort, at time.Time, err 
 	return b.data[i][:b.heads[i].n], from, s.stamp(i), nil
 }
 
-// pause is how long answers to probes are gathered. They come one after the
-// other, and to be woken for each costs more than to serve it.
+// pause is how long datagrams are gathered where more than one came at once, or
+// answers to other probes are to come: to be woken for each costs as much as to
+// serve it. What comes alone does not wait.
 const pause = time.Millisecond
 
 // fill reads what is there, and waits if that is nothing.
 func (s *udpSocket) fill() error {
 	switch {
 	case !s.drained:
-	case s.have > 0 && s.answered == s.have:
+	case s.have > 1, s.have > 0 && s.answered == s.have:
 		time.Sleep(pause)
 	default:
 		if s.waiting.Control(s.arm) != nil || s.waiting.Read(s.woken) != nil {
