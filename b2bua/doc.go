@@ -47,7 +47,7 @@
 //	RFC 3261 section 14.1 → call.announce, call.probeByInvite, glare
 //	RFC 3261 section 14.2 → call.crossing
 //	RFC 3261 section 15 → call.leave, call.settle
-//	RFC 3261 section 15.1.1 → call.byeDone
+//	RFC 3261 section 15.1.1 → call.byeDone, call.onBye
 //	RFC 3261 section 15.1.2 → Agent.outOfDialog, call.onBye, call.settle, call.stopTransits
 //	RFC 3261 section 16 → passage
 //	RFC 3261 section 16.3 → Agent.loops, passage.admit

@@ -105,6 +105,11 @@ func (c *call) settle() {
 func (c *call) onBye(side store.Side, in *inbound) {
 	in.answer(200)
 	if c.end != nil { // crossed ours
+		if c.rec.End.Reason == side.Gone() {
+			// Who has sent BYE knows of no call any more, RFC 3261 section 15.1.1,
+			// and its 481 may overtake its BYE: it has hung up, it was not lost.
+			c.set(func(rec *record) { rec.End.Reason, rec.End.Status, rec.End.Text = side.Bye(), 0, "" })
+		}
 		if c.end.waiting && side == store.Caller {
 			c.end.waiting = false
 			c.complete(c.inv, nil)

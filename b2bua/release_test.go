@@ -147,6 +147,40 @@ func TestAByeThatCrossesOurReleaseIsAnsweredAndCounts(t *testing.T) {
 	})
 }
 
+func TestA481ThatOvertookABYEWasOfAPhoneThatHungUp(t *testing.T) {
+	for _, first := range []string{"caller", "callee"} {
+		t.Run(first, func(t *testing.T) {
+			inWorld(t, nil, func(w *world) {
+				w.connect()
+				a, b := w.alice, w.bob
+				if first == "callee" {
+					a, b = b, a
+				}
+				gone, by := store.Reason(first+"-gone"), first+"-bye"
+				w.release(store.End{Reason: gone, Status: 481, Text: "481 OPTIONS"})
+				a.next("BYE")
+				b.respond(b.next("BYE"), 200, "")
+				w.heard("ending " + string(gone) + "(481)")
+				a.request("BYE", "")
+				a.next("200 BYE")
+				w.heard("ended " + by + " confirmed/confirmed")
+				if end := w.obs.ended[0].End; end.Status != 0 || end.Text != "" {
+					w.Errorf("ended: %+v", end)
+				}
+			})
+		})
+	}
+	inWorld(t, nil, func(w *world) { // the other one's BYE says nothing of it
+		w.connect()
+		w.release(store.End{Reason: store.Caller.Gone(), Status: 481})
+		w.alice.respond(w.alice.next("BYE"), 481, "")
+		w.bob.next("BYE")
+		w.bob.request("BYE", "")
+		w.bob.next("200 BYE")
+		w.heard("ending caller-gone(481)", "ended caller-gone(481) already-gone/confirmed")
+	})
+}
+
 func TestOtherRequestsDuringTheReleaseGet481(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		w.connect()
