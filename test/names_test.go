@@ -91,7 +91,7 @@ func TestACallToANameCompletesAtItsSecondAddress(t *testing.T) {
 	})
 	t.Run("the first refuses connections", func(t *testing.T) {
 		t.Parallel()
-		dead, err := net.Listen("tcp4", "127.0.0.1:0") // a port that is nobody else's
+		dead, err := net.Listen("tcp4", "127.0.0.9:0") // where nobody else listens
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -319,8 +319,9 @@ func (m *member) find(ctx context.Context, id string) (b2bua.Place, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), spotTime)
 	defer cancel()
-	if _, err := m.adopt(ctx, owner, []string{id}); err != nil {
-		return b2bua.Place{}, err
+	n, err := m.adopt(ctx, owner, []string{id})
+	if err == nil && n == 0 {
+		err = errUnsettled // another node was first, or it has ended
 	}
-	return b2bua.Place{Here: true}, nil
+	return b2bua.Place{Here: err == nil}, err
 }

@@ -631,6 +631,52 @@ func TestAFailoverThatLosesAnAdoptionRepeatsNoNumber(t *testing.T) {
 	}
 }
 
+// TestOneOfTwoNodesAdoptsACallOnTheSpot has two survivors asked for a call at
+// the same moment. Who comes second must not say that there is no such call.
+func TestOneOfTwoNodesAdoptsACallOnTheSpot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(1)
+		dead := s.start("edge-1", 0)
+		time.Sleep(5 * time.Second)
+		dead.stop()
+		survivors := []*host{s.host("edge-2", 1), s.host("edge-3", 2)}
+		look := func() {
+			for _, h := range survivors {
+				if err := h.renew(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if _, _, err := h.survey(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for _, h := range survivors {
+			if _, err := h.join(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(redis.LeaseTime)
+		look()
+		look()
+		places, errs := make([]b2bua.Place, 2), make([]error, 2)
+		var both sync.WaitGroup
+		for i, h := range survivors {
+			h.slow = time.Millisecond // so that both have looked before one adopts
+			both.Go(func() { places[i], errs[i] = h.find(t.Context(), "call-0") })
+		}
+		both.Wait()
+		for i, h := range survivors {
+			_, has := h.Held()["call-0"]
+			if places[i].Here != has || has == errors.Is(errs[i], errUnsettled) {
+				t.Errorf("%s: has it: %t, says %v, %v", h.name, has, places[i], errs[i])
+			}
+		}
+		if a, b := places[0].Here, places[1].Here; a == b {
+			t.Errorf("edge-2 has it: %t, edge-3 has it: %t", a, b)
+		}
+	})
+}
+
 // TestACallOfADeadNodeIsAdoptedOnTheSpot asks a survivor for one call before it
 // adopts what the dead node had.
 func TestACallOfADeadNodeIsAdoptedOnTheSpot(t *testing.T) {
