@@ -18,8 +18,9 @@ import (
 // Place is where a call is that this agent did not have: nowhere, here by now,
 // or at another node.
 type Place struct {
-	Here bool
-	Addr string // address and UDP port of the node that has it
+	Here  bool
+	Addr  string    // address and UDP port of the node that has it
+	Ended time.Time // when it ended, at any node
 }
 
 // findTime bounds how long a request inside a call may wait for its place.
@@ -51,6 +52,8 @@ func (a *Agent) elsewhere(id string, in *inbound) {
 		case place.Here && a.call(id) != nil:
 			in.sought = true
 			a.inDialog(in)
+		case in.method == "BYE" && time.Since(place.Ended) < 64*sip.T1:
+			in.answer(200) // RFC 5407 section 3.2.1, as in [Agent.noCall]
 		default:
 			in.unknownDialog()
 		}

@@ -120,7 +120,12 @@ func TestRequestInsideACallOfAnotherNode(t *testing.T) {
 		ask("INFO", "481 INFO")
 		broken = errors.New("the store is away")
 		ask("INFO", "503 INFO")
-		broken, place = nil, b2bua.Place{Addr: carolAddr} // who stands for the owner
+		broken, place = nil, b2bua.Place{Ended: time.Now()} // it has just ended there
+		ask("INFO", "481 INFO")
+		ask("BYE", "200 BYE")
+		pass(32 * time.Second)
+		ask("BYE", "481 BYE")
+		place = b2bua.Place{Addr: carolAddr} // who stands for the owner
 		w.alice.request("BYE", "")
 		m := w.carol.next("BYE")
 		source, seal, _ := strings.Cut(m.Get("X-Sipvigil-Source"), " ")

@@ -17,16 +17,6 @@ var adoptSource string
 
 var adoptScript = goredis.NewScript(adoptSource)
 
-// Owner returns the node that has a call, store.ErrNotFound or
-// store.ErrUnavailable.
-func (s *Store) Owner(ctx context.Context, id string) (node string, err error) {
-	c, err := s.Get(ctx, id)
-	if err == nil && c.State == store.Terminated {
-		err = store.ErrNotFound
-	}
-	return c.Node, err
-}
-
 // Stranded returns the ids of the calls of a node, those whose release has begun
 // apart, or store.ErrUnavailable.
 func (s *Store) Stranded(ctx context.Context, node string) (ending, others []string, err error) {

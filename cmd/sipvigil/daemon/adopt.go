@@ -289,12 +289,15 @@ var errUnsettled = errors.New("the owner of the call is changing")
 // find says where a call is that this node was asked for but does not have. One
 // whose owner is gone is adopted on the spot.
 func (m *member) find(ctx context.Context, id string) (b2bua.Place, error) {
-	owner, err := m.Owner(ctx, id)
+	c, err := m.Get(ctx, id)
+	owner := c.Node
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return b2bua.Place{}, nil
 	case err != nil:
 		return b2bua.Place{}, err
+	case c.State == store.Terminated:
+		return b2bua.Place{Ended: c.End.At}, nil
 	case owner == m.name && m.settling():
 		return b2bua.Place{}, errUnsettled
 	case owner == m.name:

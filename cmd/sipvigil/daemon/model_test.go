@@ -184,15 +184,15 @@ func (h *host) Lost(ctx context.Context, held map[string]int64) (lost, behind []
 	return lost, behind, nil
 }
 
-func (h *host) Owner(ctx context.Context, id string) (string, error) {
+func (h *host) Get(ctx context.Context, id string) (store.Call, error) {
 	if err := h.reach(ctx); err != nil {
-		return "", err
+		return store.Call{}, err
 	}
 	defer h.shop.mu.Unlock()
 	if c, ok := h.shop.records[id]; ok {
-		return c.Node, nil
+		return c, nil
 	}
-	return "", store.ErrNotFound
+	return store.Call{}, store.ErrNotFound
 }
 
 func (h *host) Stranded(ctx context.Context, node string) (ending, others []string, err error) {
@@ -719,6 +719,12 @@ func TestACallOfADeadNodeIsAdoptedOnTheSpot(t *testing.T) {
 		}
 		if place, err := h.find(t.Context(), "call-0"); err != nil || !place.Here {
 			t.Errorf("once more: %v, %v", place, err)
+		}
+		over := s.records["call-1"]
+		over.State, over.End.At = store.Terminated, time.Now()
+		s.records["call-1"] = over
+		if place, err := h.find(t.Context(), "call-1"); err != nil || place != (b2bua.Place{Ended: over.End.At}) {
+			t.Errorf("a call that has ended: %v, %v", place, err)
 		}
 		if place, err := h.find(t.Context(), "nobody's"); err != nil || place != (b2bua.Place{}) {
 			t.Errorf("a call that there never was: %v, %v", place, err)
