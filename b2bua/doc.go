@@ -146,7 +146,7 @@
 //	RFC 5393 section 4.2.2 → inbound.looped
 //	RFC 5407 section 3.1.2 → call.tooLate
 //	RFC 5407 section 3.1.4 → call.onReinvite
-//	RFC 5407 section 3.2.1 → Agent.noCall
+//	RFC 5407 section 3.2.1 → Agent.elsewhere, Agent.noCall
 //	RFC 5407 section 3.2.2 → call.onRequest
 //	RFC 5626 section 3.1 → dialog.Flow
 //	RFC 5626 section 3.5.1 → Agent.pingStream, frames.next, lines.skip, screen

@@ -275,10 +275,11 @@ func (p *quickProbe) wake(wake) {
 		}
 		return
 	}
-	c.agent.transaction.waits.after(interval, p, wakeRepeat)
 	if err := p.socket.send(p.text, to); err != nil && q.finish(p) {
 		c.do(func() { c.unsent(side, to, err) })
 	}
+	// Only now: it must not be given up, and the next number used, before it is sent.
+	c.agent.transaction.waits.after(interval, p, wakeRepeat)
 }
 
 // answer takes the response to a probe, which came then, and is false for
