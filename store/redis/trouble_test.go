@@ -209,7 +209,7 @@ func TestSentinelPromotesAReplica(t *testing.T) {
 	o.isBack(t)
 	masters := 0
 	for _, replica := range d.Replicas {
-		if strings.Contains(replica.Do("INFO", "replication"), "role:master") {
+		if replica.IsMaster() {
 			masters++
 		}
 	}

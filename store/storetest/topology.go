@@ -119,6 +119,13 @@ func (s *Server) Do(command ...string) string {
 	return reply
 }
 
+// IsMaster says whether the server is no replica. Sentinel closes the connections
+// of one that it promotes: that is no answer yet.
+func (s *Server) IsMaster() bool {
+	reply, err := s.do([]string{"INFO", "replication"})
+	return err == nil && strings.Contains(reply, "role:master")
+}
+
 func (s *Server) do(command []string) (string, error) {
 	conn, err := net.DialTimeout("tcp", s.Addr(), patience)
 	if err != nil {
