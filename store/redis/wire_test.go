@@ -76,6 +76,69 @@ func TestNodesHearWhatAnotherOnePublishes(t *testing.T) {
 	})
 }
 
+func TestANodeTakesWhatIsSentToIt(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, url string) {
+		one, two := member(t, url, "edge-1"), member(t, url, "edge-2")
+		ctx, leave := context.WithCancel(t.Context())
+		defer leave()
+		send := func(message string, reached int) {
+			t.Helper()
+			storetest.Eventually(t, "a message reaches who takes it", func() bool {
+				n, err := one.Send(t.Context(), "edge-2", []byte(message))
+				return err == nil && n == reached
+			})
+		}
+		send("nobody is there", 0)
+		h := heard{make(chan string, 100), make(chan error, 1)}
+		go func() { h.ended <- two.Receive(ctx, func(message []byte) { h.messages <- string(message) }) }()
+		for _, text := range []string{"a\x00\r\nb", "", strings.Repeat("long", 1<<18)} {
+			send(text, 1)
+			h.want(t, text)
+		}
+		if n, err := one.Publish(ctx, []byte("that is for who listens")); n != 0 || err != nil {
+			t.Errorf("it reached %d, %v", n, err)
+		}
+		leave()
+		if err := <-h.ended; err == nil {
+			t.Error("it does not say why it has ended")
+		}
+		send("nobody is left", 0)
+	})
+}
+
+// A node that takes messages is there again once Redis is.
+func TestWhoTakesMessagesOutlivesARestartOfRedis(t *testing.T) {
+	t.Parallel()
+	url, server := storetest.Redis(t)
+	one, two := member(t, url, "edge-1"), member(t, url, "edge-2")
+	ctx, leave := context.WithCancel(t.Context())
+	taken, ended := make(chan string, 100), make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = two.Receive(ctx, func(message []byte) { taken <- string(message) }) // until the test ends
+	}()
+	reaches := func(text string) {
+		t.Helper()
+		storetest.Eventually(t, text+" reaches who takes it", func() bool {
+			n, err := one.Send(t.Context(), "edge-2", []byte(text))
+			return err == nil && n == 1
+		})
+		if got := <-taken; got != text {
+			t.Errorf("%q was taken, want %q", got, text)
+		}
+	}
+	reaches("first")
+	server.Kill()
+	if _, err := one.Send(t.Context(), "edge-2", []byte("lost")); err == nil {
+		t.Error("a message that is lost is no error")
+	}
+	server.Start()
+	reaches("second")
+	leave()
+	<-ended
+}
+
 func TestDatabasesOfOneServerDoNotHearEachOther(t *testing.T) {
 	t.Parallel()
 	url, _ := storetest.Redis(t)
@@ -118,5 +181,8 @@ func TestAUserWithoutTheRightToChannelsLearnsIt(t *testing.T) {
 	}
 	if err := s.Listen(t.Context(), "edge-2", func([]byte) {}); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("listening: %v", err)
+	}
+	if err := s.Receive(t.Context(), func([]byte) {}); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("taking: %v", err)
 	}
 }
