@@ -16,9 +16,18 @@ var (
 	// ErrEnding says that a call cannot be asked or ended, because it is ending
 	// or has ended already.
 	ErrEnding = errors.New("call is ending already")
-	// ErrElsewhere says that only the node that owns a call can do this.
+	// ErrElsewhere says that only the node that owns a call can do this: see
+	// [Elsewhere].
 	ErrElsewhere = errors.New("call belongs to another node")
 )
+
+// Elsewhere says which node owns a call. It wraps ErrElsewhere.
+type Elsewhere struct{ ID, Node string }
+
+func (e *Elsewhere) Error() string { return fmt.Sprintf("call %s: %v: %s", e.ID, ErrElsewhere, e.Node) }
+
+// Unwrap returns ErrElsewhere.
+func (e *Elsewhere) Unwrap() error { return ErrElsewhere }
 
 // Call returns the call with this id, or with a leg that has this Call-ID: one
 // of this node, one that ended here a short while ago, or one of another node.
@@ -92,7 +101,7 @@ func (s *Supervisor) own(ctx context.Context, id string) (string, error) {
 	case c.State == store.Terminated || c.Node == s.cfg.Node:
 		return "", fmt.Errorf("call %s: %w", id, ErrEnding)
 	default:
-		return "", fmt.Errorf("call %s: %w: %s", id, ErrElsewhere, c.Node)
+		return "", &Elsewhere{c.ID, c.Node}
 	}
 }
 

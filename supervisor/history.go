@@ -143,5 +143,5 @@ func (s *Supervisor) Events(ctx context.Context, id string) ([]Event, error) {
 	if list, ok := s.ended.events(c.ID); ok {
 		return list, nil
 	}
-	return nil, fmt.Errorf("events of call %s: %w: %s", id, ErrElsewhere, c.Node)
+	return nil, fmt.Errorf("events: %w", &Elsewhere{c.ID, c.Node})
 }

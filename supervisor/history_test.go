@@ -91,7 +91,7 @@ func TestTheHistoryOfAnotherNodesCallIsThere(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		w.store.calls = []store.Call{{ID: "d", Node: "there"}}
 		_, err := w.sup.Events(t.Context(), "d")
-		if want := "events of call d: call belongs to another node: there"; err == nil || err.Error() != want {
+		if want := "events: call d: call belongs to another node: there"; err == nil || err.Error() != want {
 			t.Errorf("error: %v, want %s", err, want)
 		}
 	})

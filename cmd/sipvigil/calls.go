@@ -127,20 +127,46 @@ func (t *tool) showCommand() *cobra.Command {
 func (t *tool) releaseCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "release",
-		Short: "End the calls that the brake holds now on this node, one after the other",
-		Args:  cobra.NoArgs,
+		Short: "End the calls that the brake holds now, one after the other",
+		Long: `End the calls that the brake holds now, one after the other: those of all nodes,
+or of one. The exit code is 1 when a node could not be asked.`,
+		Args: cobra.NoArgs,
 	}
 	reason := cmd.Flags().String("reason", "", "`TEXT` for the log of the server")
+	node := cmd.Flags().String("node", "", "only those of the node `NAME`")
+	t.completeNames(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return t.ask(cmd, nil, func(ctx context.Context, c *client) (report, error) {
-			body, err := c.release(ctx, *reason)
+		var done web.Released
+		err := t.ask(cmd, nil, func(ctx context.Context, c *client) (report, error) {
+			body, err := c.release(ctx, *reason, *node)
 			if err != nil {
 				return report{}, err
 			}
-			return reportRelease(body)
+			if err := json.Unmarshal(body, &done); err != nil {
+				return report{}, unreadable(err)
+			}
+			return reportRelease(body, &done), nil
 		})
+		if err != nil {
+			return err
+		}
+		return releasedAll(&done)
 	}
 	return cmd
+}
+
+// releasedAll is nil when every node was asked.
+func releasedAll(done *web.Released) error {
+	var faults []error
+	for _, n := range done.Nodes {
+		if n.Failed != "" {
+			faults = append(faults, failed(errors.New(clean(n.Failed))))
+		}
+	}
+	if done.Partial {
+		faults = append(faults, failed(errors.New("the store cannot be reached: calls of other nodes are left alone")))
+	}
+	return errors.Join(faults...)
 }
 
 func (t *tool) probeCommand() *cobra.Command {

@@ -110,19 +110,26 @@ func (c *client) probe(ctx context.Context, id string) (body json.RawMessage, er
 }
 
 func (c *client) hangup(ctx context.Context, id, reason string) (body json.RawMessage, err error) {
-	return body, c.do(ctx, shortTime, http.MethodDelete, because(callPath(id), reason), &body)
+	return body, c.do(ctx, shortTime, http.MethodDelete, with(callPath(id), "reason", reason), &body)
 }
 
-func (c *client) release(ctx context.Context, reason string) (body json.RawMessage, err error) {
-	return body, c.do(ctx, shortTime, http.MethodPost, because("/api/v1/brake/release", reason), &body)
+// release is for the calls of all nodes if none is named.
+func (c *client) release(ctx context.Context, reason, node string) (body json.RawMessage, err error) {
+	return body, c.do(ctx, shortTime, http.MethodPost, with("/api/v1/brake/release", "reason", reason, "node", node), &body)
 }
 
-// because is a path with the reason for what is asked, if one was given.
-func because(path, reason string) string {
-	if reason == "" {
+// with is a path with these parameters and their values, as far as they were given.
+func with(path string, params ...string) string {
+	query := make(url.Values)
+	for i := 0; i < len(params); i += 2 {
+		if params[i+1] != "" {
+			query.Set(params[i], params[i+1])
+		}
+	}
+	if len(query) == 0 {
 		return path
 	}
-	return path + "?" + url.Values{"reason": {reason}}.Encode()
+	return path + "?" + query.Encode()
 }
 
 func callPath(id string) string { return "/api/v1/calls/" + url.PathEscape(id) }

@@ -339,6 +339,8 @@ func goldenAnswers(t *testing.T) map[string]any {
 		"PUT /api/v1/trunks/{name}/maintenance": maintained,
 		"GET /api/v1/nodes/{name}/maintenance":  node,
 		"PUT /api/v1/nodes/{name}/maintenance":  node,
+		"POST /api/v1/brake/release": web.Released{Calls: 12, Nodes: []web.NodeReleased{{Node: "edge-1", Calls: 10}, {Node: "edge-2", Calls: 2},
+			{Node: "edge-3", Failed: "node edge-3 cannot be asked: it has said nothing for 5s. Nothing was done there"}}},
 		"POST /api/v1/calls/hangup": web.Batch{ID: "K3JQ7XWA2MNB", By: "anybody", State: "done", PerSecond: 10, Total: 3, Ended: 1, Gone: 1, Failed: 1,
 			Failures: []web.BatchFailure{{ID: "x", Detail: "no call has this id or Call-ID, or it ended a while ago"}}, Began: when("2026-03-01T12:00:00Z")},
 		"POST /api/v1/ping": web.Pings{Pings: []web.Pinged{{Target: "sip:192.0.2.1", Kind: "answered", Status: 200, Phrase: "OK", RTT: 12.34, Transport: "udp",

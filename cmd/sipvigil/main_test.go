@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"net/http/httptest"
 	"regexp"
 	"strings"
@@ -65,7 +64,7 @@ func (f *fakeCalls) Probe(context.Context, string) ([2]store.Answer, error) { re
 
 func (f *fakeCalls) Events(_ context.Context, id string) ([]supervisor.Event, error) {
 	if f.events == nil {
-		return nil, fmt.Errorf("%w: edge-2", supervisor.ErrElsewhere)
+		return nil, &supervisor.Elsewhere{ID: id, Node: "edge-2"}
 	}
 	return f.events, nil
 }

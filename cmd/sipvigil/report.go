@@ -97,14 +97,15 @@ func reportCall(body json.RawMessage, events []web.Event) (report, error) {
 	}}, nil
 }
 
-func reportRelease(body json.RawMessage) (report, error) {
-	var held struct {
-		Calls int `json:"calls"`
+func reportRelease(body json.RawMessage, held *web.Released) report {
+	rows := [][]string{{"calls"}, {strconv.Itoa(held.Calls)}}
+	if len(held.Nodes) > 0 {
+		rows = [][]string{{"node", "calls", "failed"}}
 	}
-	if err := json.Unmarshal(body, &held); err != nil {
-		return report{}, unreadable(err)
+	for _, n := range held.Nodes {
+		rows = append(rows, []string{n.Node, strconv.Itoa(n.Calls), n.Failed})
 	}
-	return report{body, []json.RawMessage{body}, [][]string{{"calls"}, {strconv.Itoa(held.Calls)}}, func(w io.Writer, _ terminal, _ time.Time) error {
+	return report{body, []json.RawMessage{body}, rows, func(w io.Writer, on terminal, _ time.Time) error {
 		text := fmt.Sprintf("%d held calls end now, one after the other, unless they answer meanwhile.\n", held.Calls)
 		switch held.Calls {
 		case 0:
@@ -112,9 +113,19 @@ func reportRelease(body json.RawMessage) (report, error) {
 		case 1:
 			text = "1 held call ends now, unless it answers meanwhile.\n"
 		}
-		_, err := io.WriteString(w, text)
-		return err
-	}}, nil
+		if _, err := io.WriteString(w, text); err != nil || len(held.Nodes) < 2 {
+			return err
+		}
+		t := table{columns: []column{{name: "NODE"}, {name: "CALLS"}}}
+		for _, n := range held.Nodes {
+			calls := strconv.Itoa(n.Calls)
+			if n.Failed != "" {
+				calls = "-"
+			}
+			t.rows = append(t.rows, []string{clean(n.Node), calls})
+		}
+		return t.print(w, on)
+	}}
 }
 
 func reportProbe(body json.RawMessage, p *web.Probed) report {

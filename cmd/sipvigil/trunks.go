@@ -27,11 +27,11 @@ a trunk also partial (some of its addresses are down). SINCE is for how long,
 RTT how long the last answer took, LAST what was seen last, NEXT when it is
 asked again. Trunks without monitor in the configuration are not watched.
 
-CHANNELS is how many are in use: on all nodes, out of how many, for trunks with
-a capacity, else on the node that is asked. STALE is how many calls of that node
-may be lost already, because a far end is suspect, silent or held; list them with
-calls --trunk NAME and --liveness or --held. RECLAIMED is how many channels it
-has given back since it started because a far end was found dead.`,
+CHANNELS is how many are in use on all nodes, and out of how many for trunks with
+a capacity. STALE is how many calls may be lost already, because a far end is
+suspect, silent or held; list them with calls --trunk NAME and --liveness or
+--held. RECLAIMED is how many channels the nodes have given back since they
+started because a far end was found dead.`,
 		Args: cobra.NoArgs,
 	}
 	t.serverFlags(cmd)
@@ -43,6 +43,7 @@ has given back since it started because a far end was found dead.`,
 			if err := c.do(ctx, shortTime, http.MethodGet, "/api/v1/trunks", &body); err != nil {
 				return report{}, err
 			}
+			t.warn(body)
 			return reportTrunks(body)
 		})
 	}
@@ -65,6 +66,14 @@ func reportTrunks(body json.RawMessage) (report, error) {
 	return report{body, list.Trunks, trunkRows(trunks), func(w io.Writer, on terminal, now time.Time) error {
 		return trunksTable(trunks, now).print(w, on)
 	}}, nil
+}
+
+// warn says that numbers are too low, if they are.
+func (t *tool) warn(body json.RawMessage) {
+	var list web.Trunks
+	if json.Unmarshal(body, &list) == nil && list.Partial { // what cannot be read is reported elsewhere
+		fmt.Fprintln(t.stderr, "sipvigil: not all nodes have answered: what their calls use is missing")
+	}
 }
 
 // trunkRows are the trunks with a row for each address, or one for none.
@@ -163,12 +172,17 @@ func (t *tool) trunkShow() *cobra.Command {
 		ValidArgsFunction: first(t.asked(knownTrunks)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return t.ask(cmd, nil, func(ctx context.Context, c *client) (report, error) {
+				var body json.RawMessage
 				var list struct {
 					Trunks []json.RawMessage `json:"trunks"`
 				}
-				if err := c.do(ctx, shortTime, http.MethodGet, "/api/v1/trunks", &list); err != nil {
+				if err := c.do(ctx, shortTime, http.MethodGet, "/api/v1/trunks", &body); err != nil {
 					return report{}, err
 				}
+				if err := json.Unmarshal(body, &list); err != nil {
+					return report{}, unreadable(err)
+				}
+				t.warn(body)
 				var names []string
 				for _, raw := range list.Trunks {
 					var k web.Trunk
@@ -204,14 +218,14 @@ func usageTable(name string, u *web.Usage) table {
 	t := table{columns: []column{{name: "CHANNELS"}, {name: "NUMBER"}, {name: "CALLS", least: 10, drop: 1}}}
 	add := func(what, number, calls string) { t.rows = append(t.rows, []string{what, number, calls}) }
 	list := "sipvigil calls --trunk " + clean(name)
-	scope := "this node"
+	scope := ""
 	if u.AllNodes {
-		scope = "all nodes"
+		scope = ", all nodes"
 	}
-	add("in use by calls from it, "+scope, of(u.In, u.Capacity.In), list)
-	add("in use by calls to it, "+scope, of(u.Out, u.Capacity.Out), list)
+	add("in use by calls from it"+scope, of(u.In, u.Capacity.In), list)
+	add("in use by calls to it"+scope, of(u.Out, u.Capacity.Out), list)
 	if u.Capacity.Total > 0 {
-		add("in use, "+scope, of(u.In+u.Out, u.Capacity.Total), list)
+		add("in use"+scope, of(u.In+u.Out, u.Capacity.Total), list)
 	}
 	if u.Capacity.CPS > 0 {
 		add("calls that may begin in a second", strconv.Itoa(u.Capacity.CPS), "")

@@ -14,7 +14,11 @@ import (
 func (s *Server) admit(r route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		user, known := s.identify(req)
+		by, byNode := passedOn(req)
 		action := &action{user: user, known: known}
+		if byNode {
+			action.fields = append(action.fields, zap.String("via", by.node))
+		}
 		out := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 		switch {
 		case r.role != Anybody && !known:
@@ -22,6 +26,8 @@ func (s *Server) admit(r route) http.Handler {
 			w.Header().Add("WWW-Authenticate", `Bearer realm="sipvigil"`)
 			w.Header().Add("WWW-Authenticate", `Basic realm="sipvigil: any user name, the token as password", charset="UTF-8"`)
 			problem(out, http.StatusUnauthorized, "this needs a token: Authorization: Bearer TOKEN, or --token-file of the tool")
+		case byNode && !r.passed:
+			problem(out, http.StatusForbidden, "this is not done for other nodes")
 		case !user.Role.covers(r.role):
 			problem(out, http.StatusForbidden, "the token of "+user.Name+" is that of a "+string(user.Role)+", this needs the role "+string(r.role))
 		case r.method != http.MethodGet && s.cfg.Started != nil && !s.cfg.Started():
@@ -48,6 +54,9 @@ var local = User{Name: "local", Role: Admin}
 
 // identify says who sent a request.
 func (s *Server) identify(r *http.Request) (User, bool) {
+	if by, ok := passedOn(r); ok {
+		return by.user, true
+	}
 	if s.cfg.Tokens == nil {
 		return local, true
 	}
@@ -74,14 +83,6 @@ func remark(r *http.Request, fields ...zap.Field) {
 	if a, ok := r.Context().Value(actionKey{}).(*action); ok {
 		a.fields = append(a.fields, fields...)
 	}
-}
-
-// who is the name of the user who acts.
-func who(r *http.Request) string {
-	if a, ok := r.Context().Value(actionKey{}).(*action); ok {
-		return a.user.Name
-	}
-	return local.Name
 }
 
 // refusals is how many refused requests are logged in a second.

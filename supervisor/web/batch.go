@@ -3,9 +3,10 @@ package web
 import (
 	"context"
 	"crypto/rand"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -14,7 +15,6 @@ import (
 	"go.uber.org/zap"
 
 	"sipvigil/store"
-	"sipvigil/supervisor"
 )
 
 // BatchRequest asks for the end of several calls: those with these ids (or
@@ -43,7 +43,8 @@ type Preview struct {
 	Calls []Call `json:"calls"` // the first of them
 }
 
-// Batch is how far a batch of hang-ups is.
+// Batch is how far a batch of hang-ups is. The node that it was asked for runs it;
+// where there are several its name is a part of the id, after an @.
 type Batch struct {
 	ID        string         `json:"id"`
 	By        string         `json:"by"` // who asked for it
@@ -68,6 +69,7 @@ type BatchFailure struct {
 // Batches is the list of them, the newest first.
 type Batches struct {
 	Batches []Batch `json:"batches"`
+	Partial bool    `json:"partial,omitempty"` // those of some other nodes are not there
 }
 
 const (
@@ -83,6 +85,7 @@ const (
 
 // batches runs them and remembers the last.
 type batches struct {
+	at    string      // what the ids of those of this node end with
 	start chan *batch // has room for mostRunning
 
 	mu      sync.Mutex
@@ -93,10 +96,12 @@ type batches struct {
 type batch struct {
 	Batch // guarded by the lock of batches
 	ids   []string
-	stop  chan struct{} // closed to stop it
+	end   command             // what another node is told, but for the call
+	deaf  map[string]deafness // nodes that could not be told a short while ago
+	stop  chan struct{}       // closed to stop it
 }
 
-func newBatches() *batches { return &batches{start: make(chan *batch, mostRunning)} }
+func newBatches(at string) *batches { return &batches{at: at, start: make(chan *batch, mostRunning)} }
 
 // hangupCalls begins to end several calls, one after the other.
 func (s *Server) hangupCalls(w http.ResponseWriter, r *http.Request) {
@@ -120,7 +125,7 @@ func (s *Server) hangupCalls(w http.ResponseWriter, r *http.Request) {
 	case ask.DryRun:
 		reply(w, http.StatusOK, Preview{Total: len(ids), Calls: preview})
 	default:
-		b, ok := s.batches.add(ids, &ask, who(r))
+		b, ok := s.batches.add(ids, &ask, s.commandOf(r, http.MethodDelete, ""))
 		if !ok {
 			w.Header().Set("Retry-After", "30")
 			problem(w, http.StatusServiceUnavailable, fmt.Sprintf("%d batches are under way already", mostRunning))
@@ -210,13 +215,14 @@ func (s *Server) choose(ctx context.Context, ask *BatchRequest, q store.Query) (
 }
 
 // add takes a batch to be run, unless too many are.
-func (l *batches) add(ids []string, ask *BatchRequest, by string) (Batch, bool) {
+func (l *batches) add(ids []string, ask *BatchRequest, end command) (Batch, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.running == mostRunning {
 		return Batch{}, false
 	}
-	b := &batch{ids: ids, stop: make(chan struct{}), Batch: Batch{ID: rand.Text()[:12], By: by, Reason: ask.Reason, State: "running",
+	b := &batch{ids: ids, end: end, deaf: make(map[string]deafness), stop: make(chan struct{}), Batch: Batch{
+		ID: rand.Text()[:12] + l.at, By: end.User.Name, Reason: ask.Reason, State: "running",
 		PerSecond: ask.PerSecond, Total: len(ids), Failures: []BatchFailure{}, Began: Time{time.Now()}}}
 	if b.PerSecond == 0 {
 		b.PerSecond = usualPace
@@ -230,107 +236,23 @@ func (l *batches) add(ids []string, ask *BatchRequest, by string) (Batch, bool) 
 	return b.Batch, true
 }
 
-// runBatches runs them until ctx ends.
-func (s *Server) runBatches(ctx context.Context) {
-	var work sync.WaitGroup
-	defer work.Wait()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case b := <-s.batches.start:
-			work.Go(func() { s.runBatch(ctx, b) })
-		}
-	}
-}
-
-// runBatch ends one call after the other.
-func (s *Server) runBatch(ctx context.Context, b *batch) {
-	ticks := time.NewTicker(time.Duration(float64(time.Second) / b.PerSecond))
-	defer ticks.Stop()
-	task := s.cfg.Progress.Begin(store.TaskHangup, b.ID, len(b.ids))
-	defer task.End()
-	state, told := "done", time.Now()
-	for i, id := range b.ids {
-		if i > 0 && !b.wait(ctx, ticks.C) {
-			state = "stopped"
-			break
-		}
-		s.batches.note(b, id, s.hangupOne(ctx, id, b.Reason))
-		task.Add(1)
-		if now := time.Now(); now.Sub(told) >= time.Second {
-			told = now
-			s.feed.tell("batch", s.batches.snapshot(b))
-		}
-	}
-	end := s.batches.finish(b, state)
-	s.feed.tell("batch", end)
-	s.log.Info("batch of hang-ups is over", zap.String("batch", b.ID), zap.String("who", b.By), zap.String("reason", b.Reason),
-		zap.String("state", state), zap.Int("calls", end.Total), zap.Int("ended", end.Ended), zap.Int("gone", end.Gone), zap.Int("failed", end.Failed))
-}
-
-// wait is false when the batch is to stop.
-func (b *batch) wait(ctx context.Context, next <-chan time.Time) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-b.stop:
-		return false
-	case <-next:
-		return true
-	}
-}
-
-func (s *Server) hangupOne(ctx context.Context, id, reason string) error {
-	ctx, cancel := context.WithTimeout(ctx, lookTime)
-	defer cancel()
-	return s.calls.Hangup(ctx, id, reason)
-}
-
-func (l *batches) note(b *batch, id string, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch {
-	case err == nil:
-		b.Ended++
-	case errors.Is(err, supervisor.ErrEnding), errors.Is(err, store.ErrNotFound):
-		b.Gone++
-	default:
-		b.Failed++
-		if len(b.Failures) < mostFailures {
-			b.Failures = append(b.Failures, BatchFailure{id, err.Error()})
-		}
-	}
-}
-
-func (l *batches) finish(b *batch, state string) Batch {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	b.State, b.Finished, b.ids = state, Time{time.Now()}, nil
-	l.running--
-	return b.copy()
-}
-
-func (l *batches) snapshot(b *batch) Batch {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return b.copy()
-}
-
-// copy is called locked.
-func (b *batch) copy() Batch {
-	c := b.Batch
-	c.Failures = slices.Clone(c.Failures)
-	return c
-}
-
-func (s *Server) listBatches(w http.ResponseWriter, _ *http.Request) {
+// listBatches answers for all nodes.
+func (s *Server) listBatches(w http.ResponseWriter, r *http.Request) {
+	others, known := s.askOthers(r, "batches")
+	body := Batches{Batches: []Batch{}, Partial: !known}
 	s.batches.mu.Lock()
-	body := Batches{Batches: []Batch{}}
 	for _, b := range slices.Backward(s.batches.all) {
 		body.Batches = append(body.Batches, b.copy())
 	}
 	s.batches.mu.Unlock()
+	for _, o := range others {
+		var more Batches
+		if o.err != nil || json.Unmarshal(o.body, &more) != nil {
+			body.Partial = true
+		}
+		body.Batches = append(body.Batches, more.Batches...)
+	}
+	slices.SortStableFunc(body.Batches, func(a, b Batch) int { return b.Began.Compare(a.Began.Time) })
 	reply(w, http.StatusOK, body)
 }
 
@@ -356,12 +278,22 @@ func (s *Server) stopBatch(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusAccepted, s.batches.snapshot(b))
 }
 
-// findBatch answers the request itself when there is no such batch.
+// findBatch answers the request itself when there is no such batch here.
 func (s *Server) findBatch(w http.ResponseWriter, r *http.Request) *batch {
+	id := r.PathValue("id")
+	if _, node, _ := strings.Cut(id, "@"); nodeName.MatchString(node) && s.another(r, node) {
+		out, err := s.askNode(r, node, "batches/"+url.PathEscape(id), soonTime)
+		if err != nil {
+			s.fail(w, r, err)
+			return nil
+		}
+		hand(w, out)
+		return nil
+	}
 	s.batches.mu.Lock()
 	defer s.batches.mu.Unlock()
 	for _, b := range s.batches.all {
-		if b.ID == r.PathValue("id") {
+		if b.ID == id {
 			return b
 		}
 	}

@@ -59,7 +59,7 @@ func TestABatchEndsItsCallsAtItsPace(t *testing.T) {
 		case "c07":
 			return supervisor.ErrEnding
 		case "c08":
-			return fmt.Errorf("call c08: %w: edge-2", supervisor.ErrElsewhere)
+			return &supervisor.Elsewhere{ID: "c08", Node: "edge-2"}
 		}
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -83,7 +84,7 @@ func (s *Server) showCall(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) listEvents(w http.ResponseWriter, r *http.Request) {
 	c, ok := s.find(w, r)
-	if !ok {
+	if !ok || s.passOn(w, r, &c, callPath(c.ID)+"/events", soonTime) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), lookTime)
@@ -98,7 +99,7 @@ func (s *Server) listEvents(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) probeCall(w http.ResponseWriter, r *http.Request) {
 	c, ok := s.findOngoing(w, r)
-	if !ok {
+	if !ok || s.passOn(w, r, &c, callPath(c.ID)+"/probe", s.cfg.Probe) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.cfg.Probe)
@@ -114,12 +115,15 @@ func (s *Server) probeCall(w http.ResponseWriter, r *http.Request) {
 // hangupCall begins to end a call and answers 202: the BYEs are still to be
 // answered.
 func (s *Server) hangupCall(w http.ResponseWriter, r *http.Request) {
-	text, ok := readReason(w, r)
-	if !ok {
+	p := parseParams(r.URL.RawQuery)
+	text := p.text("reason")
+	remark(r, zap.String("reason", text))
+	if faults := p.done(); len(faults) > 0 {
+		problem(w, http.StatusBadRequest, strings.Join(faults, "; "))
 		return
 	}
 	c, ok := s.findOngoing(w, r)
-	if !ok {
+	if !ok || s.passOn(w, r, &c, because(callPath(c.ID), text), soonTime) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), lookTime)
@@ -134,34 +138,12 @@ func (s *Server) hangupCall(w http.ResponseWriter, r *http.Request) {
 	}{c.ID})
 }
 
-// readReason returns why something is to be done, for whom it is the only
-// parameter, and notes it for the log. It answers the request itself when there
-// are others.
-func readReason(w http.ResponseWriter, r *http.Request) (text string, ok bool) {
-	p := parseParams(r.URL.RawQuery)
-	text = p.text("reason")
-	remark(r, zap.String("reason", text))
-	if faults := p.done(); len(faults) > 0 {
-		problem(w, http.StatusBadRequest, strings.Join(faults, "; "))
-		return "", false
-	}
-	return text, true
-}
+// callPath is where a call is, below /api/v1.
+func callPath(id string) string { return "calls/" + url.PathEscape(id) }
 
-// releaseHeld has the calls end that the brake holds now. They end one after
-// the other, so the answer is 202.
-func (s *Server) releaseHeld(w http.ResponseWriter, r *http.Request) {
-	if _, ok := readReason(w, r); !ok {
-		return
-	}
-	n := s.calls.ReleaseHeld()
-	remark(r, zap.Int("calls", n))
-	if n > 0 {
-		s.awaitRelease(n)
-	}
-	reply(w, http.StatusAccepted, struct {
-		Calls int `json:"calls"`
-	}{n})
+// because is a path with the reason for what is asked.
+func because(path, reason string) string {
+	return path + "?" + url.Values{"reason": {reason}}.Encode()
 }
 
 // find answers the request itself when there is no such call.

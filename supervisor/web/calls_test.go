@@ -77,9 +77,9 @@ func TestEventsOfACallAreShown(t *testing.T) {
 		{"at": "2026-03-01T11:01:12.000Z", "kind": "miss", "leg": "callee", "text": "no answer to OPTIONS", "rtt_ms": 0}]}`)
 	wantJSON(t, do(s, "GET", "/api/v1/calls/unknown/events"), 404,
 		problemJSON(404, "no call has this id or Call-ID, or it ended a while ago"))
-	f.err = fmt.Errorf("events of call x: %w: edge-2", supervisor.ErrElsewhere)
+	f.err = fmt.Errorf("events: %w", &supervisor.Elsewhere{ID: "x", Node: "edge-2"})
 	wantJSON(t, do(s, "GET", "/api/v1/calls/"+c.ID+"/events"), 409,
-		problemJSON(409, "events of call x: call belongs to another node: edge-2"))
+		problemJSON(409, "events: call x: call belongs to another node: edge-2"))
 }
 
 func TestListWithoutCallsIsAnEmptyArray(t *testing.T) {
@@ -146,7 +146,7 @@ func TestCallThatCannotBeShownIsAProblem(t *testing.T) {
 	}
 	test(nil, "x", 404, "no call has this id or Call-ID, or it ended a while ago")
 	test(fmt.Errorf("look: %w", store.ErrUnavailable), "x", 503,
-		"the call is not one of this node's, and the store cannot be reached now")
+		"the call is not one of this node's, and the store cannot be reached now: ask the node that has it")
 	test(errors.New("disk on fire"), "x", 500, "disk on fire")
 	test(nil, "a%0Db", 400, "an id has at most 1024 bytes, all printable")
 	test(nil, strings.Repeat("x", 1025), 400, "an id has at most 1024 bytes, all printable")
@@ -199,7 +199,7 @@ func TestHangupIsRefused(t *testing.T) {
 	test("nobody", nil, 404, unknown)
 	test("b-1", store.ErrNotFound, 404, unknown) // ended in between
 	test("b-1", fmt.Errorf("hang up call x: %w", supervisor.ErrEnding), 409, "hang up call x: call is ending already")
-	test("b-1", fmt.Errorf("call x: %w: edge-2", supervisor.ErrElsewhere), 409, "call x: call belongs to another node: edge-2")
+	test("b-1", &supervisor.Elsewhere{ID: "x", Node: "edge-2"}, 409, "call x: call belongs to another node: edge-2")
 	test(over().ID, nil, 409, "call "+over().ID+" is terminated already, ended by callee-silent")
 	test("b-1?reason=a%0D%0AVia:+evil&why=x", nil, 400,
 		`reason: has characters that cannot be printed; "why": no such parameter, there are reason`)

@@ -72,7 +72,9 @@ func (f *fakeCalls) Call(_ context.Context, id string) (store.Call, error) {
 }
 
 func (f *fakeCalls) Probe(ctx context.Context, id string) ([2]store.Answer, error) {
+	f.mu.Lock()
 	f.probed = append(f.probed, id)
+	f.mu.Unlock()
 	if f.probing != nil {
 		close(f.probing)
 		<-ctx.Done()

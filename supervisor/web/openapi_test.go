@@ -198,7 +198,7 @@ func TestAnswersAreAsTheOpenAPIDocumentSays(t *testing.T) {
 	s.cfg.Usage = func() []TrunkUsage {
 		return []TrunkUsage{{Name: "carrier", Usage: supervisor.Usage{Peers: []supervisor.Worst{{Name: "192.0.2.1", Legs: 3}}}}, {Name: "pbx"}}
 	}
-	batch, ok := s.batches.add([]string{"x"}, &BatchRequest{}, "ann")
+	batch, ok := s.batches.add([]string{"x"}, &BatchRequest{}, command{User: User{Name: "ann"}})
 	if !ok {
 		t.Fatal("no batch")
 	}

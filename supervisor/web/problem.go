@@ -52,14 +52,25 @@ func encode(body any) []byte {
 
 // fail answers with the problem that an error of Calls stands for.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	_, byNode := passedOn(r)
+	var away *unreached
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		problem(w, http.StatusNotFound, "no call has this id or Call-ID, or it ended a while ago")
 	case errors.Is(err, store.ErrUnavailable):
 		w.Header().Set("Retry-After", "5")
-		problem(w, http.StatusServiceUnavailable, "the call is not one of this node's, and the store cannot be reached now")
+		problem(w, http.StatusServiceUnavailable, "the call is not one of this node's, and the store cannot be reached now: ask the node that has it")
 	case errors.Is(err, supervisor.ErrCursor):
 		problem(w, http.StatusBadRequest, "cursor: "+err.Error())
+	case errors.As(err, &away):
+		if away.maybe {
+			problem(w, http.StatusGatewayTimeout, away.Error())
+			return
+		}
+		w.Header().Set("Retry-After", "5")
+		problem(w, http.StatusServiceUnavailable, away.Error())
+	case byNode && errors.Is(err, supervisor.ErrElsewhere):
+		problem(w, http.StatusMisdirectedRequest, err.Error())
 	case errors.Is(err, supervisor.ErrEnding), errors.Is(err, supervisor.ErrElsewhere):
 		problem(w, http.StatusConflict, err.Error())
 	case r.Context().Err() != nil: // the client has left, or the server stops

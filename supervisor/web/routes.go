@@ -17,46 +17,47 @@ type route struct {
 	path   string
 	role   Role // who may
 	serve  http.HandlerFunc
+	passed bool // other nodes may have it done here, for their users
 }
 
 // routes are all of them.
 func (s *Server) routes(gatherer prometheus.Gatherer) []route {
 	const get, put, post, del = http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete
 	return []route{
-		{get, "/api/v1/calls", Viewer, s.listCalls},
-		{get, "/api/v1/calls/{id}", Viewer, bare(s.showCall)},
-		{del, "/api/v1/calls/{id}", Operator, s.hangupCall},
-		{get, "/api/v1/calls/{id}/events", Viewer, bare(s.listEvents)},
-		{post, "/api/v1/calls/{id}/probe", Operator, bare(s.probeCall)},
-		{post, "/api/v1/calls/hangup", Operator, bare(s.hangupCalls)},
-		{get, "/api/v1/batches", Viewer, bare(s.listBatches)},
-		{get, "/api/v1/batches/{id}", Viewer, bare(s.showBatch)},
-		{del, "/api/v1/batches/{id}", Operator, bare(s.stopBatch)},
-		{post, "/api/v1/brake/release", Operator, s.releaseHeld},
-		{get, "/api/v1/cdrs", Viewer, s.listCDRs},
-		{get, "/api/v1/nodes", Viewer, bare(s.listNodes)},
-		{get, "/api/v1/nodes/{name}/maintenance", Viewer, bare(s.showMaintenance(store.ScopeNode))},
-		{put, "/api/v1/nodes/{name}/maintenance", Admin, bare(s.setMaintenance(store.ScopeNode))},
-		{get, "/api/v1/trunks", Viewer, bare(s.listTrunks)},
-		{get, "/api/v1/trunks/{name}/maintenance", Viewer, bare(s.showMaintenance(store.ScopeTrunk))},
-		{put, "/api/v1/trunks/{name}/maintenance", Admin, bare(s.setMaintenance(store.ScopeTrunk))},
-		{get, "/api/v1/progress", Viewer, bare(s.listProgress)},
-		{post, "/api/v1/ping", Operator, bare(s.ping)},
-		{get, "/api/v1/me", Viewer, bare(s.showMe)},
-		{get, "/api/v1/table", Viewer, s.table},
-		{get, "/api/v1/overview", Viewer, bare(s.showOverview)},
-		{get, "/api/v1/events", Viewer, bare(s.streamEvents)},
-		{get, "/api/openapi.json", Viewer, bare(s.describe)},
+		{get, "/api/v1/calls", Viewer, s.listCalls, false},
+		{get, "/api/v1/calls/{id}", Viewer, bare(s.showCall), false},
+		{del, "/api/v1/calls/{id}", Operator, s.hangupCall, true},
+		{get, "/api/v1/calls/{id}/events", Viewer, bare(s.listEvents), true},
+		{post, "/api/v1/calls/{id}/probe", Operator, bare(s.probeCall), true},
+		{post, "/api/v1/calls/hangup", Operator, bare(s.hangupCalls), false},
+		{get, "/api/v1/batches", Viewer, bare(s.listBatches), true},
+		{get, "/api/v1/batches/{id}", Viewer, bare(s.showBatch), true},
+		{del, "/api/v1/batches/{id}", Operator, bare(s.stopBatch), true},
+		{post, "/api/v1/brake/release", Operator, s.releaseHeld, true},
+		{get, "/api/v1/cdrs", Viewer, s.listCDRs, false},
+		{get, "/api/v1/nodes", Viewer, bare(s.listNodes), false},
+		{get, "/api/v1/nodes/{name}/maintenance", Viewer, bare(s.showMaintenance(store.ScopeNode)), false},
+		{put, "/api/v1/nodes/{name}/maintenance", Admin, bare(s.setMaintenance(store.ScopeNode)), false},
+		{get, "/api/v1/trunks", Viewer, bare(s.listTrunks), true},
+		{get, "/api/v1/trunks/{name}/maintenance", Viewer, bare(s.showMaintenance(store.ScopeTrunk)), false},
+		{put, "/api/v1/trunks/{name}/maintenance", Admin, bare(s.setMaintenance(store.ScopeTrunk)), false},
+		{get, "/api/v1/progress", Viewer, bare(s.listProgress), false},
+		{post, "/api/v1/ping", Operator, bare(s.ping), false},
+		{get, "/api/v1/me", Viewer, bare(s.showMe), false},
+		{get, "/api/v1/table", Viewer, s.table, false},
+		{get, "/api/v1/overview", Viewer, bare(s.showOverview), false},
+		{get, "/api/v1/events", Viewer, bare(s.streamEvents), false},
+		{get, "/api/openapi.json", Viewer, bare(s.describe), false},
 
-		{get, "/metrics", Viewer, metrics(gatherer, s.warnings)},
-		{get, "/livez", Anybody, s.livez},
-		{get, "/readyz", Anybody, s.readyz},
+		{get, "/metrics", Viewer, metrics(gatherer, s.warnings), false},
+		{get, "/livez", Anybody, s.livez, false},
+		{get, "/readyz", Anybody, s.readyz, false},
 
-		{get, "/{$}", Viewer, file("page.html")},
-		{get, "/page.js", Viewer, file("page.js")},
-		{get, "/page.css", Viewer, file("page.css")},
-		{get, "/icon.svg", Viewer, file("icon.svg")},
-		{get, "/licences.txt", Viewer, file("licences.txt")},
+		{get, "/{$}", Viewer, file("page.html"), false},
+		{get, "/page.js", Viewer, file("page.js"), false},
+		{get, "/page.css", Viewer, file("page.css"), false},
+		{get, "/icon.svg", Viewer, file("icon.svg"), false},
+		{get, "/licences.txt", Viewer, file("licences.txt"), false},
 	}
 }
 

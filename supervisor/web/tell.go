@@ -16,6 +16,12 @@ type Wire interface {
 	// Listen hands over what a node publishes from now on, in its order, until
 	// ctx ends, or messages may have been lost; it returns why.
 	Listen(ctx context.Context, node string, hear func(message []byte)) error
+	// Send hands a message to one node, and returns how many processes of that
+	// name have it. An error leaves open whether it got there.
+	Send(ctx context.Context, node string, message []byte) (reached int, err error)
+	// Receive hands over what is sent to this node from now on, until ctx ends or
+	// nothing can come any more; it returns why.
+	Receive(ctx context.Context, hear func(message []byte)) error
 }
 
 // helloTime is how often a node says at least that it is there, and learns

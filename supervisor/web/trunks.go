@@ -1,6 +1,7 @@
 package web
 
 import (
+	"encoding/json"
 	"net/http"
 	"slices"
 
@@ -10,7 +11,8 @@ import (
 
 // Trunks is the answer to a query for trunks.
 type Trunks struct {
-	Trunks []Trunk `json:"trunks"`
+	Trunks  []Trunk `json:"trunks"`
+	Partial bool    `json:"partial,omitempty"` // some other nodes have not said what their calls use
 }
 
 // Trunk is a group of peers. The addresses of one with a monitor are watched by
@@ -42,12 +44,48 @@ type Place struct {
 
 var uses = map[links.Use]string{links.UseFirst: "first", links.UseLast: "last", links.UseNever: "never"}
 
-func (s *Server) listTrunks(w http.ResponseWriter, _ *http.Request) {
-	all := s.allTrunks()
-	for i := range all {
-		all[i].Maintenance = s.maintenance(store.ScopeTrunk, all[i].Name)
+// listTrunks answers with the trunks as this node sees them, and with what the
+// calls of all nodes use.
+func (s *Server) listTrunks(w http.ResponseWriter, r *http.Request) {
+	body := Trunks{Trunks: s.allTrunks()}
+	for i := range body.Trunks {
+		body.Trunks[i].Maintenance = s.maintenance(store.ScopeTrunk, body.Trunks[i].Name)
 	}
-	reply(w, http.StatusOK, Trunks{Trunks: all})
+	others, known := s.askOthers(r, "trunks")
+	body.Partial = !known
+	for _, o := range others {
+		var there Trunks
+		if o.err != nil || json.Unmarshal(o.body, &there) != nil {
+			body.Partial = true
+			continue
+		}
+		body.add(there.Trunks)
+	}
+	if _, here := passedOn(r); s.courier != nil && !here && !body.Partial {
+		for i := range body.Trunks {
+			body.Trunks[i].Usage.whole()
+		}
+	}
+	reply(w, http.StatusOK, body)
+}
+
+// add counts what the calls of another node use. A trunk that is not known here
+// was used there.
+func (t *Trunks) add(there []Trunk) {
+	for i := range there {
+		if there[i].Usage == nil {
+			continue
+		}
+		at := slices.IndexFunc(t.Trunks, func(have Trunk) bool { return have.Name == there[i].Name })
+		switch {
+		case at < 0:
+			t.Trunks = append(t.Trunks, Trunk{Name: there[i].Name, State: "unwatched", Addresses: []Place{}, Usage: there[i].Usage})
+		case t.Trunks[at].Usage == nil:
+			t.Trunks[at].Usage = there[i].Usage
+		default:
+			t.Trunks[at].Usage.add(there[i].Usage)
+		}
+	}
 }
 
 // allTrunks are those that are used, in the order of the configuration, and any

@@ -1,6 +1,8 @@
 package web
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"sipvigil/store"
@@ -24,16 +26,15 @@ type TrunkUsage struct {
 type Usage struct {
 	In       int      `json:"in"`        // channels in use by calls from it
 	Out      int      `json:"out"`       // and by calls to it
-	AllNodes bool     `json:"all_nodes"` // of all nodes: it has a capacity; else of this node
+	AllNodes bool     `json:"all_nodes"` // of all nodes that share the store, as those of a trunk with a capacity always are
 	Capacity Capacity `json:"capacity"`
 
-	// What follows is of this node.
 	Calls   int `json:"calls"`   // that go on
 	Suspect int `json:"suspect"` // among them, by their worse leg
 	Silent  int `json:"silent"`
 	Held    int `json:"held"` // that go on although silent
 
-	// Since this node started: channels given back because a far end was found
+	// Since the nodes started: channels given back because a far end was found
 	// dead, and for how long they were held after its last sign of life.
 	Reclaimed        int     `json:"reclaimed"`
 	ReclaimedSeconds float64 `json:"reclaimed_seconds"`
@@ -68,6 +69,46 @@ func usageOf(u *TrunkUsage) *Usage {
 		Reclaimed: u.Reclaimed, ReclaimedSeconds: u.Unproven.Round(time.Millisecond).Seconds(),
 		WorstPeers: worst(u.Peers), WorstAgents: worst(u.Agents),
 	}
+}
+
+// add counts what the calls of another node use.
+func (u *Usage) add(more *Usage) {
+	if !u.AllNodes {
+		u.In += more.In
+		u.Out += more.Out
+	}
+	u.Calls += more.Calls
+	u.Suspect += more.Suspect
+	u.Silent += more.Silent
+	u.Held += more.Held
+	u.Reclaimed += more.Reclaimed
+	u.ReclaimedSeconds += more.ReclaimedSeconds
+	u.WorstPeers = worstOf(u.WorstPeers, more.WorstPeers)
+	u.WorstAgents = worstOf(u.WorstAgents, more.WorstAgents)
+}
+
+// whole says that nothing is missing.
+func (u *Usage) whole() {
+	if u != nil {
+		u.AllNodes = true
+	}
+}
+
+// mostWorst is how many are named, as of one node.
+const mostWorst = 5
+
+// worstOf joins what two nodes have found.
+func worstOf(a, b []Worst) []Worst {
+	legs := make(map[string]int)
+	for _, w := range slices.Concat(a, b) {
+		legs[w.Name] += w.Legs
+	}
+	all := make([]Worst, 0, len(legs))
+	for name, n := range legs {
+		all = append(all, Worst{name, n})
+	}
+	slices.SortFunc(all, func(a, b Worst) int { return cmp.Or(b.Legs-a.Legs, cmp.Compare(a.Name, b.Name)) })
+	return all[:min(len(all), mostWorst)]
 }
 
 func worst(list []supervisor.Worst) []Worst {

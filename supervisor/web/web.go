@@ -105,6 +105,7 @@ type Server struct {
 	batches  *batches
 	errands  chan errand
 	repeats  *repeats
+	courier  *courier      // nil without other nodes
 	refusals *rate.Limiter // of lines about refused requests
 	handler  http.Handler
 	pinging  atomic.Int64                 // pings under way
@@ -138,11 +139,20 @@ func New(cfg Config, calls Calls, status func() store.Status, ready func() []str
 		crossing: http.NewCrossOriginProtection(),
 		refusals: rate.NewLimiter(refusals, refusals),
 	}
-	s.feed, s.batches, s.repeats = newFeed(calls.Local), newBatches(), newRepeats()
+	s.feed, s.batches, s.repeats = newFeed(calls.Local), newBatches(""), newRepeats()
 	s.errands = make(chan errand, mostErrands)
 	calls.Follow(s.feed)
 	s.handler = s.guard(s.mux(s.routes(gatherer)))
+	if cfg.Wire != nil {
+		s.meet()
+	}
 	return s, nil
+}
+
+// meet has the server know of other nodes.
+func (s *Server) meet() {
+	s.courier = newCourier(s.cfg.Node, s.cfg.Wire, s.handler, s.log)
+	s.batches.at = "@" + s.cfg.Node
 }
 
 // ServeHTTP answers one request.
@@ -178,6 +188,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	if s.cfg.Wire != nil {
 		telling.Go(func() { s.tellOthers(told) })
 		telling.Go(func() { s.hearOthers(told) })
+		telling.Go(func() { s.courier.run(told) })
 	}
 	telling.Go(func() { s.runErrands(told) })
 	defer telling.Wait()

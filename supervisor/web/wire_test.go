@@ -25,10 +25,14 @@ type air struct {
 	failed error                     // of Publish
 	lost   int                       // messages that are lost from now on
 	cut    chan struct{}             // closed: nobody listens any more
+
+	boxes map[string]func([]byte) // who takes what is sent to it
+	// carry hands a letter over, if it is set; without it each arrives at once.
+	carry func(l letter, arrive func()) (reached int, err error)
 }
 
 func newAir() *air {
-	return &air{ears: make(map[string][]func([]byte)), said: make(map[string]int), cut: make(chan struct{})}
+	return &air{ears: make(map[string][]func([]byte)), said: make(map[string]int), cut: make(chan struct{}), boxes: make(map[string]func([]byte))}
 }
 
 // antenna is what one node has of it.
@@ -67,6 +71,41 @@ func (a antenna) Listen(ctx context.Context, node string, hear func([]byte)) err
 	defer a.mu.Unlock()
 	delete(a.ears, node)
 	return errors.New("the line is dead")
+}
+
+func (a antenna) Send(_ context.Context, node string, message []byte) (int, error) {
+	a.mu.Lock()
+	take, carry := a.boxes[node], a.carry
+	a.mu.Unlock()
+	if take == nil {
+		return 0, nil
+	}
+	l, err := readLetter(message)
+	if err != nil {
+		panic(fmt.Sprintf("%s sends %s: %v", a.node, message, err))
+	}
+	arrive := func() { take(message) }
+	if carry == nil {
+		arrive()
+		return 1, nil
+	}
+	return carry(l, arrive)
+}
+
+func (a antenna) Receive(ctx context.Context, take func([]byte)) error {
+	a.box(a.node, take)
+	<-ctx.Done()
+	a.box(a.node, nil)
+	return ctx.Err()
+}
+
+// box has what is sent to a node taken, nil: not any more.
+func (a *air) box(node string, take func([]byte)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.boxes[node] = take; take == nil {
+		delete(a.boxes, node)
+	}
 }
 
 // breaks ends all subscriptions.
@@ -122,6 +161,10 @@ func onCluster(t *testing.T, test func(t *testing.T, c *cluster)) {
 			run.Go(func() { s.server.follow(ctx) })
 			run.Go(func() { s.server.tellOthers(ctx) })
 			run.Go(func() { s.server.hearOthers(ctx) })
+			s.server.meet()
+			run.Go(func() { s.server.courier.run(ctx) })
+			run.Go(func() { s.server.runBatches(ctx) })
+			run.Go(func() { s.server.runErrands(ctx) })
 			return s
 		}
 		c.one, c.two = start("edge-1"), start("edge-2")

@@ -2,6 +2,7 @@ package page
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -9,7 +10,8 @@ import (
 	"sipvigil/store/storetest"
 )
 
-// A page shows what happens on every node, not only on the one that serves it.
+// A page shows what happens on every node, not only on the one that serves it, and
+// has the owner of a call ask it and hang it up.
 func TestPageShowsTheCallsOfAnotherNode(t *testing.T) {
 	t.Parallel()
 	redis, _ := storetest.Redis(t)
@@ -25,21 +27,27 @@ func TestPageShowsTheCallsOfAnotherNode(t *testing.T) {
 	b.await(`[...document.querySelectorAll('.figure')].some((f) => f.innerText.includes('nodes') && f.innerText.includes('2'))`)
 	b.text(".empty", "No calls now")
 
-	two.call(t, "20100", "+49305550000")
-	two.call(t, "20101", "+49305550001")
-	b.count(2)
+	for i := range 5 {
+		two.call(t, fmt.Sprint(20100+i), fmt.Sprint("+4930555000", i))
+	}
+	b.count(5)
 	b.await(`[...document.querySelectorAll('.row .c-node')].every((n) => n.innerText === 'edge-2')`)
 	b.await(`[...document.querySelectorAll('.row .c-state')].every((s) => s.innerText === 'alive')`)
 	b.await(`[...document.querySelectorAll('.row .strip')].every((s) => s.ariaLabel.includes('answered'))`)
-	b.await(`document.querySelector('.figure dd').innerText === '2'`)
+	b.await(`document.querySelector('.figure dd').innerText === '5'`)
 	b.shot("cluster")
 
 	b.click(".row .c-from")
-	b.text(".elsewhere", "edge-2")
+	b.text(".call .summary", "edge-2")
 	b.text(".facts", "200 OPTIONS")
+	b.text(".step.e-answer", "200")
+	b.click(".actions button")
+	b.text(".said", "callee ") // what both have answered
 	b.accessible("call of another node")
 	b.shot("cluster-call")
 	b.keys(esc)
+	b.gone(".call")
+	endThere(b)
 
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -63,4 +71,69 @@ func TestPageShowsTheCallsOfAnotherNode(t *testing.T) {
 	if n := b.js(`performance.getEntriesByType('resource').filter((e) => e.name.endsWith('/table')).length`); n != "1" {
 		t.Errorf("the page has read the whole table %s times", n)
 	}
+}
+
+// endThere hangs up three calls of another node: one, and two together.
+func endThere(b *tab) {
+	row := func(number string) string {
+		return fmt.Sprintf(`[...document.querySelectorAll('.row:not(.over)')].find((r) => r.innerText.includes('%s'))`, number)
+	}
+	b.js(row("20104") + `.querySelector('.c-from').click()`)
+	b.text("#call-title", "20104")
+	b.click(".actions .danger")
+	b.await(`document.querySelector('dialog[open]')`)
+	b.keys("carrier asked")
+	b.keys(enter)
+	b.text("dialog .done", "BYE")
+	b.click("dialog .buttons button")
+	b.text(".call .summary", "operator")
+	b.keys(esc)
+	b.gone(".call")
+
+	b.js(row("20102") + `.querySelector('input').click()`)
+	b.js(row("20103") + `.querySelector('input').click()`)
+	b.text(".marked", "2 marked")
+	b.click(".marked .danger")
+	b.text("dialog .plan", "2 calls would get BYE")
+	b.do(focus("dialog input"))
+	b.keys("maintenance")
+	b.keys(enter)
+	b.text("dialog .plan", "2 got BYE")
+	b.shot("cluster-batch")
+	b.click("dialog .buttons button")
+	b.gone("dialog")
+	b.text(".tally", "2 calls")
+}
+
+// What the brake holds at one node is released on the page of another.
+func TestPageReleasesTheCallsOfAnotherNode(t *testing.T) {
+	t.Parallel()
+	redis, _ := storetest.Redis(t)
+	site := func(name string) func(*daemon.Config) {
+		return func(cfg *daemon.Config) {
+			cfg.Node, cfg.Store.URL = name, redis
+			cfg.Supervise.Interval, cfg.Supervise.Timeout, cfg.Supervise.Brake.Floor = time.Second, time.Second, 3
+		}
+	}
+	two := serve(t, 0, site("edge-2"))
+	one := two.beside(t, site("edge-1"))
+	for i := range 3 {
+		one.call(t, fmt.Sprint(20100+i), fmt.Sprint("+4930555000", i))
+	}
+	b := open(t, two.admin, "/", 1440, 760)
+	b.await(`document.querySelectorAll('.row .c-state span.k-live').length === 3`)
+	one.carrier.Silence()
+	b.text(".brake", "3 calls held")
+	b.text(".brake", "3 on edge-1")
+	b.click(".brake .danger")
+	b.text("dialog", "End 3 held calls?")
+	b.text("dialog", "3 on edge-1")
+	b.accessible("release at another node")
+	b.shot("cluster-release")
+	b.click("dialog .danger")
+	b.text("dialog .done", "3 calls will end")
+	b.click("dialog .buttons button")
+	b.await(`document.querySelectorAll('.row.over').length === 3`)
+	b.text(".row.over .c-state", "callee-silent")
+	one.carrier.Speak() // the BYEs are answered
 }

@@ -3,25 +3,21 @@
 
 import { useEffect, useState } from 'preact/hooks';
 import { send } from './api.js';
-import { calls } from './calls.js';
 import { Confirm } from './confirm.jsx';
 import { count, person, plural } from './format.js';
-import { batches, me } from './live.js';
+import { batches } from './live.js';
 import { picked } from './view.js';
 
 const path = '/api/v1/calls/hangup';
 const named = 5; // calls of the dry run
 
-// mine says whether a call is one of the node that is asked, which alone can end it.
-const mine = (id) => (calls.get(id)?.node ?? me.value.node) === me.value.node;
-
 export function Batch({ close }) {
-  const [[ids, others]] = useState(() => [[...picked.value].filter(mine), [...picked.value].filter((id) => !mine(id)).length]);
+  const [ids] = useState(() => [...picked.value]);
   const [plan, setPlan] = useState(null);
   const [failed, setFailed] = useState('');
   const [running, setRunning] = useState(null);
   useEffect(() => {
-    if (ids.length) send('POST', path, { ids, dry_run: true }).then(setPlan, (e) => setFailed(e.message));
+    send('POST', path, { ids, dry_run: true }).then(setPlan, (e) => setFailed(e.message));
   }, []);
   const act = async (reason) => {
     setRunning(await send('POST', path, { ids, reason }));
@@ -33,8 +29,7 @@ export function Batch({ close }) {
     <Confirm title={`Hang up ${plural(ids.length, 'marked call')}?`} action={`Hang up ${plural(ids.length, 'call')}`} reason
       ready={plan !== null} act={act} close={close}>
       {failed && <p class="failed" role="alert">{failed}</p>}
-      {others > 0 && !batch && <p class="elsewhere">{plural(others, 'marked call')} of other nodes {others === 1 ? 'is' : 'are'} left alone: they can be hung up on the pages of these.</p>}
-      {batch ? <Progress batch={batch} /> : ids.length > 0 && <Plan plan={plan} />}
+      {batch ? <Progress batch={batch} /> : <Plan plan={plan} />}
     </Confirm>
   );
 }

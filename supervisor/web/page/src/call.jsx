@@ -6,17 +6,17 @@ import { calls } from './calls.js';
 import { Confirm } from './confirm.jsx';
 import { age, moment, person, rtt, when } from './format.js';
 import { Ladder } from './ladder.jsx';
-import { acts, touched } from './live.js';
+import { acts, me, touched } from './live.js';
 import { Badge, Strip } from './marks.jsx';
 import { go } from './url.js';
 import { second } from './view.js';
 
 const settle = 250; // ms: what comes in one go is read once
 
-// useCall reads a call and its events, and again when the stream tells of it. The
-// events of a call are known at its own node only.
+// useCall reads a call and its events, and again when the stream tells of it. What
+// happened in a call of another node is asked there, which may be out of reach.
 function useCall(id) {
-  const unknown = { call: null, events: [], elsewhere: false, failed: '' };
+  const unknown = { call: null, events: [], missing: '', failed: '' };
   const [state, setState] = useState(unknown);
   useEffect(() => {
     const abort = new AbortController();
@@ -27,11 +27,13 @@ function useCall(id) {
       timer = 0;
       try {
         const call = await get(path, { signal: abort.signal });
-        const { events, elsewhere = false } = await get(`${path}/events`, { signal: abort.signal }).catch((e) => {
-          if (e.status === 409) return { events: [], elsewhere: true };
-          throw e;
+        const here = call.node === me.value?.node;
+        setState((was) => ({ ...was, call: here ? call : { ...call, ...told }, failed: '' }));
+        const { events, missing = '' } = await get(`${path}/events`, { signal: abort.signal }).catch((e) => {
+          if (abort.signal.aborted || here) throw e;
+          return { events: [], missing: e.message };
         });
-        setState({ call: elsewhere ? { ...call, ...told } : call, events, elsewhere, failed: '' });
+        setState({ call: here ? call : { ...call, ...told }, events, missing, failed: '' });
       } catch (e) {
         if (!abort.signal.aborted) setState((was) => ({ ...was, failed: e.message }));
       }
@@ -113,7 +115,7 @@ function Probe({ id }) {
 
 // Call is the panel of the call that is open.
 export function Call({ id }) {
-  const { call, events, elsewhere, failed } = useCall(id);
+  const { call, events, missing, failed } = useCall(id);
   const [asking, setAsking] = useState(false);
   const title = useRef(null);
   useEffect(() => { title.current.focus({ preventScroll: true }); }, [id]);
@@ -149,16 +151,15 @@ export function Call({ id }) {
             {call.ended && <> · ended {moment(when(call.ended))} {call.end_text}</>}
           </p>
           <p class="id"><code>{call.id}</code></p>
-          {!over && acts.value && !elsewhere && (
+          {!over && acts.value && (
             <p class="actions">
               <Probe id={id} />
               <button type="button" class="danger" onClick={() => setAsking(true)}>Hang up…</button>
             </p>
           )}
-          {elsewhere && !over && <p class="elsewhere">This call is that of {call.node}: on the page of that node it can be asked and hung up, and what happened in it is shown.</p>}
           <Facts call={call} />
-          {!elsewhere && <h3>What happened</h3>}
-          {!elsewhere && <Ladder events={events} />}
+          <h3>What happened</h3>
+          {missing ? <p class="missing">{missing}</p> : <Ladder events={events} />}
         </>
       )}
       {asking && (

@@ -3,7 +3,7 @@
 import { computed } from '@preact/signals';
 import { useState } from 'preact/hooks';
 import { count, plural, rate } from './format.js';
-import { acts, link, overview, reading } from './live.js';
+import { acts, link, me, overview, reading } from './live.js';
 import { Confirm } from './confirm.jsx';
 import { send } from './api.js';
 import { follow, go, href, view } from './url.js';
@@ -85,8 +85,7 @@ const reasons = {
 const moment = 3000; // ms
 let heldSince = 0;
 
-// Brake stands there while calls are held, on whichever node, and no longer. Those
-// of this node can be released here.
+// Brake stands there while calls are held, on whichever node, and no longer.
 export function Brake() {
   const [asking, setAsking] = useState(false);
   const o = overview.value;
@@ -104,13 +103,17 @@ export function Brake() {
         {' '}{[why, ...others.map((n) => `${count(n.held)} on ${n.node}`)].filter(Boolean).join('; ')}
       </p>
       {whole.value.held > 0 && <button type="button" onClick={() => go({ view: '', call: '', state: '', number: '', trunk: '', node: '', older: '', liveness: 'held' })}>View</button>}
-      {o.held > 0 && acts.value && <button type="button" class="danger" onClick={() => setAsking(true)}>Release…</button>}
+      {whole.value.held > 0 && acts.value && <button type="button" class="danger" onClick={() => setAsking(true)}>Release…</button>}
       {asking && (
-        <Confirm title={`End ${plural(o.held, 'held call')}?`} action="End them" close={() => setAsking(false)}
+        <Confirm title={`End ${plural(whole.value.held, 'held call')}?`} action="End them" close={() => setAsking(false)}
           act={async () => {
-            const { calls } = await send('POST', '/api/v1/brake/release');
+            const { calls, nodes = [], partial } = await send('POST', '/api/v1/brake/release');
+            const failed = nodes.filter((n) => n.failed).map((n) => n.failed);
+            if (partial) failed.push('The store cannot be reached: calls of other nodes are left alone.');
+            if (failed.length) throw new Error([`${plural(calls, 'call')} will end.`, ...failed].join(' '));
             return `${plural(calls, 'call')} will end, one after the other.`;
           }}>
+          {others.length > 0 && <p>{[...(o.held ? [{ node: me.value?.node, held: o.held }] : []), ...others].map((n) => `${count(n.held)} on ${n.node}`).join(', ')}.</p>}
           <p>These calls have a silent leg, and the brake keeps them up because many fell silent together. Released, each ends
             with BYE on both sides unless it answers meanwhile.</p>
         </Confirm>

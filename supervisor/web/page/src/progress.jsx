@@ -4,7 +4,7 @@
 import { useState } from 'preact/hooks';
 import { now, send } from './api.js';
 import { count, when } from './format.js';
-import { acts, me, progress } from './live.js';
+import { acts, progress } from './live.js';
 import { second } from './view.js';
 
 const stays = 5000; // ms that stand there what has ended
@@ -35,7 +35,7 @@ function Item({ p }) {
       <span>{title(p)}</span>
       <progress role="progressbar" aria-label={title(p)} {...(p.total ? { max: p.total, value: Math.min(p.done, p.total) } : p.ended ? { max: 1, value: 1 } : {})} />
       <b>{far(p)}</b>{p.ended && ` ${outcome(p)}`}
-      {p.what === 'hangup' && !p.ended && acts.value && p.node === me.value.node && <button type="button" onClick={stop}>Stop</button>}
+      {p.what === 'hangup' && !p.ended && acts.value && <button type="button" onClick={stop}>Stop</button>}
       {said && <span class="failed" role="alert">{said}</span>}
     </li>
   );
