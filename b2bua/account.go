@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/emiago/sipgo/sip"
 	"github.com/icholy/digest"
 )
 
@@ -82,7 +81,7 @@ func newAccounts(trunks []Trunk) map[string]*account {
 // authorize gives a request credentials for every challenge that is
 // remembered, and says which they are. Those that it has for the same realms,
 // of the other leg or of an earlier attempt, give way.
-func (ac *account) authorize(req *sip.Request) []*session {
+func (ac *account) authorize(req *request) []*session {
 	ac.mu.Lock()
 	defer ac.mu.Unlock()
 	used := slices.Clone(ac.sessions)
@@ -91,12 +90,12 @@ func (ac *account) authorize(req *sip.Request) []*session {
 		s.count++
 		// The digest-uri is the Request-URI: RFC 3261 section 22.4.
 		cred, err := digest.Digest(&s.Challenge, digest.Options{
-			Method: string(req.Method), URI: req.Recipient.String(), Count: s.count,
+			Method: req.method, URI: req.uri, Count: s.count,
 			Username: ac.credentials.Username, Password: s.password,
-			GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(req.Body())), nil },
+			GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(req.body)), nil },
 		})
 		if err == nil { // challenges are only kept when they can be answered
-			req.AppendHeader(sip.NewHeader(s.header, cred.String()))
+			req.add(s.header, cred.String())
 		}
 	}
 	return used
@@ -104,46 +103,40 @@ func (ac *account) authorize(req *sip.Request) []*session {
 
 // withdraw takes the credentials for the realms of these sessions out of a
 // request.
-func withdraw(req *sip.Request, of []*session) {
-	var kept []sip.Header
-	for _, h := range slices.Clone(req.Headers()) {
-		if len(of) == 0 || !isCredentials(h) {
-			continue
-		}
-		req.RemoveHeader(h.Name())
-		if !belongs(h, of) {
-			kept = append(kept, h)
-		}
-	}
-	for _, h := range kept {
-		req.AppendHeader(h)
+func withdraw(req *request, of []*session) {
+	if len(of) > 0 {
+		req.edit(func(name, value string) (string, bool) { return value, !belongs(name, value, of) })
 	}
 }
 
-// belongs says whether credentials are for the realm of one of these sessions.
-func belongs(h sip.Header, of []*session) bool {
-	params, _ := authParams(h.Value())
+// belongs says whether a field, given its long name in lower case, has
+// credentials for the realm of one of these sessions.
+func belongs(name, value string, of []*session) bool {
+	if !isCredentials(name) {
+		return false
+	}
+	params, _ := authParams(value)
 	return slices.ContainsFunc(of, func(s *session) bool {
-		return strings.EqualFold(h.Name(), s.header) && params["realm"] == s.Realm
+		return strings.EqualFold(name, s.header) && params["realm"] == s.Realm
 	})
 }
 
 // vouch gives the ACK to a 2xx the credentials of its INVITE, RFC 3261 section
 // 22.1. What the far end of the other leg put there itself is in it already.
-func (at *attempt) vouch(ack *sip.Request) {
-	if at == nil {
+func (at *attempt) vouch(ack *request) {
+	if at == nil || len(at.used) == 0 {
 		return
 	}
 	withdraw(ack, at.used)
-	for _, h := range at.out.Headers() {
-		if isCredentials(h) && belongs(h, at.used) {
-			ack.AppendHeader(h)
+	for f := (fields{rest: at.out.header}); f.next(); {
+		if name, value := string(f.name), string(f.value); belongs(long(name), value, at.used) {
+			ack.add(name, value)
 		}
 	}
 }
 
-func isCredentials(h sip.Header) bool {
-	name := long(h.Name())
+// isCredentials is given a long name in lower case.
+func isCredentials(name string) bool {
 	return name == "authorization" || name == "proxy-authorization"
 }
 

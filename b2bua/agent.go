@@ -168,7 +168,6 @@ func (a *Agent) Run(ctx context.Context, packets []net.PacketConn, streams []Lis
 		sockets = append(sockets, w)
 		a.sockets[len(a.sockets)-1].conn = w
 	}
-	a.transaction.sockets = sockets
 	for _, l := range streams {
 		a.sockets = append(a.sockets, newSocket(l.Transport, l.Addr()))
 	}

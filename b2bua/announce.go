@@ -82,14 +82,12 @@ func (c *call) announce(side store.Side, tries int) {
 	if d.Session.Refresher != "" {
 		withTimer(out, d.Session) // RFC 4028 section 7.4: without it the timer would be off
 	}
-	out.AppendHeader(sip.NewHeader("Allow", allow))
-	out.AppendHeader(sip.NewHeader("User-Agent", product))
+	out.add("Allow", allow)
+	out.add("User-Agent", product)
 	c.ownSession(out, side)
 	if sdp != "" {
-		out.AppendHeader(sip.NewHeader("Content-Type", "application/sdp"))
-		out.SetBody([]byte(sdp))
-	} else {
-		out.SetBody(nil)
+		out.add("Content-Type", "application/sdp")
+		out.body = []byte(sdp)
 	}
 	over := func(res *sip.Response) {
 		if res == nil {
@@ -115,7 +113,7 @@ func (c *call) announce(side store.Side, tries int) {
 // sendAnnouncement sends a request and tells its final answer, nil if there is
 // none.
 func (c *call) sendAnnouncement(at *attempt, over func(*sip.Response)) {
-	if at.out.Method == sip.INVITE {
+	if at.out.method == "INVITE" {
 		err := c.reinvite(at, func(res *sip.Response, _ error) {
 			if res == nil || res.StatusCode >= 200 {
 				over(res)

@@ -303,7 +303,7 @@ func (inv *invite) rest() {
 	if inv.fork != nil {
 		inv.fork.legs = nil // they are those of the call
 	}
-	inv.attempt = inv.attempt.rest()
+	inv.attempt.rest()
 }
 
 // noAck gives up waiting, RFC 3261 section 13.3.1.4: the session is ended.
@@ -330,10 +330,9 @@ func (c *call) sendAck(inv *invite, ack *sip.Request) {
 	if ack != nil {
 		c.relayHeaders(out, ack, inv.from.Other())
 		c.acceptSession(inv.from, ack)
-		setBody(out, ack.Body())
+		out.body = ack.Body()
 	} else {
 		c.ownSession(out, inv.from.Other())
-		setBody(out, nil)
 	}
 	inv.attempt.vouch(out)
 	inv.ack = out

@@ -1,13 +1,13 @@
 package b2bua
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
-	"github.com/google/uuid"
 
 	"sipvigil/store"
 )
@@ -29,7 +29,6 @@ func (a *Agent) Calibrate(id string, side store.Side, timeout time.Duration) {
 		d := c.snapshot().Legs[side].Dialog
 		d.CallID, d.LocalTag, d.RemoteTag = invented(), invented(), invented()
 		out := a.question(&d, "OPTIONS", 1)
-		out.SetBody(nil)
 		a.askOnce(out, timeout, func(ans store.Answer) {
 			a.observer.Calibrated(id, side, ans)
 		})
@@ -38,13 +37,13 @@ func (a *Agent) Calibrate(id string, side store.Side, timeout time.Duration) {
 
 // askOnce sends a request that belongs to no call, and reports what became of it
 // once, after timeout at the latest.
-func (a *Agent) askOnce(out *sip.Request, timeout time.Duration, report func(store.Answer)) {
+func (a *Agent) askOnce(out *request, timeout time.Duration, report func(store.Answer)) {
 	var once sync.Once
 	sent := time.Now()
 	became := func(kind store.AnswerKind, status int, reason string) {
 		once.Do(func() {
 			now := time.Now()
-			ans := store.Answer{Kind: kind, Method: string(out.Method), Status: status, Reason: reason, At: now}
+			ans := store.Answer{Kind: kind, Method: out.method, Status: status, Reason: reason, At: now}
 			if status != 0 {
 				ans.RTT = now.Sub(sent)
 			}
@@ -78,4 +77,8 @@ func (a *Agent) askOnce(out *sip.Request, timeout time.Duration, report func(sto
 }
 
 // invented is a Call-ID or tag that nobody has.
-func invented() string { return strings.ReplaceAll(uuid.NewString(), "-", "") }
+func invented() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}

@@ -17,8 +17,8 @@ const dialTimeout = 3 * time.Second
 
 // send starts a client transaction. Over UDP it does not wait for the network;
 // else it may open a connection.
-func (a *Agent) send(req *sip.Request) (*clientTx, error) {
-	if req.Transport() == overStream {
+func (a *Agent) send(req *request) (*clientTx, error) {
+	if req.transport != "udp" {
 		if err := a.dialled(req); err != nil {
 			return nil, err
 		}
@@ -27,22 +27,21 @@ func (a *Agent) send(req *sip.Request) (*clientTx, error) {
 }
 
 // sendAlone sends a request that has no transaction, an ACK.
-func (a *Agent) sendAlone(req *sip.Request) error {
-	if req.Transport() == overStream {
+func (a *Agent) sendAlone(req *request) error {
+	if req.transport != "udp" {
 		if err := a.dialled(req); err != nil {
 			return err
 		}
 	}
-	conn, err := a.transaction.carrier(req)
+	conn, err := a.transaction.outlet(req)
 	if err != nil {
 		return err
 	}
-	defer func() { _, _ = conn.TryClose() }() // as good as closed
-	return conn.WriteMsg(req)
+	return conn.put(req)
 }
 
 // dialled opens a connection for a request if there is none.
-func (a *Agent) dialled(req *sip.Request) error {
+func (a *Agent) dialled(req *request) error {
 	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 	defer cancel()
 	return a.connect(ctx, req)
@@ -53,20 +52,16 @@ func (a *Agent) dialled(req *sip.Request) error {
 // transaction that is no INVITE's is dropped after its final answer: what comes
 // later is a repetition. It is called at once after [Agent.send], or not at all.
 func (a *Agent) await(tx *clientTx, each func(*sip.Response), failed func(error)) {
-	a.transaction.await(tx, each, func(err error) {
-		if failed != nil && !a.closing.Load() {
-			failed(err)
-		}
-	})
+	tx.await(each, failed)
 }
 
 // attempt is a request of ours on one leg. When it is challenged, and the
 // leg's trunk has credentials, it is sent again with them: [call.challenged].
 type attempt struct {
 	side     store.Side
-	fork     *fork        // that it was made in, while there are several
-	out      *sip.Request // as it was sent last
-	send     func(*sip.Request) (*clientTx, error)
+	fork     *fork    // that it was made in, while there are several
+	out      *request // as it was sent last
+	around   string   // URI whose other addresses are tried too, if any
 	tx       *clientTx
 	sent     time.Time
 	used     []*session  // whose credentials it carries
@@ -74,16 +69,15 @@ type attempt struct {
 	over     bool        // nobody waits for the answer any more
 }
 
-// rest is what is left of an INVITE for the ACK of one more 2xx: its number and
-// its credentials.
-func (at *attempt) rest() *attempt {
-	out := sip.NewRequest(at.out.Method, sip.Uri{})
-	for _, h := range at.out.Headers() {
-		if _, ok := h.(*sip.CSeqHeader); ok || isCredentials(h) {
-			out.AppendHeader(h)
-		}
+// rest lets go of what an INVITE does not need for the ACK of one more 2xx: all
+// but its number and its credentials.
+func (at *attempt) rest() {
+	out := &request{cseq: at.out.cseq}
+	if len(at.used) > 0 {
+		out.header = at.out.header
+		out.edit(func(name, value string) (string, bool) { return value, isCredentials(name) })
 	}
-	return &attempt{side: at.side, out: out, used: at.used}
+	at.tx, at.fork, at.answered, at.out = nil, nil, nil, out
 }
 
 // maxRounds bounds the challenges to one request that are answered: a proxy
@@ -92,8 +86,8 @@ const maxRounds = 4
 
 // attempt prepares a request for its leg: it carries the credentials for what
 // its trunk demanded before, which saves the challenge.
-func (c *call) attempt(side store.Side, out *sip.Request) *attempt {
-	at := &attempt{side: side, fork: c.fork(), out: out, send: c.agent.send}
+func (c *call) attempt(side store.Side, out *request) *attempt {
+	at := &attempt{side: side, fork: c.fork(), out: out}
 	if ac := c.account(side); ac != nil {
 		at.used = ac.authorize(out)
 	}
@@ -119,7 +113,7 @@ func (c *call) trunk(side store.Side) string {
 // way, and when there is none any more failed is told. An error means that it
 // was not sent.
 func (c *call) ask(at *attempt, each func(*sip.Response), failed func(error)) error {
-	tx, err := at.send(at.out)
+	tx, err := c.agent.sendAround(at.out, at.around)
 	if err != nil {
 		return err
 	}
@@ -172,7 +166,7 @@ func (c *call) challenged(at *attempt, res *sip.Response) bool {
 		return false // the store has been away for too long
 	}
 	c.agent.metrics.challenges.WithLabelValues(c.trunk(at.side), "answered").Inc()
-	at.out = again(at.out, cseq)
+	at.out = at.out.again(cseq)
 	at.used = ac.authorize(at.out)
 	return true
 }
@@ -199,7 +193,7 @@ func (at *attempt) refused(ch *challenge, password string) bool {
 // notAuthorized notes a challenge that stands: it goes on to the other leg, as
 // any answer does. The log tells it once, until credentials work again.
 func (c *call) notAuthorized(at *attempt, ac *account, why error) {
-	c.agent.refusedCredentials(c.trunk(at.side), ac, why, c.fields(zap.String("method", string(at.out.Method)))...)
+	c.agent.refusedCredentials(c.trunk(at.side), ac, why, c.fields(zap.String("method", at.out.method))...)
 }
 
 func (a *Agent) refusedCredentials(trunk string, ac *account, why error, fields ...zap.Field) {
@@ -212,27 +206,4 @@ func (a *Agent) refusedCredentials(trunk string, ac *account, why error, fields 
 		a.log.Warn("trunk wants other credentials than it has: check its username and password_file",
 			append(fields, zap.String("trunk", trunk), zap.Error(why))...)
 	}
-}
-
-// again is a request once more, as a new transaction with this number.
-func again(out *sip.Request, cseq uint32) *sip.Request {
-	req := sip.NewRequest(out.Method, out.Recipient)
-	for _, h := range out.Headers() {
-		switch long(h.Name()) {
-		case "via":
-			via := out.Via().Clone()
-			via.Params.Add("branch", branch())
-			h = via
-		case "cseq":
-			h = &sip.CSeqHeader{SeqNo: cseq, MethodName: out.Method}
-		case "content-length":
-			continue // comes with the body
-		}
-		req.AppendHeader(h)
-	}
-	req.SetBody(out.Body())
-	req.SetTransport(out.Transport())
-	req.SetDestination(out.Destination())
-	req.Laddr = out.Laddr
-	return req
 }

@@ -1,6 +1,7 @@
 package b2bua
 
 import (
+	"cmp"
 	"fmt"
 	"sync"
 	"time"
@@ -11,25 +12,28 @@ import (
 // clientTx is a request of ours that waits for its answer, RFC 3261 section
 // 17.1, and an INVITE for a while longer, RFC 6026 section 7.2.
 type clientTx struct {
-	of      *transactions
-	key     clientKey
-	conn    carrier
-	callID  string
-	awaited chan struct{} // closed once each and failed are set, or never will be
+	of     *transactions
+	key    clientKey
+	conn   outlet
+	callID string
 
 	mu         sync.Mutex // guards what is below
 	state      txState
-	waited     bool         // awaited is closed
-	out        *sip.Request // until the final answer
+	waited     bool          // each and failed are set, or never will be
+	awaited    chan struct{} // closed then, nil if nobody waits for that
+	out        *request      // until the final answer
 	each       func(*sip.Response)
 	failed     func(error)
 	onRepeated func(*sip.Response)
-	ack        *sip.Request  // of a refusal
+	ack        *request      // of a refusal
 	heard      bool          // a final response is here, or to an INVITE any: nothing is sent again
 	interval   time.Duration // until it is sent again
 	left       time.Duration // until it is given up
 	err        error         // why it ended
 }
+
+// outlet is what a request leaves by: a UDP socket, or a connection.
+type outlet interface{ put(r *request) error }
 
 // errNoAnswer ends a transaction that got none in time: Timers B and F.
 var errNoAnswer = fmt.Errorf("no answer: %w", sip.ErrTransactionTimeout)
@@ -37,14 +41,14 @@ var errNoAnswer = fmt.Errorf("no answer: %w", sip.ErrTransactionTimeout)
 // start sends the request, and again until there is an answer.
 func (tx *clientTx) start() error {
 	out, interval := tx.out, 64*sip.T1
-	if out.Transport() == "UDP" {
+	if out.transport == "udp" {
 		interval = sip.T1
 	}
 	tx.mu.Lock()
 	tx.interval, tx.left = interval, 64*sip.T1
 	tx.mu.Unlock()
 	tx.of.waits.after(interval, tx, wakeRepeat)
-	if err := tx.conn.WriteMsg(out); err != nil {
+	if err := tx.conn.put(out); err != nil {
 		return fmt.Errorf("%w: %w", err, sip.ErrTransactionTransport)
 	}
 	return nil
@@ -79,7 +83,7 @@ func (tx *clientTx) wake(why wake) {
 		tx.end(errNoAnswer)
 		return
 	}
-	if err := tx.conn.WriteMsg(out); err != nil {
+	if err := tx.conn.put(out); err != nil {
 		tx.end(fmt.Errorf("%w: %w", err, sip.ErrTransactionTransport))
 		return
 	}
@@ -100,8 +104,14 @@ func (tx *clientTx) hear(status int) {
 
 // receive serves a response, in turn with the other messages of its Call-ID.
 func (tx *clientTx) receive(res *sip.Response) {
-	<-tx.awaited
 	tx.mu.Lock()
+	if !tx.waited { // it is faster than who asked
+		tx.awaited = cmp.Or(tx.awaited, make(chan struct{}))
+		awaited := tx.awaited
+		tx.mu.Unlock()
+		<-awaited
+		tx.mu.Lock()
+	}
 	each, onRepeated, ack := tx.each, tx.onRepeated, tx.ack
 	was := tx.state
 	switch {
@@ -114,8 +124,7 @@ func (tx *clientTx) receive(res *sip.Response) {
 		tx.state, tx.out = txAccepted, nil
 	default:
 		tx.state = txCompleted
-		tx.ack = sameBranch(tx.out, sip.ACK, tx.out.CSeq().SeqNo)
-		tx.ack.ReplaceHeader(sip.NewHeader("To", value(res, "to"))) // RFC 3261 section 17.1.1.3
+		tx.ack = tx.out.refusedAck(res)
 		ack, tx.out = tx.ack, nil
 	}
 	state := tx.state
@@ -131,7 +140,7 @@ func (tx *clientTx) receive(res *sip.Response) {
 		return
 	case tx.isInvite() && state == txCompleted:
 		if res.StatusCode >= 300 {
-			_ = tx.conn.WriteMsg(ack) // or the refusal comes again
+			_ = tx.conn.put(ack) // or the refusal comes again
 		}
 		if was == txCompleted {
 			return
@@ -161,19 +170,24 @@ func (tx *clientTx) onRetransmission(f func(*sip.Response)) {
 	tx.onRepeated = f
 }
 
-// await is [transactions.await].
+// await is [Agent.await].
 func (tx *clientTx) await(each func(*sip.Response), failed func(error)) {
 	tx.mu.Lock()
 	tx.each, tx.failed = each, failed
 	over, err := tx.state == txOver, tx.err
-	if !tx.waited {
-		tx.waited = true
+	tx.listening()
+	tx.mu.Unlock()
+	if over {
+		tx.tell(failed, err)
+	}
+}
+
+// listening lets those go on that have a response for each. Called locked.
+func (tx *clientTx) listening() {
+	if tx.awaited != nil && !tx.waited {
 		close(tx.awaited)
 	}
-	tx.mu.Unlock()
-	if over && failed != nil {
-		tx.of.arrivals.add(tx.callID, func() { failed(err) })
-	}
+	tx.waited = true
 }
 
 // Terminate gives the request up: no answer is awaited any more.
@@ -188,10 +202,7 @@ func (tx *clientTx) end(err error) {
 	}
 	tx.state, tx.err = txOver, err
 	tx.out, tx.each, tx.failed, tx.onRepeated, tx.ack = nil, nil, nil, nil, nil
-	if !tx.waited {
-		tx.waited = true
-		close(tx.awaited)
-	}
+	tx.listening()
 	tx.mu.Unlock()
 	t := tx.of
 	t.mu.Lock()
@@ -200,9 +211,20 @@ func (tx *clientTx) end(err error) {
 		t.slim()
 	}
 	t.mu.Unlock()
-	_, _ = tx.conn.TryClose() // as good as closed
-	if was <= txProceeding && failed != nil {
-		// In turn, because its final response may be on the way.
-		t.arrivals.add(tx.callID, func() { failed(err) })
+	if was <= txProceeding {
+		tx.tell(failed, err)
 	}
+}
+
+// tell says why there is no final response, in turn, because one may be on the
+// way.
+func (tx *clientTx) tell(failed func(error), err error) {
+	if failed == nil {
+		return
+	}
+	tx.of.arrivals.add(tx.callID, func() {
+		if !tx.of.closing.Load() {
+			failed(err)
+		}
+	})
 }

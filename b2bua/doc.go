@@ -28,12 +28,12 @@
 //	RFC 3261 section 8.2.6.1 → Agent.onInvite
 //	RFC 3261 section 8.2.6.2 → reply, statelessAnswer, withoutBranch
 //	RFC 3261 section 8.2.7 → guard, guard.tag, guard.turnAway, transactions.statelessTag
-//	RFC 3261 section 9.1 → Agent.onLate, call.cancel, call.expire, call.onOwnAnswer, call.tooLate, forwarding.tell, sameBranch
+//	RFC 3261 section 9.1 → Agent.onLate, call.cancel, call.expire, call.onOwnAnswer, call.tooLate, forwarding.tell, request.sameBranch
 //	RFC 3261 section 9.2 → serverTx.Respond, transactions.cancel
 //	RFC 3261 section 10.2 → Agent.pingRequest, passage.registrars
 //	RFC 3261 section 10.2.3 → Agent.pingRequest
 //	RFC 3261 section 11 → inbound.isForUs
-//	RFC 3261 section 11.1 → Agent.pingRequest, probeHeaders
+//	RFC 3261 section 11.1 → Agent.pingRequest, probeTail
 //	RFC 3261 section 11.2 → Capabilities, acceptsSDP, inbound.capabilities, inbound.onOptions
 //	RFC 3261 section 12 → dialogID, package dialog
 //	RFC 3261 section 12.1.1 → Agent.newCallFrom, call.relayed, dialog.RouteSet, dialog.Start
@@ -59,7 +59,7 @@
 //	RFC 3261 section 16.9 → passage.unanswered
 //	RFC 3261 section 17 → screen
 //	RFC 3261 section 17.1 → clientTx
-//	RFC 3261 section 17.1.1.3 → Agent.onLate, clientTx.receive
+//	RFC 3261 section 17.1.1.3 → request.refusedAck
 //	RFC 3261 section 17.1.2 → quickProbe
 //	RFC 3261 section 17.1.2.2 → clientTx.wake, quickProbe.wake, quickProbes.repeat
 //	RFC 3261 section 17.1.3 → clientKey, transactions
@@ -110,7 +110,7 @@
 //	RFC 3515 section 2.4.4 → call.subscribing, subscription
 //	RFC 3515 section 2.4.6 → call.subscription, crossing.event
 //	RFC 3551 section 6 → audiovisual
-//	RFC 3581 section 3 → Agent.newRequest
+//	RFC 3581 section 3 → Agent.appendVia
 //	RFC 3581 section 4 → appendTopVia, inbound.behindNAT, returnPath
 //	RFC 3891 section 3 → Agent.named, badReference
 //	RFC 3891 section 4 → Agent.takeover
@@ -185,7 +185,7 @@
 //	RFC 7616 section 3.3 → isMD5, parseChallenge
 //	RFC 7989 section 4.1 → madeUUID, sessionSpace
 //	RFC 7989 section 5 → readSession
-//	RFC 7989 section 7 → call.addSession, call.ownSession, call.relaySession, sameBranch
+//	RFC 7989 section 7 → call.addSession, call.ownSession, call.relaySession, request.sameBranch
 //	RFC 7989 section 8 → call.acceptSession, call.relaySession
 //	RFC 7989 section 11 → call.addSession, call.relaySession
 //	RFC 8224 section 4 → numbers.apply, passed

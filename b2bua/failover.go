@@ -109,14 +109,15 @@ func (c *call) unreachable(inv *invite, at zap.Field, err error) {
 func (c *call) try(inv *invite, t target, h locate.Hop) error {
 	inv.hop = h
 	uri, routes, listener := inv.way(t)
-	s := c.agent.socketFor(h.Transport, listener, h.Addr.String())
+	peer := h.Addr.String()
+	s := c.agent.socketFor(h.Transport, listener, peer)
 	if inv.outCSeq == 0 {
 		inv.outCSeq, _ = c.spend(store.Callee)
 	}
 	c.set(func(rec *record) {
 		rec.TrunkOut = t.trunk
 		d := &rec.Legs[store.Callee].Dialog
-		d.Target, d.Transport, d.Peer, d.Listener = t.uri, h.Transport, h.Addr.String(), s.addr
+		d.Target, d.Transport, d.Peer, d.Listener = t.uri, h.Transport, peer, s.addr
 		d.Kept = t.flow != nil
 		if inv.instead == nil {
 			caller := &rec.Legs[store.Caller].Dialog
@@ -133,7 +134,7 @@ func (c *call) try(inv *invite, t target, h locate.Hop) error {
 	})
 	c.relayHeaders(out, inv.in.req, store.Callee)
 	t.numbers.apply(out)
-	setBody(out, inv.in.req.Body())
+	out.body = inv.in.req.Body()
 	if err := c.sendInvite(inv, c.attempt(store.Callee, out)); err != nil {
 		return err
 	}
@@ -164,15 +165,14 @@ type forgotten struct {
 
 	mu        sync.Mutex // guards what is below
 	cancelled bool
-	declined  map[string]*sip.Request // the ACK of each fork that answered, by its tag
+	declined  map[string]*request // the ACK of each fork that answered, by its tag
 }
 
 // forget keeps an INVITE for as long as an answer may come late.
 func (a *Agent) forget(f *forgotten) {
-	f.declined = make(map[string]*sip.Request)
-	id, _ := f.out.Via().Params.Get("branch")
-	a.late.Store(id, f)
-	time.AfterFunc(2*64*sip.T1, func() { a.late.Delete(id) })
+	f.declined = make(map[string]*request)
+	a.late.Store(f.out.branch, f)
+	time.AfterFunc(2*64*sip.T1, func() { a.late.Delete(f.out.branch) })
 }
 
 // onLate serves an answer to an INVITE that nobody waits for any more, so that
@@ -191,7 +191,6 @@ func (a *Agent) onLate(res *sip.Response) bool {
 	}
 	f, tag := v.(*forgotten), dialog.Tag(value(res, "to"))
 	a.heard(f.trunk, f.hop, answerOf(res))
-	cseq := f.out.CSeq().SeqNo
 	f.mu.Lock()
 	cancel := res.StatusCode < 200 && !f.cancelled
 	f.cancelled = f.cancelled || cancel
@@ -199,14 +198,12 @@ func (a *Agent) onLate(res *sip.Response) bool {
 	f.mu.Unlock()
 	switch {
 	case cancel:
-		if tx, err := a.send(sameBranch(f.out, sip.CANCEL, cseq)); err == nil {
+		if tx, err := a.send(f.out.sameBranch("CANCEL")); err == nil {
 			a.await(tx, nil, nil)
 		}
 	case res.StatusCode < 200:
-	case res.StatusCode >= 300: // RFC 3261 section 17.1.1.3, for its transaction
-		ack := sameBranch(f.out, sip.ACK, cseq)
-		ack.ReplaceHeader(sip.NewHeader("To", value(res, "to")))
-		a.write(ack)
+	case res.StatusCode >= 300:
+		a.write(f.out.refusedAck(res)) // for its transaction
 	case ack != nil:
 		a.write(ack)
 	case !full:
@@ -219,31 +216,9 @@ func (a *Agent) onLate(res *sip.Response) bool {
 	return true
 }
 
-// sameBranch is the CANCEL of an INVITE, RFC 3261 section 9.1, or its ACK after
-// a refusal.
-func sameBranch(invite *sip.Request, method sip.RequestMethod, cseq uint32) *sip.Request {
-	out := sip.NewRequest(method, invite.Recipient)
-	for _, h := range invite.Headers() {
-		switch long(h.Name()) {
-		case "via":
-			if out.Via() == nil { // RFC 3261 section 9.1: the topmost only
-				out.AppendHeader(invite.Via().Clone())
-			}
-		case "route", "from", "to", "call-id", "max-forwards", "session-id": // RFC 7989 section 7
-			out.AppendHeader(h)
-		}
-	}
-	out.AppendHeader(&sip.CSeqHeader{SeqNo: cseq, MethodName: method})
-	setBody(out, nil)
-	out.SetTransport(invite.Transport())
-	out.SetDestination(invite.Destination())
-	out.Laddr = invite.Laddr
-	return out
-}
-
 // write sends an ACK, which has no transaction.
-func (a *Agent) write(req *sip.Request) {
+func (a *Agent) write(req *request) {
 	if err := a.sendAlone(req); err != nil {
-		a.log.Info("ACK not sent", zap.String("caller_call_id", value(req, "call-id")), zap.Error(err))
+		a.log.Info("ACK not sent", zap.String("caller_call_id", req.callID), zap.Error(err))
 	}
 }

@@ -21,8 +21,8 @@ const maxForks = 16
 type fork struct {
 	tag  string // the far end's
 	legs *[2]store.Dialog
-	ack  *sip.Request // of its 2xx, when another one had the call already
-	left bool         // the caller has hung up on it
+	ack  *request // of its 2xx, when another one had the call already
+	left bool     // the caller has hung up on it
 }
 
 // forkOf is the fork with the tag of a response, a new one if need be; nil when
@@ -45,10 +45,11 @@ func (c *call) forkOf(inv *invite, res *sip.Response) *fork {
 	if len(inv.forks) == 0 {
 		inv.blank = c.legs()
 	}
-	legs := *inv.blank
-	f := &fork{tag: tag, legs: &legs}
+	f := &fork{tag: tag, legs: inv.blank} // the first has copies of its own once another is entered
 	if inv.forked > 0 {
-		f.legs[store.Caller].LocalTag = dialog.ForkTag(f.legs[store.Caller].LocalTag, inv.forked)
+		legs := *inv.blank
+		legs[store.Caller].LocalTag = dialog.ForkTag(legs[store.Caller].LocalTag, inv.forked)
+		f.legs = &legs
 	}
 	inv.forked++
 	inv.forks = append(inv.forks, f)

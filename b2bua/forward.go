@@ -36,7 +36,7 @@ func (a *Agent) forward(in *inbound, addr string, done func()) {
 }
 
 // forwardOnce forwards a request that has one answer.
-func (a *Agent) forwardOnce(in *inbound, out *sip.Request, done func()) {
+func (a *Agent) forwardOnce(in *inbound, out *request, done func()) {
 	tx, err := a.send(out)
 	if err != nil {
 		in.lost(err)
@@ -70,7 +70,7 @@ func (in *inbound) lost(err error) {
 type forwarding struct {
 	in    *inbound
 	done  func()
-	out   *sip.Request
+	out   *request
 	tx    *clientTx
 	limit *time.Timer // RFC 3261 section 16.8: Timer C
 
@@ -81,7 +81,7 @@ type forwarding struct {
 }
 
 // begin sends the INVITE on and has its answers and its CANCEL served.
-func (f *forwarding) begin(out *sip.Request) {
+func (f *forwarding) begin(out *request) {
 	in, a := f.in, f.in.agent
 	in.answer(100)
 	if !a.transaction.listenCancel(in.tx, in.tag, func(*sip.Request) { f.cancel() }) {
@@ -165,7 +165,7 @@ func (f *forwarding) tell() {
 	if !f.answered || f.final {
 		return
 	}
-	a, out := f.in.agent, sameBranch(f.out, sip.CANCEL, f.out.CSeq().SeqNo)
+	a, out := f.in.agent, f.out.sameBranch("CANCEL")
 	a.work.Go(func() {
 		if tx, err := a.send(out); err == nil {
 			a.await(tx, nil, nil)
@@ -174,29 +174,10 @@ func (f *forwarding) tell() {
 }
 
 // forwardOf is the request as the owner gets it: as it came, below a Via of ours.
-func (a *Agent) forwardOf(in *inbound, to netip.AddrPort) *sip.Request {
-	s := a.socketFor("udp", in.listener(), to.String())
-	host, port := a.sentBy(s, to.String())
-	mark := branch()
-	out := sip.NewRequest(in.req.Method, in.req.Recipient)
-	out.AppendHeader(&sip.ViaHeader{
-		ProtocolName: "SIP", ProtocolVersion: "2.0", Transport: "UDP", Host: host, Port: port,
-		Params: sip.HeaderParams{{K: "branch", V: mark}, {K: "rport"}},
-	})
-	in.carryOn(out)
-	out.AppendHeader(sip.NewHeader(forwardHeader, in.source+" "+a.seal(mark, in.source, in.req)))
-	for _, h := range in.req.Headers() {
-		switch long(h.Name()) {
-		case "via", "max-forwards", "content-length", strings.ToLower(forwardHeader):
-		default:
-			out.AppendHeader(h)
-		}
-	}
-	out.SetBody(in.req.Body())
-	out.SetTransport("UDP")
-	out.SetDestination(to.String())
-	if s.transport == "udp" {
-		out.Laddr = sip.Addr{IP: s.ip, Port: s.port}
-	}
+func (a *Agent) forwardOf(in *inbound, to netip.AddrPort) *request {
+	out := in.onward(in.req.Recipient.String(), "udp", to.String(), branch())
+	in.carryOn(out, a.socketFor("udp", in.listener(), out.to))
+	out.add(forwardHeader, in.source+" "+a.seal(out.branch, in.source, in.req))
+	in.copyTo(out, strings.ToLower(forwardHeader))
 	return out
 }

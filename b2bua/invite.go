@@ -23,7 +23,7 @@ type invite struct {
 	in      *inbound
 	initial bool // it makes the call; else it is a re-INVITE
 
-	out     *sip.Request // as sent on the other leg
+	out     *request // as sent on the other leg
 	outTx   *clientTx
 	outCSeq uint32
 	target  target       // that is being tried
@@ -45,7 +45,7 @@ type invite struct {
 	ring      *time.Timer   // gives up waiting for the final response
 	answer    *sip.Response // the 2xx that we sent back, repeated until the ACK
 	acked     atomic.Bool   // the repeating is to stop
-	ack       *sip.Request  // the ACK that we sent for the other leg's 2xx
+	ack       *request      // the ACK that we sent for the other leg's 2xx
 	told      *told         // what was known of the session before it
 	said      [2][]byte     // the session description that each leg was last given, empty for an odd one
 }
@@ -177,7 +177,7 @@ func (c *call) sendInvite(inv *invite, at *attempt) error {
 	}
 	inv.attempt = at
 	inv.out, inv.outTx, inv.ringing, inv.final = at.out, tx, false, false
-	inv.outCSeq = at.out.CSeq().SeqNo
+	inv.outCSeq = at.out.cseq
 	tx.onRetransmission(func(res *sip.Response) {
 		c.do(func() { c.onRepeated2xx(inv, res) })
 	})
@@ -213,10 +213,10 @@ func (c *call) cancel(inv *invite, why store.Reason, asked *sip.Request) {
 
 // sendCancel sends CANCEL for the INVITE that went out.
 func (c *call) sendCancel(inv *invite, asked *sip.Request) {
-	out := sameBranch(inv.out, sip.CANCEL, inv.outCSeq)
+	out := inv.out.sameBranch("CANCEL")
 	if asked != nil {
 		for _, v := range values(asked, "reason") { // RFC 3326 section 2
-			out.AppendHeader(sip.NewHeader("Reason", v))
+			out.add("Reason", v)
 		}
 	}
 	tx, err := c.agent.send(out)

@@ -10,7 +10,6 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"sipvigil/b2bua/dialog"
-	"sipvigil/store"
 )
 
 // allow lists the methods that we take part in or relay inside a call.
@@ -143,17 +142,6 @@ var ownHeaders = map[string]bool{
 	"content-length": true, "rack": true, "timestamp": true,
 }
 
-// verbatim has a request sent to a URI exactly as it is written here.
-func verbatim(req *sip.Request, uri string) {
-	scheme, _, ok := strings.Cut(uri, ":")
-	// The library keeps the text of schemes that it does not know: of one letter.
-	if !ok || scheme == "" || sip.ParseUri(uri[len(scheme)-1:], &req.Recipient) != nil {
-		req.Recipient = sip.Uri{Scheme: "sip", Host: "invalid"}
-		return
-	}
-	req.Recipient.Scheme = scheme
-}
-
 // The parts of a branch: 64 random bits and a check that tells ours from those
 // of others.
 const (
@@ -190,95 +178,6 @@ func appendDigits(b []byte, n uint64, digits int) []byte {
 		n >>= 5
 	}
 	return b
-}
-
-// outline is what differs between the requests that we send on a leg.
-type outline struct {
-	method      string
-	cseq        uint32
-	uri         string   // Request-URI
-	routes      []string // Route
-	maxForwards int
-	contact     bool // carries our Contact
-}
-
-// newRequest builds a request on a leg with all headers that are our own; the
-// caller adds the others and the body.
-func (a *Agent) newRequest(d *store.Dialog, o outline) *sip.Request {
-	s := a.socketFor(d.Transport, d.Listener, d.Peer)
-	host, port := a.sentBy(s, d.Peer)
-	req := sip.NewRequest(sip.RequestMethod(o.method), sip.Uri{})
-	verbatim(req, o.uri)
-	via := &sip.ViaHeader{
-		ProtocolName: "SIP", ProtocolVersion: "2.0", Transport: strings.ToUpper(d.Transport),
-		Host: host, Port: port,
-		Params: sip.HeaderParams{{K: "branch", V: branch()}, {K: "rport"}}, // RFC 3581 section 3
-	}
-	req.AppendHeader(via)
-	mf := sip.MaxForwardsHeader(o.maxForwards)
-	req.AppendHeader(&mf)
-	for _, r := range o.routes {
-		req.AppendHeader(sip.NewHeader("Route", r))
-	}
-	req.AppendHeader(sip.NewHeader("From", dialog.WithTag(d.LocalURI, d.LocalTag)))
-	to := d.RemoteURI
-	if d.RemoteTag != "" {
-		to = dialog.WithTag(to, d.RemoteTag)
-	}
-	req.AppendHeader(sip.NewHeader("To", to))
-	callID := sip.CallIDHeader(d.CallID)
-	req.AppendHeader(&callID)
-	req.AppendHeader(&sip.CSeqHeader{SeqNo: o.cseq, MethodName: sip.RequestMethod(o.method)})
-	if o.contact {
-		req.AppendHeader(sip.NewHeader("Contact", a.contact(d)))
-	}
-	req.SetTransport(overStream)
-	if d.Transport == "udp" {
-		req.SetTransport("UDP")
-	}
-	req.SetDestination(a.destination(d))
-	if s.transport == "udp" && d.Transport == "udp" {
-		req.Laddr = sip.Addr{IP: s.ip, Port: s.port}
-	}
-	return req
-}
-
-// inDialog completes an outline from the leg's remote target and route set.
-func inDialog(d *store.Dialog, o outline) outline {
-	o.uri, o.routes, _ = dialog.NextHop(d)
-	if o.maxForwards == 0 {
-		o.maxForwards = 70
-	}
-	return o
-}
-
-// contact is where the far end of a leg reaches us.
-func (a *Agent) contact(d *store.Dialog) string {
-	s := a.socketFor(d.Transport, d.Listener, d.Peer)
-	host, port := a.sentBy(s, d.Peer)
-	u := dialog.URI{Scheme: "sip", Host: host, Port: port}
-	if addr, err := dialog.ParseAddr(d.LocalURI); err == nil {
-		if local, err := dialog.ParseURI(addr.URI); err == nil {
-			u.User, _, _ = strings.Cut(local.User, ":")
-		}
-	}
-	u.Params = transportParam(d.Transport)
-	return "<" + u.String() + ">"
-}
-
-// transportParam is the parameter of a URI of ours that brings a peer back over
-// a transport.
-func transportParam(transport string) string {
-	switch transport {
-	case "udp":
-		return ""
-	case "wss":
-		return ";transport=ws" // RFC 7118 section 5.2 has no other
-	default:
-		// RFC 5630 section 3.1.4 would do without transport=tls, but has nothing
-		// else that brings a peer back over TLS.
-		return ";transport=" + transport
-	}
 }
 
 // reply builds a response to a request with all headers that are our own, RFC

@@ -5,8 +5,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/emiago/sipgo/sip"
-
 	"sipvigil/b2bua/dialog"
 )
 
@@ -146,30 +144,21 @@ var callingNumbers = map[string]bool{"p-asserted-identity": true, "p-preferred-i
 //
 // Departs from RFC 8224 section 4: Identity goes when a number was rewritten,
 // because its signature is over the old ones and would fail further on.
-func (n *numbers) apply(out *sip.Request) {
+func (n *numbers) apply(out *request) {
 	if n == nil || n.called.from == n.called.to && n.calling.from == n.calling.to {
 		return
 	}
-	for _, h := range append([]sip.Header(nil), out.Headers()...) {
-		switch name := long(h.Name()); {
+	out.edit(func(name, value string) (string, bool) {
+		switch {
 		case name == "identity" || name == "y":
-			out.RemoveHeader(h.Name())
+			return "", false
 		case callingNumbers[name] && n.calling.from != n.calling.to:
-			n.assert(out, h.Name())
+			list := dialog.SplitList(value)
+			for i := range list {
+				list[i] = n.calling.in(list[i])
+			}
+			return strings.Join(list, ", "), true
 		}
-	}
-}
-
-// assert rewrites all values of a header of this name.
-func (n *numbers) assert(out *sip.Request, name string) {
-	all := out.GetHeaders(name)
-	for out.RemoveHeader(name) {
-	}
-	for _, h := range all {
-		list := dialog.SplitList(h.Value())
-		for i := range list {
-			list[i] = n.calling.in(list[i])
-		}
-		out.AppendHeader(sip.NewHeader(h.Name(), strings.Join(list, ", ")))
-	}
+		return value, true
+	})
 }

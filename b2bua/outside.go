@@ -198,21 +198,21 @@ func (in *inbound) subscribes() bool {
 //
 // Departs from RFC 5626 section 5.4: there is no STUN on our sockets, so flows
 // over UDP are not offered with "ob"; they are used all the same.
-func (p *passage) addOwn(out *sip.Request, s *socket, to locate.Hop) {
+func (p *passage) addOwn(out *request, s *socket) {
 	in, a := p.in, p.in.agent
 	transport := in.transport()
-	there := a.ownURI(p.back, s, to.Addr.String())
+	there := a.ownURI(p.back, s, out.to)
 	switch {
 	case in.method == "REGISTER":
 		if in.firstHop() && transport != "udp" { // RFC 5626 section 5.1
 			there.Params += ";ob"
 		}
-		out.AppendHeader(sip.NewHeader("Path", "<"+there.String()+">"))
+		out.add("Path", "<"+there.String()+">")
 	case in.subscribes():
-		out.AppendHeader(sip.NewHeader("Record-Route", "<"+there.String()+">"))
+		out.add("Record-Route", "<"+there.String()+">")
 		if here := a.socketFor(transport, in.listener(), in.source); here.transport != s.transport {
 			uri := a.ownURI(p.back, here, in.source)
-			out.AppendHeader(sip.NewHeader("Record-Route", "<"+uri.String()+">"))
+			out.add("Record-Route", "<"+uri.String()+">")
 		}
 	}
 }
@@ -273,38 +273,17 @@ func (p *passage) unanswered(err error) {
 
 // request is the request as it is sent on, RFC 3261 section 16.6: as it came,
 // with our Via, our Path or Record-Route, and one hop less to go.
-func (p *passage) request(t target, to locate.Hop) *sip.Request {
+func (p *passage) request(t target, to locate.Hop) *request {
 	in, a := p.in, p.in.agent
 	uri, routes, _ := t.lines()
-	s := a.socketFor(to.Transport, t.listener(in.listener()), to.Addr.String())
-	host, port := a.sentBy(s, to.Addr.String())
-	out := sip.NewRequest(in.req.Method, sip.Uri{})
-	verbatim(out, uri)
-	out.AppendHeader(&sip.ViaHeader{
-		ProtocolName: "SIP", ProtocolVersion: "2.0", Transport: strings.ToUpper(to.Transport), Host: host, Port: port,
-		Params: sip.HeaderParams{{K: "branch", V: branch() + "." + in.loopMark()}, {K: "rport"}},
-	})
-	in.carryOn(out)
+	out := in.onward(uri, to.Transport, to.Addr.String(), branch()+"."+in.loopMark())
+	s := a.socketFor(to.Transport, t.listener(in.listener()), out.to)
+	in.carryOn(out, s)
 	for _, r := range routes {
-		out.AppendHeader(sip.NewHeader("Route", r))
+		out.add("Route", r)
 	}
-	p.addOwn(out, s, to)
-	for _, h := range in.req.Headers() {
-		switch long(h.Name()) {
-		case "via", "max-forwards", "route", "content-length":
-		default:
-			out.AppendHeader(h)
-		}
-	}
-	out.SetBody(in.req.Body())
-	out.SetTransport(overStream)
-	if to.Transport == "udp" {
-		out.SetTransport("UDP")
-	}
-	out.SetDestination(to.Addr.String())
-	if s.transport == "udp" && to.Transport == "udp" {
-		out.Laddr = sip.Addr{IP: s.ip, Port: s.port}
-	}
+	p.addOwn(out, s)
+	in.copyTo(out, "route")
 	return out
 }
 
@@ -357,9 +336,19 @@ func (p *passage) end() {
 	})
 }
 
-// carryOn gives a request that is sent on as by a proxy the Vias that it came
-// with, below ours, and one hop less to go.
-func (in *inbound) carryOn(out *sip.Request) {
+// onward begins the request as it is sent on as by a proxy.
+func (in *inbound) onward(uri, transport, to, branch string) *request {
+	return &request{
+		method: in.method, uri: requestURI(uri), callID: callID(in.req), cseq: in.cseq, branch: branch,
+		transport: transport, to: to, header: make([]byte, 0, roomFirst), body: in.req.Body(),
+	}
+}
+
+// carryOn has a request that is sent on as by a proxy leave by a socket, with
+// the Vias that it came with, below ours, and one hop less to go.
+func (in *inbound) carryOn(out *request, s *socket) {
+	out.leaveBy(s)
+	out.header = in.agent.appendVia(out.header, s, way{out.transport, out.to}, out.branch)
 	top := true
 	for _, h := range in.req.Headers() {
 		if via, ok := h.(*sip.ViaHeader); ok {
@@ -372,6 +361,16 @@ func (in *inbound) carryOn(out *sip.Request) {
 		}
 	}
 	n, _ := forwards(in.req)
-	mf := sip.MaxForwardsHeader(n)
-	out.AppendHeader(&mf)
+	out.header = appendMaxForwards(out.header, n)
+}
+
+// copyTo adds what such a request keeps as it came, but for one more field.
+func (in *inbound) copyTo(out *request, except string) {
+	for _, h := range in.req.Headers() {
+		switch long(h.Name()) {
+		case "via", "max-forwards", "content-length", except:
+		default:
+			out.AppendHeader(h)
+		}
+	}
 }

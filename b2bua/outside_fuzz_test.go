@@ -55,12 +55,12 @@ func FuzzOutside(f *testing.F) {
 		p.back = in.wayBack(p.trunk)
 		_ = in.looped()
 		target, _ := in.flowTarget()
-		out := p.request(target, locate.Hop{Transport: "udp", Addr: netip.MustParseAddrPort(calleeAddr.String())})
-		sent, err := parser.ParseSIP([]byte(out.String()))
+		out := written(p.request(target, locate.Hop{Transport: "udp", Addr: netip.MustParseAddrPort(calleeAddr.String())}))
+		sent, err := parser.ParseSIP([]byte(out))
 		if err != nil {
 			t.Fatalf("what is sent on cannot be read: %v\n%s", err, out)
 		}
-		if v := screen([]byte(out.String())); v.drop || v.status != 0 {
+		if v := screen([]byte(out)); v.drop || v.status != 0 {
 			t.Fatalf("what is sent on would be refused: %+v\n%s", v, out)
 		}
 		got := sent.(*sip.Request)

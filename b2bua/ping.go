@@ -72,7 +72,7 @@ func (a *Agent) Ping(p Ping, answered func(Traffic)) {
 func (a *Agent) pingSIP(p Ping, answered func(Traffic, *sip.Response)) {
 	q := &ping{agent: a, trunk: p.Trunk, to: p.Hop.Addr, answered: answered}
 	q.at = &attempt{out: a.pingRequest(p)}
-	q.tag = dialog.Tag(value(q.at.out, "from"))
+	q.tag = dialog.Tag(q.at.out.value("from"))
 	a.pings.Store(q.tag, q)
 	if q.account = a.accounts[p.Trunk]; q.account != nil {
 		q.at.used = q.account.authorize(q.at.out)
@@ -84,7 +84,7 @@ func (a *Agent) pingSIP(p Ping, answered func(Traffic, *sip.Response)) {
 // pingRequest is OPTIONS as RFC 3261 section 11.1 has it: to a host and no user
 // of it, with a Contact, without which some do not answer. Or it is a REGISTER
 // that asks for the bindings of our account, RFC 3261 section 10.2.3.
-func (a *Agent) pingRequest(p Ping) *sip.Request {
+func (a *Agent) pingRequest(p Ping) *request {
 	peer := p.Hop.Addr.String()
 	host, _ := a.sentBy(a.socketFor(p.Hop.Transport, "", peer), peer)
 	u := p.uri()
@@ -103,10 +103,7 @@ func (a *Agent) pingRequest(p Ping) *sip.Request {
 		Transport: p.Hop.Transport, Peer: peer, Kept: true,
 	}
 	out := a.newRequest(d, outline{method: method, cseq: 1, uri: u.String(), maxForwards: 70, contact: method == "OPTIONS"})
-	for _, h := range probeHeaders {
-		out.AppendHeader(h)
-	}
-	out.SetBody(nil)
+	out.header = append(out.header, probeTail...)
 	return out
 }
 
@@ -176,11 +173,11 @@ func (q *ping) challenged(at *attempt, res *sip.Response) bool {
 		return false
 	}
 	if err := q.account.answer(at, res); err != nil {
-		q.agent.refusedCredentials(q.trunk, q.account, err, zap.String("method", string(at.out.Method)))
+		q.agent.refusedCredentials(q.trunk, q.account, err, zap.String("method", at.out.method))
 		return false
 	}
 	q.agent.metrics.challenges.WithLabelValues(q.trunk, "answered").Inc()
-	out := again(at.out, at.out.CSeq().SeqNo+1)
+	out := at.out.again(at.out.cseq + 1)
 	used := q.account.authorize(out)
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -206,7 +203,7 @@ func (q *ping) end(t Traffic, res *sip.Response) {
 	q.mu.Lock()
 	was := q.over
 	q.over = true
-	t.Method = string(q.at.out.Method)
+	t.Method = q.at.out.method
 	q.mu.Unlock()
 	if !was && !q.agent.closing.Load() {
 		q.answered(t, res)

@@ -71,7 +71,6 @@ func (c *call) probe(side store.Side, method string, timeout time.Duration) {
 		withTimer(out, s) // RFC 4028 section 7.4: without it the timer would be off
 	}
 	c.ownSession(out, side)
-	out.SetBody(nil)
 	c.askProbe(c.attempt(side, out), timeout, ans)
 }
 
@@ -116,26 +115,19 @@ func (c *call) probeRefreshed(side store.Side, method string, res *sip.Response)
 }
 
 // question is a request that asks for a sign of life; it gets no body.
-func (a *Agent) question(d *store.Dialog, method string, cseq uint32) *sip.Request {
+func (a *Agent) question(d *store.Dialog, method string, cseq uint32) *request {
 	out := a.newRequest(d, inDialog(d, outline{method: method, cseq: cseq, contact: true}))
-	for _, h := range probeHeaders {
-		out.AppendHeader(h)
-	}
+	out.header = append(out.header, probeTail...)
 	return out
 }
 
-// probeHeaders are those that RFC 3261 section 11.1 asks for in OPTIONS.
-var probeHeaders = []sip.Header{
-	sip.NewHeader("Accept", "application/sdp"),
-	sip.NewHeader("Allow", allow),
-	sip.NewHeader("Supported", "100rel, timer"),
-	sip.NewHeader("User-Agent", product),
-}
+// probeTail are the headers that RFC 3261 section 11.1 asks for in OPTIONS.
+const probeTail = "Accept: application/sdp\r\nAllow: " + allow + "\r\nSupported: 100rel, timer\r\nUser-Agent: " + product + "\r\n"
 
 // askProbe sends a probe and reports what came of it, after timeout at the
 // latest.
 func (c *call) askProbe(at *attempt, timeout time.Duration, ans store.Answer) {
-	update := at.out.Method == sip.UPDATE
+	update := at.out.method == "UPDATE"
 	if update {
 		c.updates[at.side]++
 	}
@@ -182,7 +174,7 @@ func (c *call) unanswered(at *attempt, ans *store.Answer, err error, report func
 		return
 	}
 	ans.Reason = errText(err)
-	c.moveOn(at.side, at.out.Destination())
+	c.moveOn(at.side, at.out.to)
 	report(store.Unsent)
 }
 

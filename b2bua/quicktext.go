@@ -3,61 +3,19 @@ package b2bua
 import (
 	"bytes"
 	"encoding/hex"
-	"strconv"
-	"strings"
 
-	"sipvigil/b2bua/dialog"
 	"sipvigil/store"
 )
 
-// appendProbe writes the request that [Agent.question] builds; a test holds the
-// two together.
+// appendProbe writes the request that [Agent.question] makes, and keeps nothing of
+// it; a test holds the two together.
 func (c *call) appendProbe(b []byte, side store.Side, s *socket, cseq uint32, branch branchText) []byte {
 	d := c.dialog(side)
-	host, port := c.agent.sentBy(s, d.Peer)
-	address := func() {
-		if strings.IndexByte(host, ':') >= 0 {
-			b = append(append(append(b, '['), host...), "]:"...)
-		} else {
-			b = append(append(b, host...), ':')
-		}
-		b = strconv.AppendUint(b, uint64(port), 10)
-	}
-	uri, routes, _ := dialog.NextHop(d)
-	b = append(append(append(b, "OPTIONS "...), uri...), " SIP/2.0\r\nVia: SIP/2.0/UDP "...)
-	address()
-	b = append(append(b, ";branch="+magicCookie...), branch[:]...)
-	b = append(b, ";rport\r\nMax-Forwards: 70\r\n"...)
-	for _, r := range routes {
-		b = append(append(append(b, "Route: "...), r...), "\r\n"...)
-	}
-	b = append(append(append(append(b, "From: "...), d.LocalURI...), ";tag="...), d.LocalTag...)
-	b = append(append(b, "\r\nTo: "...), d.RemoteURI...)
-	if d.RemoteTag != "" {
-		b = append(append(b, ";tag="...), d.RemoteTag...)
-	}
-	b = append(append(append(b, "\r\nCall-ID: "...), d.CallID...), "\r\nCSeq: "...)
-	b = append(strconv.AppendUint(b, uint64(cseq), 10), " OPTIONS\r\nContact: <sip:"...)
-	if addr, err := dialog.ParseAddr(d.LocalURI); err == nil {
-		if local, err := dialog.ParseURI(addr.URI); err == nil && local.User != "" {
-			user, _, _ := strings.Cut(local.User, ":")
-			b = append(append(b, user...), '@')
-		}
-	}
-	address()
-	b = append(append(b, ">\r\n"...), probeTail...)
-	b = c.appendSession(b, side)
-	return append(b, "Content-Length: 0\r\n\r\n"...)
+	o := inDialog(d, outline{method: "OPTIONS", cseq: cseq, branch: magicCookie + string(branch[:]), contact: true})
+	b = append(append(append(b, "OPTIONS "...), o.uri...), " SIP/2.0\r\n"...)
+	b = append(c.agent.appendOutline(b, d, s, o), probeTail...)
+	return append(c.appendSession(b, side), "Content-Length: 0\r\n\r\n"...)
 }
-
-// probeTail is probeHeaders as text.
-var probeTail = func() string {
-	var b strings.Builder
-	for _, h := range probeHeaders {
-		b.WriteString(h.Name() + ": " + h.Value() + "\r\n")
-	}
-	return b.String()
-}()
 
 // appendSession is ownSession, written out.
 func (c *call) appendSession(b []byte, to store.Side) []byte {

@@ -23,7 +23,7 @@ func (c *call) reinvite(at *attempt, each func(*sip.Response, error)) error {
 		return err
 	}
 	at.tx, at.sent = tx, time.Now()
-	inv := &invite{from: at.side.Other(), attempt: at, out: at.out, outTx: tx, outCSeq: at.out.CSeq().SeqNo}
+	inv := &invite{from: at.side.Other(), attempt: at, out: at.out, outTx: tx, outCSeq: at.out.cseq}
 	c.own = inv
 	tx.onRetransmission(func(res *sip.Response) {
 		c.do(func() { c.onRepeated2xx(inv, res) })
@@ -110,8 +110,8 @@ func (c *call) probeByInvite(side store.Side, timeout time.Duration, ans store.A
 		withTimer(out, s)
 	}
 	c.ownSession(out, side)
-	out.AppendHeader(sip.NewHeader("Content-Type", "application/sdp"))
-	out.SetBody(slices.Clone(sdp))
+	out.add("Content-Type", "application/sdp")
+	out.body = slices.Clone(sdp)
 	at := c.attempt(side, out)
 	var limit *time.Timer
 	failed := func(err error) {

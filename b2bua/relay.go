@@ -58,7 +58,7 @@ func (c *call) relay(side store.Side, in *inbound) {
 		in.answer(500)
 	})
 	if err != nil && c.arrived(tr) {
-		c.moveOn(other, out.Destination())
+		c.moveOn(other, out.to)
 		c.subscribed(side, in, nil)
 		in.answer(500)
 	}
@@ -89,7 +89,7 @@ func (c *call) stopTransits() {
 }
 
 // across builds the request of one leg for the other one.
-func (c *call) across(side store.Side, in *inbound) (*sip.Request, *fault) {
+func (c *call) across(side store.Side, in *inbound) (*request, *fault) {
 	mf, ok := forwards(in.req)
 	if !ok {
 		return nil, &fault{status: 483}
@@ -110,11 +110,11 @@ func (c *call) across(side store.Side, in *inbound) (*sip.Request, *fault) {
 		method: in.method, cseq: cseq, maxForwards: mf, contact: refreshes[in.method],
 	}))
 	if rack != "" {
-		out.AppendHeader(sip.NewHeader("RAck", rack))
+		out.add("RAck", rack)
 	}
 	c.relayHeaders(out, in.req, other)
 	c.keepTimer(other, in, out)
-	setBody(out, in.req.Body())
+	out.body = in.req.Body()
 	return out, nil
 }
 

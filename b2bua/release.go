@@ -140,55 +140,52 @@ func (c *call) onBye(side store.Side, in *inbound) {
 // bye sends BYE on a leg and follows it to its end. A 500 may mean that a
 // takeover went below the far end's last number: once more, higher.
 func (c *call) bye(side store.Side) {
-	if c.rec.End.Released[side] != "" {
-		return
+	if c.rec.End.Released[side] == "" {
+		c.sendBye(side, 1)
 	}
-	c.sendBye(side, func(res *sip.Response, err error) {
-		if res != nil && res.StatusCode == 500 {
-			c.sendBye(side, func(res *sip.Response, err error) { c.byeDone(side, res, err) })
-			return
-		}
-		c.byeDone(side, res, err)
-	})
 }
 
-func (c *call) sendBye(side store.Side, done func(*sip.Response, error)) {
+// sendBye sends a BYE, and as many more after a 500.
+func (c *call) sendBye(side store.Side, more int) {
 	cseq, ok := c.spend(side)
 	if !ok {
-		done(nil, errors.New("no CSeq is covered by the store"))
+		c.byeDone(side, nil, errors.New("no CSeq is covered by the store"))
 		return
 	}
 	d := c.dialog(side)
-	_, _, hop := dialog.NextHop(d)
 	out := c.agent.newRequest(d, inDialog(d, outline{method: "BYE", cseq: cseq}))
 	if c.end.bye != nil {
 		c.relayHeaders(out, c.end.bye, side)
-		setBody(out, c.end.bye.Body())
+		out.body = c.end.bye.Body()
 	} else {
 		if v := reasonHeader(c.rec.End); v != "" {
-			out.AppendHeader(sip.NewHeader("Reason", v))
+			out.add("Reason", v)
 		}
 		c.ownSession(out, side)
-		setBody(out, nil)
 	}
 	at := c.attempt(side, out)
-	at.send = func(req *sip.Request) (*clientTx, error) { return c.agent.sendAround(req, hop) }
-	ask := func() {
-		err := c.ask(at, func(res *sip.Response) {
-			if res.StatusCode >= 200 {
-				done(res, nil)
-			}
-		}, func(err error) { done(nil, err) })
-		if err != nil {
-			c.do(func() { done(nil, err) })
-		}
-	}
+	_, _, at.around = dialog.NextHop(d)
 	if d.Transport == "udp" {
-		ask()
+		c.askBye(at, more)
 		return
 	}
 	// Opening a connection may take long; the other leg need not wait for it.
-	c.agent.work.Go(ask)
+	c.agent.work.Go(func() { c.askBye(at, more) })
+}
+
+func (c *call) askBye(at *attempt, more int) {
+	err := c.ask(at, func(res *sip.Response) {
+		switch {
+		case res.StatusCode < 200:
+		case res.StatusCode == 500 && more > 0:
+			c.sendBye(at.side, more-1)
+		default:
+			c.byeDone(at.side, res, nil)
+		}
+	}, func(err error) { c.byeDone(at.side, nil, err) })
+	if err != nil {
+		c.do(func() { c.byeDone(at.side, nil, err) })
+	}
 }
 
 // byeDone notes how the release of a leg went, RFC 3261 section 15.1.1.

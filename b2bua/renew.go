@@ -64,14 +64,12 @@ func (c *call) sendRenewal(side store.Side, r *renewal) {
 	d = c.dialog(side)
 	out := c.agent.newRequest(d, inDialog(d, outline{method: r.method, cseq: cseq, contact: true}))
 	withTimer(out, d.Session)
-	out.AppendHeader(sip.NewHeader("Allow", allow))
-	out.AppendHeader(sip.NewHeader("User-Agent", product))
+	out.add("Allow", allow)
+	out.add("User-Agent", product)
 	c.ownSession(out, side)
 	if r.method == "INVITE" {
-		out.AppendHeader(sip.NewHeader("Content-Type", "application/sdp"))
-		out.SetBody([]byte(d.Session.Offer))
-	} else {
-		out.SetBody(nil)
+		out.add("Content-Type", "application/sdp")
+		out.body = []byte(d.Session.Offer)
 	}
 	c.clock.renew = r
 	at := c.attempt(side, out)

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/emiago/sipgo/sip"
 	"go.uber.org/zap"
 
 	"sipvigil/b2bua/dialog"
@@ -96,10 +95,10 @@ func (c *call) moveOn(side store.Side, failed string) {
 // go to. The DNS is asked outside of the turn, and its answer counts unless
 // requests go to another URI by then.
 func (c *call) redirect(side store.Side, choose func(*store.Dialog, []locate.Hop) (transport, peer string)) {
-	if c.dialog(side).Kept {
+	_, _, uri := dialog.NextHop(c.dialog(side))
+	if c.dialog(side).Kept || leads(uri, c.dialog(side)) {
 		return
 	}
-	_, _, uri := dialog.NextHop(c.dialog(side))
 	move := func(hops []locate.Hop) {
 		d := c.dialog(side)
 		transport, peer := choose(d, hops)
@@ -129,6 +128,21 @@ func (c *call) redirect(side store.Side, choose func(*store.Dialog, []locate.Hop
 			}
 		})
 	})
+}
+
+// leads says whether a URI names the very address that a leg has: nothing better
+// can be found.
+func leads(uri string, d *store.Dialog) bool {
+	u, err := dialog.ParseURI(uri)
+	if _, elsewhere := u.Param("maddr"); err != nil || u.Scheme != "sip" || elsewhere || transportOf(u) != d.Transport {
+		return false
+	}
+	ip, err := netip.ParseAddr(u.Host)
+	peer, _ := netip.ParseAddrPort(d.Peer)
+	if u.Port == 0 {
+		u.Port = defaultPort(d.Transport)
+	}
+	return err == nil && peer == netip.AddrPortFrom(ip.Unmap(), uint16(u.Port))
 }
 
 // aim is the address that a leg's requests go to. The address that the far
@@ -191,20 +205,20 @@ func hopAt(hops []locate.Hop, addr string) int {
 
 // sendAround is send for a request that must not get lost to one dead address:
 // it tries the others of this URI that speak the same transport, RFC 3263
-// section 4.3. It may wait for the DNS.
-func (a *Agent) sendAround(req *sip.Request, uri string) (*clientTx, error) {
+// section 4.3. It may wait for the DNS. Without a URI it is send.
+func (a *Agent) sendAround(req *request, uri string) (*clientTx, error) {
 	tx, err := a.send(req)
-	if err == nil {
-		return tx, nil
+	if err == nil || uri == "" {
+		return tx, err
 	}
-	failed := req.Destination()
+	failed := req.to
 	hops, _ := a.find(uri)
 	for _, h := range hops {
-		if h.Addr.String() == failed || !strings.EqualFold(h.Transport, req.Via().Transport) {
+		if h.Addr.String() == failed || h.Transport != req.transport {
 			continue
 		}
-		req.Via().Params.Add("branch", branch())
-		req.SetDestination(h.Addr.String())
+		req.rebranch()
+		req.to = h.Addr.String()
 		if tx, err = a.send(req); err == nil {
 			return tx, nil
 		}

@@ -143,7 +143,7 @@ func without(m interface {
 // Departs from RFC 4028 section 7.1: what else is relayed lists timer only if
 // the far end that sent it does. So the other one knows better than to leave
 // the refreshing to it.
-func (c *call) keepTimer(side store.Side, in *inbound, out *sip.Request) {
+func (c *call) keepTimer(side store.Side, in *inbound, out *request) {
 	if in.method != "INVITE" && in.method != "UPDATE" {
 		return
 	}
@@ -153,13 +153,12 @@ func (c *call) keepTimer(side store.Side, in *inbound, out *sip.Request) {
 }
 
 // withTimer puts a leg's session timer into a request.
-func withTimer(out *sip.Request, s store.Session) {
-	without(out, "session-expires")
-	without(out, "min-se")
-	out.AppendHeader(sip.NewHeader("Supported", "timer"))
-	out.AppendHeader(sip.NewHeader("Session-Expires", dialog.SessionAsked(s)))
+func withTimer(out *request, s store.Session) {
+	out.without("session-expires", "min-se")
+	out.add("Supported", "timer")
+	out.add("Session-Expires", dialog.SessionAsked(s))
 	if s.MinSE > 0 {
-		out.AppendHeader(sip.NewHeader("Min-SE", dialog.FormatSeconds(s.MinSE)))
+		out.add("Min-SE", dialog.FormatSeconds(s.MinSE))
 	}
 }
 

@@ -284,6 +284,16 @@ func (s *stream) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// put implements outlet.
+func (s *stream) put(r *request) error {
+	b := writing.Get().(*bytes.Buffer)
+	defer writing.Put(b)
+	b.Reset()
+	r.write(b)
+	_, err := s.Write(b.Bytes())
+	return err
+}
+
 func (s *stream) writeRaw(b []byte) error {
 	s.agent.mayWait()
 	_ = s.SetWriteDeadline(time.Now().Add(stuckWrite))

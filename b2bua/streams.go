@@ -12,7 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/emiago/sipgo/sip"
 	"go.uber.org/zap"
 	"golang.org/x/sync/singleflight"
 
@@ -244,8 +243,8 @@ func setKeepAlive(conn net.Conn) {
 
 // connect makes sure that there is a connection for a request: the one that its
 // destination has with us, else a new one. Several requests share one dialling.
-func (a *Agent) connect(ctx context.Context, req *sip.Request) error {
-	transport, addr := strings.ToLower(req.Via().Transport), req.Destination()
+func (a *Agent) connect(ctx context.Context, req *request) error {
+	transport, addr := req.transport, req.to
 	name := nextHopHost(req)
 	a.mayWait()
 	if s := a.streams.find(transport, addr); s != nil && s.serves(name) {
@@ -315,9 +314,9 @@ func (p *streams) nameAt(addr string) string {
 // nextHopHost is the host that a request goes to, by which its certificate is
 // judged: that of the first Route if it is a loose router, else that of the
 // Request-URI, RFC 3261 section 8.1.2.
-func nextHopHost(req *sip.Request) string {
-	text := req.Recipient.String()
-	if route, ok := first(req, "route"); ok {
+func nextHopHost(req *request) string {
+	text := req.uri
+	if route := req.value("route"); route != "" {
 		if list := dialog.SplitList(route); len(list) > 0 {
 			route = list[0]
 		}

@@ -396,14 +396,8 @@ func TestRequestsToOnePeerShareOneConnection(t *testing.T) {
 	var sending sync.WaitGroup
 	for i := range 50 {
 		sending.Go(func() {
-			msg, _, err := newParser().library.Parse(options(fmt.Sprint(i)), true)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			req := msg.(*sip.Request)
-			req.SetTransport(overStream)
-			req.SetDestination(l.Addr().String())
+			req := &request{method: "OPTIONS", uri: "sip:h", transport: "tcp", to: l.Addr().String()}
+			req.add("Call-ID", fmt.Sprint(i))
 			if err := n.agent.sendAlone(req); err != nil {
 				t.Error(err)
 			}

@@ -45,7 +45,7 @@ func (c *call) subscription(subscriber, side store.Side, event, id string) *subs
 // subscribing notes what a request that goes from one leg to the other will
 // make, before it is answered: NOTIFY may be faster than the answer, RFC 3515
 // section 2.4.4.
-func (c *call) subscribing(side store.Side, in *inbound, out *sip.Request) {
+func (c *call) subscribing(side store.Side, in *inbound, out *request) {
 	s := &subscription{subscriber: side, asked: in.cseq}
 	switch in.method {
 	case "REFER":
@@ -54,7 +54,7 @@ func (c *call) subscribing(side store.Side, in *inbound, out *sip.Request) {
 		}
 		s.event = "refer"
 		s.id[side] = strconv.FormatUint(uint64(in.cseq), 10)
-		s.id[side.Other()] = strconv.FormatUint(uint64(out.CSeq().SeqNo), 10)
+		s.id[side.Other()] = strconv.FormatUint(uint64(out.cseq), 10)
 	case "SUBSCRIBE":
 		event, id := dialog.Event(value(in.req, "event"))
 		if c.subscription(side, side, event, id) != nil {

@@ -12,7 +12,7 @@ import (
 // dialog, of which d is what is known without it, and follows the BYE to its
 // end: RFC 3261 section 13.2.2.4. It returns the ACK, for when the 2xx comes
 // again.
-func (a *Agent) decline(d *store.Dialog, invite *attempt, trunk string, res *sip.Response) (ack *sip.Request) {
+func (a *Agent) decline(d *store.Dialog, invite *attempt, trunk string, res *sip.Response) (ack *request) {
 	d.RemoteTag = dialog.Tag(value(res, "to"))
 	d.RouteSet = dialog.RouteSet(values(res, "record-route"), true)
 	if uri, err := contactURI(res); err == nil {
@@ -22,20 +22,18 @@ func (a *Agent) decline(d *store.Dialog, invite *attempt, trunk string, res *sip
 	if hops, ok := a.known(hop); ok { // else the address of the INVITE will do
 		d.Transport, d.Peer = aim(d, hops)
 	}
-	ack = a.newRequest(d, inDialog(d, outline{method: "ACK", cseq: invite.out.CSeq().SeqNo}))
-	ack.SetBody(nil)
+	ack = a.newRequest(d, inDialog(d, outline{method: "ACK", cseq: invite.out.cseq}))
 	invite.vouch(ack)
 	a.write(ack)
 	cseq, _ := dialog.Spend(d) // of a dialog that no store knows
 	bye := a.newRequest(d, inDialog(d, outline{method: "BYE", cseq: cseq}))
-	bye.SetBody(nil)
 	a.follow(bye, trunk)
 	return ack
 }
 
 // follow sends a BYE of a dialog that is not the call's and lets it go to its
 // end, with the credentials of its trunk if they are asked for.
-func (a *Agent) follow(bye *sip.Request, trunk string) {
+func (a *Agent) follow(bye *request, trunk string) {
 	at := &attempt{out: bye}
 	ac := a.accounts[trunk]
 	if ac != nil {
@@ -45,14 +43,14 @@ func (a *Agent) follow(bye *sip.Request, trunk string) {
 	send = func() {
 		tx, err := a.send(at.out)
 		if err != nil {
-			a.log.Info("BYE to a fork not sent", zap.String("callee_call_id", value(bye, "call-id")), zap.Error(err))
+			a.log.Info("BYE to a fork not sent", zap.String("callee_call_id", bye.callID), zap.Error(err))
 			return
 		}
 		a.await(tx, func(res *sip.Response) {
 			if ac == nil || res.StatusCode != 401 && res.StatusCode != 407 || ac.answer(at, res) != nil {
 				return
 			}
-			at.out = again(at.out, at.out.CSeq().SeqNo+1)
+			at.out = at.out.again(at.out.cseq + 1)
 			at.used = ac.authorize(at.out)
 			a.work.Go(send)
 		}, nil)

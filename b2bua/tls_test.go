@@ -12,8 +12,6 @@ import (
 	"net/url"
 	"testing"
 	"time"
-
-	"github.com/emiago/sipgo/sip"
 )
 
 func TestACertificateIsForTheNamesThatItHasEntirely(t *testing.T) {
@@ -65,10 +63,9 @@ func TestTheNextHopIsWhoMustShowACertificate(t *testing.T) {
 		{"sip:strict.example.net", "<sip:bob@example.com>", "strict.example.net"},
 		{"sip:bob@[2001:db8::1]", "", "2001:db8::1"},
 	} {
-		req := sip.NewRequest("BYE", sip.Uri{})
-		verbatim(req, tt.uri)
+		req := &request{uri: tt.uri}
 		if tt.route != "" {
-			req.AppendHeader(sip.NewHeader("Route", tt.route))
+			req.add("Route", tt.route)
 		}
 		if got := nextHopHost(req); got != tt.want {
 			t.Errorf("%s by way of %q: %q, want %q", tt.uri, tt.route, got, tt.want)
@@ -120,13 +117,9 @@ func TestAnAddressIsTrustedUnderTheNameThatItWasReachedByBefore(t *testing.T) {
 	n.agent.cfg.TLS = func() *tls.Config { return secured }
 	addr := l.Addr().String()
 	connect := func(host string) error {
-		req := sip.NewRequest("OPTIONS", sip.Uri{})
-		verbatim(req, "sip:"+host)
-		req.AppendHeader(&sip.ViaHeader{Transport: "TLS"})
-		req.SetDestination(addr)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		return n.agent.connect(ctx, req)
+		return n.agent.connect(ctx, &request{uri: "sip:" + host, transport: "tls", to: addr})
 	}
 	fails := func(host string) {
 		t.Helper()

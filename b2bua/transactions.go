@@ -1,13 +1,13 @@
 package b2bua
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/emiago/sipgo/sip"
 
@@ -30,7 +30,8 @@ type transactions struct {
 	malformed func()
 	overload  func() // a call was refused because there is too much to do
 	strain    strain
-	sockets   []*packetConn // set before the first message
+	streams   *streams
+	closing   *atomic.Bool // nobody is told what fails any more
 
 	mu      sync.Mutex // guards what is below
 	clients map[clientKey]*clientTx
@@ -56,6 +57,8 @@ type requestID struct{ callID, fromTag, cseq string }
 func newTransactions(transport *sip.TransportLayer, a *Agent) *transactions {
 	t := &transactions{
 		transport: transport,
+		streams:   a.streams,
+		closing:   &a.closing,
 		arrivals:  arrivals{work: &a.work, panicked: a.panicked},
 		waits:     waits{panicked: a.panicked},
 		onRequest: a.onRequest,
@@ -201,16 +204,13 @@ func (t *transactions) response(res *sip.Response, socket *packetConn) (q *queue
 }
 
 // Request starts a client transaction.
-func (t *transactions) Request(req *sip.Request) (*clientTx, error) {
-	key, err := clientKeyOf(req)
+func (t *transactions) Request(req *request) (*clientTx, error) {
+	conn, err := t.outlet(req)
 	if err != nil {
-		return nil, fmt.Errorf("b2bua: %s has no key: %w", req.Method, err)
+		return nil, err
 	}
-	conn, err := t.carrier(req)
-	if err != nil {
-		return nil, fmt.Errorf("b2bua: connection to %s: %w", req.Destination(), err)
-	}
-	tx := &clientTx{of: t, key: key, conn: conn, callID: callID(req), awaited: make(chan struct{}), out: req}
+	key := clientKey{req.branch, req.method}
+	tx := &clientTx{of: t, key: key, conn: conn, callID: req.callID, out: req}
 	t.mu.Lock()
 	over := t.over
 	if !over {
@@ -228,26 +228,15 @@ func (t *transactions) Request(req *sip.Request) (*clientTx, error) {
 	return tx, nil
 }
 
-// carrier is what a request leaves by: the socket that its Laddr names, or a
-// connection.
-func (t *transactions) carrier(req *sip.Request) (carrier, error) {
-	if req.Laddr.IP != nil {
-		for _, s := range t.sockets {
-			if s.port == req.Laddr.Port && s.ip.Equal(req.Laddr.IP) {
-				return s, nil
-			}
-		}
+// outlet is what a request leaves by.
+func (t *transactions) outlet(req *request) (outlet, error) {
+	if req.socket != nil {
+		return req.socket, nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
-	defer cancel()
-	return t.transport.ClientRequestConnection(ctx, req)
-}
-
-// await has each called with every answer up to the final one, in turn with
-// the other messages of its Call-ID, or failed when none comes any more. It is
-// called once a transaction, without delay.
-func (t *transactions) await(tx *clientTx, each func(*sip.Response), failed func(error)) {
-	tx.await(each, failed)
+	if s := t.streams.find(req.transport, req.to); s != nil {
+		return s, nil
+	}
+	return nil, fmt.Errorf("b2bua: no connection to %s", req.to)
 }
 
 // Close ends all transactions, and none begins any more.
@@ -287,11 +276,8 @@ func (t *transactions) unreadable(req *sip.Request, socket *packetConn) {
 
 var errNoKey = errors.New("b2bua: no Via, CSeq or Call-ID")
 
-// clientKeyOf is the key of a request of ours, or of what answers it.
-func clientKeyOf(m interface {
-	message
-	Via() *sip.ViaHeader
-}) (clientKey, error) {
+// clientKeyOf is the key of the request that a response answers.
+func clientKeyOf(m *sip.Response) (clientKey, error) {
 	via := m.Via()
 	if via == nil {
 		return clientKey{}, errNoKey

@@ -295,6 +295,15 @@ func (p *packetConn) WriteMsg(m sip.Message) error {
 	return p.write(b.Bytes(), m.Destination())
 }
 
+// put implements outlet.
+func (p *packetConn) put(r *request) error {
+	b := writing.Get().(*bytes.Buffer)
+	defer writing.Put(b)
+	b.Reset()
+	r.write(b)
+	return p.write(b.Bytes(), r.to)
+}
+
 // writing holds what messages are written to.
 var writing = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 

@@ -1,6 +1,7 @@
 package dialog
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base32"
@@ -80,7 +81,7 @@ func CheckTag(key []byte, tag string) bool {
 func check(key, id []byte, side store.Side) (sum [checkSize]byte) {
 	if len(key) > sha256.BlockSize || len(id) != idSize {
 		mac := hmac.New(sha256.New, key)
-		mac.Write(id)
+		mac.Write(bytes.Clone(id)) // so that only here it goes to the heap
 		mac.Write([]byte{byte(side)})
 		copy(sum[:], mac.Sum(nil))
 		return sum

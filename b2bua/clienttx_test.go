@@ -1,0 +1,50 @@
+package b2bua
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+
+	"github.com/emiago/sipgo/sip"
+)
+
+// silence is an outlet that leads nowhere.
+type silence struct{}
+
+func (silence) put(*request) error { return nil }
+
+// waitingFor is a transaction that nobody awaits yet.
+func waitingFor(t *testing.T, method string) *clientTx {
+	n := newNet(t)
+	return &clientTx{of: n.agent.transaction, key: clientKey{"b", method}, conn: silence{}, out: &request{method: method, transport: "udp"}}
+}
+
+func TestAnAnswerThatIsFasterThanWhoAskedIsHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tx := waitingFor(t, "BYE")
+		go tx.receive(sip.NewResponse(200, ""))
+		synctest.Wait()
+		heard := 0
+		tx.await(func(*sip.Response) { heard++ }, nil)
+		synctest.Wait()
+		if heard != 1 {
+			t.Errorf("heard %d times", heard)
+		}
+	})
+}
+
+func TestWhatFailsIsToldUnlessTheAgentStops(t *testing.T) {
+	for _, stops := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			tx := waitingFor(t, "BYE")
+			var got error
+			tx.end(errNoAnswer)
+			tx.of.closing.Store(stops)
+			tx.await(nil, func(err error) { got = err })
+			synctest.Wait()
+			if errors.Is(got, errNoAnswer) == stops {
+				t.Errorf("stops: %t, got %v", stops, got)
+			}
+		})
+	}
+}
