@@ -129,7 +129,7 @@ func (at *attempt) vouch(ack *request) {
 	}
 	withdraw(ack, at.used)
 	for f := (fields{rest: at.out.header}); f.next(); {
-		if name, value := string(f.name), string(f.value); belongs(long(name), value, at.used) {
+		if name, value := string(f.name), string(f.value); belongs(fieldNamed(name).key, value, at.used) {
 			ack.add(name, value)
 		}
 	}
@@ -148,7 +148,7 @@ var (
 
 // answer prepares the sessions that answer a response to this attempt. It
 // fails with errRefused when that would only repeat what was refused.
-func (ac *account) answer(at *attempt, res message) error {
+func (ac *account) answer(at *attempt, res *received) error {
 	picked := challenges(res)
 	if len(picked) == 0 {
 		return errChallenge

@@ -4,7 +4,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/emiago/sipgo/sip"
 	"go.uber.org/zap"
 
 	"sipvigil/b2bua/dialog"
@@ -84,12 +83,12 @@ func (c *call) announce(side store.Side, tries int) {
 	}
 	out.add("Allow", allow)
 	out.add("User-Agent", product)
-	c.ownSession(out, side)
+	c.ownSession(&out.header, side)
 	if sdp != "" {
 		out.add("Content-Type", "application/sdp")
 		out.body = []byte(sdp)
 	}
-	over := func(res *sip.Response) {
+	over := func(res *received) {
 		if res == nil {
 			c.announced(side, "no answer") // the next probe shows whether the far end is there
 			return
@@ -112,9 +111,9 @@ func (c *call) announce(side store.Side, tries int) {
 
 // sendAnnouncement sends a request and tells its final answer, nil if there is
 // none.
-func (c *call) sendAnnouncement(at *attempt, over func(*sip.Response)) {
+func (c *call) sendAnnouncement(at *attempt, over func(*received)) {
 	if at.out.method == "INVITE" {
-		err := c.reinvite(at, func(res *sip.Response, _ error) {
+		err := c.reinvite(at, func(res *received, _ error) {
 			if res == nil || res.StatusCode >= 200 {
 				over(res)
 			}
@@ -125,11 +124,11 @@ func (c *call) sendAnnouncement(at *attempt, over func(*sip.Response)) {
 		return
 	}
 	c.updates[at.side]++
-	done := func(res *sip.Response) {
+	done := func(res *received) {
 		c.updates[at.side]--
 		over(res)
 	}
-	err := c.ask(at, func(res *sip.Response) {
+	err := c.ask(at, func(res *received) {
 		if res.StatusCode >= 200 {
 			done(res)
 		}

@@ -2,6 +2,7 @@ package b2bua
 
 import (
 	"errors"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -13,7 +14,7 @@ import (
 )
 
 // onInviteResponse serves an answer to an INVITE that we sent.
-func (c *call) onInviteResponse(inv *invite, tx *clientTx, res *sip.Response) {
+func (c *call) onInviteResponse(inv *invite, tx *clientTx, res *received) {
 	if inv.outTx != tx {
 		return
 	}
@@ -22,7 +23,7 @@ func (c *call) onInviteResponse(inv *invite, tx *clientTx, res *sip.Response) {
 	if inv.initial {
 		c.agent.heard(inv.target.trunk, inv.hop, answerOf(res))
 	}
-	if c.early() == inv && dialog.Tag(value(res, "to")) != "" && res.StatusCode > 100 && res.StatusCode < 300 {
+	if c.early() == inv && res.toTag != "" && res.StatusCode > 100 && res.StatusCode < 300 {
 		f := c.forkOf(inv, res)
 		if f == nil || f.left && res.StatusCode < 200 {
 			return
@@ -55,7 +56,7 @@ func (c *call) onInviteResponse(inv *invite, tx *clientTx, res *sip.Response) {
 }
 
 // onProvisional passes a 1xx on; 100 concerns only our transaction.
-func (c *call) onProvisional(inv *invite, res *sip.Response) {
+func (c *call) onProvisional(inv *invite, res *received) {
 	first := !inv.ringing
 	inv.ringing = true
 	if inv.cancelled != "" {
@@ -73,8 +74,8 @@ func (c *call) onProvisional(inv *invite, res *sip.Response) {
 	} else if isReliable(res) {
 		// RFC 6141 sections 4.6 and 4.7.
 		inv.settled = true
-		c.refresh(inv.from.Other(), res)
-		c.refresh(inv.from, inv.in)
+		c.refresh(inv.from.Other(), res, res.source)
+		c.refresh(inv.from, inv.in.req, inv.in.source)
 	}
 	c.described(inv.from, res)
 	inv.in.send(c.relayed(inv.in, inv.from, res))
@@ -82,7 +83,7 @@ func (c *call) onProvisional(inv *invite, res *sip.Response) {
 
 // isReliable says whether a provisional response is to be acknowledged by
 // PRACK, RFC 3262 section 3.
-func isReliable(res *sip.Response) bool {
+func isReliable(res *received) bool {
 	_, numbered := first(res, "rseq")
 	return numbered && res.StatusCode > 100 && res.StatusCode < 200
 }
@@ -95,8 +96,8 @@ func isReliable(res *sip.Response) bool {
 // too and not the route set only, because whoever answers is often another
 // than who rang. A reliable provisional response moves it likewise, others do
 // not.
-func (c *call) learn(side store.Side, res *sip.Response) {
-	tag := dialog.Tag(value(res, "to"))
+func (c *call) learn(side store.Side, res *received) {
+	tag := res.toTag
 	if tag == "" && res.StatusCode < 200 {
 		return // no dialog yet
 	}
@@ -120,32 +121,33 @@ func (c *call) learn(side store.Side, res *sip.Response) {
 	if v, ok := first(res, "allow"); ok {
 		d.Allow = v
 	}
-	saw(&d, res.Source())
+	saw(&d, res.source)
 	c.set(func(rec *record) { rec.Legs[side].Dialog = d })
 	c.locate(side)
 }
 
 // relayed is a response of one leg as it goes back to the other.
-func (c *call) relayed(in *inbound, side store.Side, res *sip.Response) *sip.Response {
+func (c *call) relayed(in *inbound, side store.Side, res *received) *response {
 	out := in.reply(res.StatusCode, res.Reason)
 	status := res.StatusCode
 	if in.method == "INVITE" && status > 100 && status < 300 && c.inv != nil && c.inv.initial {
 		for _, v := range values(in.req, "record-route") { // RFC 3261 section 12.1.1
-			out.AppendHeader(sip.NewHeader("Record-Route", v))
+			out.add("Record-Route", v)
 		}
 	}
 	if refreshes[in.method] && status > 100 && status < 300 {
-		out.AppendHeader(sip.NewHeader("Contact", c.agent.contact(c.dialog(side))))
+		d := c.dialog(side)
+		out.header = append(c.agent.appendContact(append(out.header, "Contact: "...), d, c.agent.socketFor(d.Transport, d.Listener, d.Peer)), "\r\n"...)
 	} else {
 		for _, v := range values(res, "contact") { // 3xx: where else to try
-			out.AppendHeader(sip.NewHeader("Contact", v))
+			out.add("Contact", v)
 		}
 	}
-	c.relayHeaders(out, res, side)
+	c.relayHeaders(&out.header, res, side)
 	if status < 400 && status >= 200 {
 		c.acceptSession(side, in.req)
 	}
-	out.SetBody(res.Body())
+	out.body = res.body
 	return out
 }
 
@@ -156,14 +158,14 @@ var refreshes = map[string]bool{
 
 // on2xx passes the answer on and waits for the ACK. The other leg gets its ACK
 // when ours has come, because it may carry the SDP answer.
-func (c *call) on2xx(inv *invite, res *sip.Response) {
+func (c *call) on2xx(inv *invite, res *received) {
 	to := inv.from.Other()
 	inv.stopRing()
 	if inv.initial {
 		c.learn(to, res)
 	} else {
-		c.refresh(to, res)
-		c.refresh(inv.from, inv.in)
+		c.refresh(to, res, res.source)
+		c.refresh(inv.from, inv.in.req, inv.in.source)
 	}
 	if inv.cancelled != "" {
 		c.tooLate(inv)
@@ -198,7 +200,7 @@ func (c *call) tooLate(inv *invite) {
 // refresh moves the remote target, RFC 3261 section 12.2: only INVITE and
 // UPDATE do, and only when they succeed or, RFC 6141 section 4.3, get a reliable
 // provisional response.
-func (c *call) refresh(side store.Side, m message) {
+func (c *call) refresh(side store.Side, m *received, source netip.AddrPort) {
 	uri, err := contactURI(m)
 	if err != nil || uri == c.dialog(side).Target {
 		return
@@ -206,7 +208,7 @@ func (c *call) refresh(side store.Side, m message) {
 	c.set(func(rec *record) {
 		d := &rec.Legs[side].Dialog
 		d.Target = uri
-		saw(d, m.Source())
+		saw(d, source)
 	})
 	c.locate(side)
 	if c.stored {
@@ -224,10 +226,9 @@ type repetition struct {
 }
 
 func (c *call) repeat(inv *invite) {
-	inv.in.tx.listenAck(func(ack *sip.Request) { // as of RFC 2543
+	inv.in.tx.listenAck(func(ack *received) { // as of RFC 2543
 		c.do(func() {
-			in := &inbound{req: ack, tx: inv.in.tx, agent: c.agent, method: "ACK", source: ack.Source()}
-			in.cseq, _, _ = dialog.CSeq(value(ack, "cseq"))
+			in := &inbound{req: ack, tx: inv.in.tx, agent: c.agent, method: "ACK", source: ack.source, cseq: ack.cseq}
 			c.onAck(inv.from, in)
 		})
 	})
@@ -251,7 +252,7 @@ func (r *repetition) again() {
 		r.call.noAck(r.inv)
 		return
 	}
-	_ = r.inv.in.tx.Respond(r.inv.answer) // or it is sent again
+	r.inv.in.tx.resend()
 	r.interval = min(2*r.interval, sip.T2, r.left)
 	r.call.agent.transaction.waits.after(r.interval, r, wakeRepeat)
 }
@@ -271,7 +272,7 @@ func (c *call) onAck(side store.Side, in *inbound) {
 }
 
 // acked completes an INVITE; with the ACK of the first the call is confirmed.
-func (c *call) acked(inv *invite, ack *sip.Request) {
+func (c *call) acked(inv *invite, ack *received) {
 	c.complete(inv, ack)
 	if inv.initial && c.end == nil {
 		c.agent.observer.Confirmed(c.snapshot())
@@ -280,7 +281,7 @@ func (c *call) acked(inv *invite, ack *sip.Request) {
 
 // complete passes an ACK on, or makes one up, and lets go of the INVITE. A
 // release has sent the ACK already.
-func (c *call) complete(inv *invite, ack *sip.Request) {
+func (c *call) complete(inv *invite, ack *received) {
 	if inv.ack == nil {
 		c.sendAck(inv, ack)
 	}
@@ -324,15 +325,15 @@ func (c *call) noAck(inv *invite) {
 
 // sendAck acknowledges the other leg's 2xx, RFC 3261 section 13.2.2.4, with
 // what the ACK of this leg carries.
-func (c *call) sendAck(inv *invite, ack *sip.Request) {
+func (c *call) sendAck(inv *invite, ack *received) {
 	d := c.dialog(inv.from.Other())
 	out := c.agent.newRequest(d, inDialog(d, outline{method: "ACK", cseq: inv.outCSeq}))
 	if ack != nil {
-		c.relayHeaders(out, ack, inv.from.Other())
+		c.relayHeaders(&out.header, ack, inv.from.Other())
 		c.acceptSession(inv.from, ack)
-		out.body = ack.Body()
+		out.body = ack.body
 	} else {
-		c.ownSession(out, inv.from.Other())
+		c.ownSession(&out.header, inv.from.Other())
 	}
 	inv.attempt.vouch(out)
 	inv.ack = out
@@ -341,7 +342,7 @@ func (c *call) sendAck(inv *invite, ack *sip.Request) {
 
 // onRefused passes a final answer of 300 or more on. A call goes to its next
 // target when this one does not work.
-func (c *call) onRefused(inv *invite, res *sip.Response) {
+func (c *call) onRefused(inv *invite, res *received) {
 	if inv.cancelled != "" {
 		c.unchanged(inv)
 		c.gaveUp(inv)

@@ -61,7 +61,7 @@ func (a *Agent) askOnce(out *request, timeout time.Duration, report func(store.A
 			tx.Terminate()
 		}
 	})
-	a.await(tx, func(res *sip.Response) {
+	a.await(tx, func(res *received) {
 		if res.StatusCode >= 200 {
 			limit.Stop()
 			became(store.Answered, res.StatusCode, "")

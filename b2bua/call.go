@@ -4,7 +4,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/emiago/sipgo/sip"
 	"go.uber.org/zap"
 
 	"sipvigil/b2bua/dialog"
@@ -85,12 +84,12 @@ func (c *call) dialog(side store.Side) *store.Dialog { return &c.rec.Legs[side].
 
 // ownsResponse says whether a response is to one of our requests on this leg.
 // It needs no turn.
-func (c *call) ownsResponse(side store.Side, res *sip.Response) bool {
+func (c *call) ownsResponse(side store.Side, res *received) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	d := &c.rec.Legs[side].Dialog
-	return d.LocalTag == dialog.Tag(value(res, "from")) && d.CallID == value(res, "call-id") &&
-		d.RemoteTag == dialog.Tag(value(res, "to"))
+	return d.LocalTag == res.fromTag && d.CallID == res.callID &&
+		d.RemoteTag == res.toTag
 }
 
 // evidence reports that the far end of a leg is there.

@@ -2,8 +2,6 @@ package b2bua
 
 import (
 	"time"
-
-	"github.com/emiago/sipgo/sip"
 )
 
 // earlyFor is how long a CANCEL waits for its INVITE.
@@ -15,7 +13,7 @@ const maxEarly = 1000
 // listenCancel has a CANCEL of an INVITE reported, in turn with the other
 // messages of its Call-ID; false when one has come already. tag is that of the
 // answers to the INVITE.
-func (t *transactions) listenCancel(of *serverTx, tag string, f func(asked *sip.Request)) bool {
+func (t *transactions) listenCancel(of *serverTx, tag string, f func(asked *received)) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	of.tag, of.onCancel = tag, f

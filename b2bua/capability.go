@@ -26,7 +26,7 @@ const (
 )
 
 // capabilities reads what a message says.
-func capabilities(m message) Capabilities {
+func capabilities(m *received) Capabilities {
 	return Capabilities{
 		Allow:     listed(m, "allow"),
 		Supported: listed(m, "supported"),
@@ -39,7 +39,7 @@ func capabilities(m message) Capabilities {
 
 // listed are the elements of all headers of a name, without their parameters and
 // each once. A header without elements says something, too.
-func listed(m message, name string) []string {
+func listed(m *received, name string) []string {
 	lines := values(m, name)
 	if len(lines) == 0 {
 		return nil
@@ -74,7 +74,7 @@ var audiovisual = map[string]string{
 // codecs are those of a session description that tells capabilities, RFC 3264
 // section 9, in their order and each once: the medium and the name of the
 // format, or the format itself where the medium is not over RTP.
-func codecs(m message) []string {
+func codecs(m *received) []string {
 	kind, _, _ := strings.Cut(value(m, "content-type"), ";")
 	if !strings.EqualFold(strings.Trim(kind, lws), "application/sdp") {
 		return nil
@@ -96,7 +96,7 @@ func codecs(m message) []string {
 		}
 		formats = nil
 	}
-	for line := range strings.Lines(string(m.Body())) {
+	for line := range strings.Lines(string(m.body)) {
 		line = strings.TrimRight(line, "\r\n")
 		if rest, ok := strings.CutPrefix(line, "m="); ok {
 			next()

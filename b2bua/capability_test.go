@@ -6,18 +6,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/emiago/sipgo/sip"
 	"github.com/google/go-cmp/cmp"
 )
 
 // answered is a 200 with these header lines and this body.
-func answered(body string, lines ...string) *sip.Response {
-	res := sip.NewResponse(200, "OK")
-	for _, line := range lines {
-		name, value, _ := strings.Cut(line, ": ")
-		res.AppendHeader(sip.NewHeader(name, value))
-	}
-	res.SetBody([]byte(body))
+func answered(body string, lines ...string) *received {
+	res := withLines(200, lines...)
+	res.body = []byte(body)
 	return res
 }
 

@@ -34,11 +34,11 @@ func (ch *challenge) sameDomain(other *challenge) bool {
 // the topmost whose algorithm is SHA-256 or SHA-512-256, else the topmost with
 // MD5. That MD5 comes last wherever it stands is our policy, as RFC 8760
 // section 2.4 allows; what is not understood is ignored, as it demands.
-func challenges(res message) []challenge {
+func challenges(res *received) []challenge {
 	var picked []challenge
-	for _, h := range res.Headers() {
+	for _, h := range res.fields {
 		var answer string
-		switch long(h.Name()) {
+		switch h.key {
 		case "www-authenticate":
 			answer = "Authorization" // RFC 3261 section 22.2
 		case "proxy-authenticate":
@@ -46,7 +46,7 @@ func challenges(res message) []challenge {
 		default:
 			continue
 		}
-		parsed, ok := parseChallenge(h.Value())
+		parsed, ok := parseChallenge(h.value)
 		if !ok {
 			continue
 		}

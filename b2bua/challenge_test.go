@@ -7,19 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/emiago/sipgo/sip"
 	"github.com/google/go-cmp/cmp"
 	"github.com/icholy/digest"
 )
-
-func unauthorized(rows ...string) *sip.Response {
-	res := sip.NewResponse(401, "Unauthorized")
-	for _, row := range rows {
-		name, value, _ := strings.Cut(row, ": ")
-		res.AppendHeader(sip.NewHeader(name, value))
-	}
-	return res
-}
 
 func TestTheTopmostChallengeOfEachRealmIsAnsweredButMD5Last(t *testing.T) {
 	const www, proxy = "WWW-Authenticate: ", "Proxy-Authenticate: "
@@ -45,7 +35,7 @@ func TestTheTopmostChallengeOfEachRealmIsAnsweredButMD5Last(t *testing.T) {
 		{"none", nil, nil},
 	} {
 		var got []string
-		for _, c := range challenges(unauthorized(tt.rows...)) {
+		for _, c := range challenges(withLines(401, tt.rows...)) {
 			got = append(got, c.header+" "+c.Realm+" "+c.Algorithm)
 		}
 		if diff := cmp.Diff(tt.want, got); diff != "" {

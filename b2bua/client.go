@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/emiago/sipgo/sip"
 	"go.uber.org/zap"
 
 	"sipvigil/store"
@@ -51,7 +50,7 @@ func (a *Agent) dialled(req *request) error {
 // which the messages of its Call-ID come, or failed when none comes any more. A
 // transaction that is no INVITE's is dropped after its final answer: what comes
 // later is a repetition. It is called at once after [Agent.send], or not at all.
-func (a *Agent) await(tx *clientTx, each func(*sip.Response), failed func(error)) {
+func (a *Agent) await(tx *clientTx, each func(*received), failed func(error)) {
 	tx.await(each, failed)
 }
 
@@ -112,14 +111,14 @@ func (c *call) trunk(side store.Side) string {
 // turn: answers goes to each, but for the challenges that are answered on the
 // way, and when there is none any more failed is told. An error means that it
 // was not sent.
-func (c *call) ask(at *attempt, each func(*sip.Response), failed func(error)) error {
+func (c *call) ask(at *attempt, each func(*received), failed func(error)) error {
 	tx, err := c.agent.sendAround(at.out, at.around)
 	if err != nil {
 		return err
 	}
 	at.tx, at.sent = tx, time.Now()
-	c.agent.await(tx, func(res *sip.Response) {
-		c.here(callID(res), func() {
+	c.agent.await(tx, func(res *received) {
+		c.here(res.callID, func() {
 			c.firstAnswer(at.side, res.StatusCode)
 			if at.over || !c.challenged(at, res) {
 				each(res)
@@ -138,7 +137,7 @@ func (c *call) ask(at *attempt, each func(*sip.Response), failed func(error)) er
 // challenged says whether a response is a challenge that is to be answered,
 // and then prepares the next round of the request: with credentials, the next
 // number (RFC 3261 section 22.2) and a branch of its own.
-func (c *call) challenged(at *attempt, res *sip.Response) bool {
+func (c *call) challenged(at *attempt, res *received) bool {
 	ac := c.account(at.side)
 	if ac == nil || res.StatusCode < 200 {
 		return false

@@ -22,9 +22,9 @@ type clientTx struct {
 	waited     bool          // each and failed are set, or never will be
 	awaited    chan struct{} // closed then, nil if nobody waits for that
 	out        *request      // until the final answer
-	each       func(*sip.Response)
+	each       func(*received)
 	failed     func(error)
-	onRepeated func(*sip.Response)
+	onRepeated func(*received)
 	ack        *request      // of a refusal
 	heard      bool          // a final response is here, or to an INVITE any: nothing is sent again
 	interval   time.Duration // until it is sent again
@@ -103,7 +103,7 @@ func (tx *clientTx) hear(status int) {
 }
 
 // receive serves a response, in turn with the other messages of its Call-ID.
-func (tx *clientTx) receive(res *sip.Response) {
+func (tx *clientTx) receive(res *received) {
 	tx.mu.Lock()
 	if !tx.waited { // it is faster than who asked
 		tx.awaited = cmp.Or(tx.awaited, make(chan struct{}))
@@ -134,7 +134,7 @@ func (tx *clientTx) receive(res *sip.Response) {
 	case was == txOver:
 		return
 	case was == txAccepted:
-		if onRepeated != nil && res.IsSuccess() {
+		if onRepeated != nil && res.StatusCode < 300 && res.StatusCode >= 200 {
 			onRepeated(res)
 		}
 		return
@@ -164,14 +164,14 @@ func (tx *clientTx) receive(res *sip.Response) {
 }
 
 // onRetransmission has repeated 2xx to an INVITE reported.
-func (tx *clientTx) onRetransmission(f func(*sip.Response)) {
+func (tx *clientTx) onRetransmission(f func(*received)) {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
 	tx.onRepeated = f
 }
 
 // await is [Agent.await].
-func (tx *clientTx) await(each func(*sip.Response), failed func(error)) {
+func (tx *clientTx) await(each func(*received), failed func(error)) {
 	tx.mu.Lock()
 	tx.each, tx.failed = each, failed
 	over, err := tx.state == txOver, tx.err

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"testing"
 	"testing/synctest"
-
-	"github.com/emiago/sipgo/sip"
 )
 
 // silence is an outlet that leads nowhere.
@@ -22,10 +20,10 @@ func waitingFor(t *testing.T, method string) *clientTx {
 func TestAnAnswerThatIsFasterThanWhoAskedIsHeard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tx := waitingFor(t, "BYE")
-		go tx.receive(sip.NewResponse(200, ""))
+		go tx.receive(withLines(200))
 		synctest.Wait()
 		heard := 0
-		tx.await(func(*sip.Response) { heard++ }, nil)
+		tx.await(func(*received) { heard++ }, nil)
 		synctest.Wait()
 		if heard != 1 {
 			t.Errorf("heard %d times", heard)

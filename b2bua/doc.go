@@ -67,8 +67,8 @@
 //	RFC 3261 section 17.2.1 → tryingAfter
 //	RFC 3261 section 17.2.3 → madeBranch, serverKey, transactions
 //	RFC 3261 section 18.1.1 → maxDatagram
-//	RFC 3261 section 18.2.1 → Finding.read, appendTopVia, inbound.carryOn
-//	RFC 3261 section 18.2.2 → Agent.newLayers, appendTopVia, reply, returnPath
+//	RFC 3261 section 18.2.1 → Finding.read, appendTopVia, received.appendVia
+//	RFC 3261 section 18.2.2 → Agent.newLayers, appendTopVia, response.returnPath
 //	RFC 3261 section 18.3 → bodyLength, checkFields, delimited, lines
 //	RFC 3261 section 18.4 → Agent.undelivered
 //	RFC 3261 section 19.1.1 → Agent.pingRequest, dialog.URI, dialog.URI.Header, dialog.forRequest, inbound.checkMandatory
@@ -111,7 +111,7 @@
 //	RFC 3515 section 2.4.6 → call.subscription, crossing.event
 //	RFC 3551 section 6 → audiovisual
 //	RFC 3581 section 3 → Agent.appendVia
-//	RFC 3581 section 4 → appendTopVia, inbound.behindNAT, returnPath
+//	RFC 3581 section 4 → appendTopVia, inbound.behindNAT, received.appendVia, response.returnPath, via
 //	RFC 3891 section 3 → Agent.named, badReference
 //	RFC 3891 section 4 → Agent.takeover
 //	RFC 3891 section 6.1 → Agent.named, badReference, dialog.Ref.Is, dialog.Replaces
@@ -166,7 +166,7 @@
 //	RFC 6141 section 4.3 → call.refresh
 //	RFC 6141 section 4.6 → call.onProvisional
 //	RFC 6141 section 4.7 → call.onProvisional
-//	RFC 6223 section 4.4 → keepAlives
+//	RFC 6223 section 4.4 → inbound.keepAlives
 //	RFC 6455 section 5.5.1 → frames.control
 //	RFC 6455 section 5.5.2 → frames.control
 //	RFC 6665 section 4.1.2 → call.accepted

@@ -28,7 +28,7 @@ const findTime = 3 * time.Second
 
 // elsewhere serves a request inside a call that this agent does not have, but
 // whose tag was made by a node of ours.
-func (a *Agent) elsewhere(id string, in *inbound) {
+func (a *Agent) elsewhere(in *inbound) {
 	if a.passing.Add(1) > maxPassing {
 		a.passing.Add(-1)
 		in.later("Too Many Requests Under Way")
@@ -39,7 +39,7 @@ func (a *Agent) elsewhere(id string, in *inbound) {
 		defer in.rescue()
 		ctx, cancel := context.WithTimeout(context.Background(), findTime)
 		defer cancel()
-		place, err := a.cfg.Find(ctx, id)
+		place, err := a.cfg.Find(ctx, in.id)
 		if err == nil && place.Addr != "" {
 			a.forward(in, place.Addr, done)
 			return
@@ -47,9 +47,9 @@ func (a *Agent) elsewhere(id string, in *inbound) {
 		defer done()
 		switch {
 		case err != nil:
-			a.log.Debug("owner of a call is not known", zap.String("call", id), zap.Error(err))
+			a.log.Debug("owner of a call is not known", zap.String("call", in.id), zap.Error(err))
 			in.later("Owner of the Call Not Known")
-		case place.Here && a.call(id) != nil:
+		case place.Here && a.call(in.id) != nil:
 			in.sought = true
 			a.inDialog(in)
 		case in.method == "BYE" && time.Since(place.Ended) < 64*sip.T1:
@@ -70,9 +70,9 @@ const forwardHeader = "X-Sipvigil-Source"
 
 // seal proves that a node of ours passed this request on, which came from
 // source.
-func (a *Agent) seal(branch, source string, req *sip.Request) string {
+func (a *Agent) seal(branch, source string, req *received) string {
 	mac := hmac.New(sha256.New, a.identity.Load().tagKey)
-	for _, part := range []string{"forward", branch, source, string(req.Method), value(req, "call-id"), value(req, "cseq")} {
+	for _, part := range []string{"forward", branch, source, req.method, req.callID, value(req, "cseq")} {
 		_, _ = mac.Write([]byte(part)) // never fails
 		_, _ = mac.Write([]byte{0})
 	}
@@ -87,15 +87,13 @@ func (in *inbound) takeSource() {
 	if !ok {
 		return
 	}
-	for in.req.RemoveHeader(forwardHeader) {
-	}
-	via := in.req.Via()
+	in.req.without(strings.ToLower(forwardHeader))
 	source, sealed, _ := strings.Cut(v, " ")
-	if via == nil || !addrOf(source).IsValid() {
+	from, ok := addrPort(source)
+	if !ok {
 		return
 	}
-	mark, _ := via.Params.Get("branch")
-	if hmac.Equal([]byte(sealed), []byte(in.agent.seal(mark, source, in.req))) && dialog.CheckTag(in.agent.identity.Load().tagKey, dialog.Tag(value(in.req, "to"))) {
-		in.source, in.forwarded = source, true
+	if hmac.Equal([]byte(sealed), []byte(in.agent.seal(in.req.via.branch, source, in.req))) && dialog.CheckTag(in.agent.identity.Load().tagKey, in.req.toTag) {
+		in.source, in.forwarded = from, true
 	}
 }

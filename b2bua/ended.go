@@ -6,7 +6,6 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 
-	"sipvigil/b2bua/dialog"
 	"sipvigil/store"
 )
 
@@ -52,13 +51,13 @@ func (e *ended) add(c *call) {
 }
 
 // owns says whether a request belongs to a call that has ended lately.
-func (e *ended) owns(id string, in *inbound) bool {
+func (e *ended) owns(in *inbound) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	ids := e.calls[id]
+	ids := e.calls[in.id]
 	if ids == nil {
 		return false
 	}
-	is := dialogID{value(in.req, "call-id"), in.tag, dialog.Tag(value(in.req, "from"))}
+	is := dialogID{in.req.callID, in.tag, in.req.fromTag}
 	return ids[store.Caller] == is || ids[store.Callee] == is
 }

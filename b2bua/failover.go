@@ -7,7 +7,6 @@ import (
 	"github.com/emiago/sipgo/sip"
 	"go.uber.org/zap"
 
-	"sipvigil/b2bua/dialog"
 	"sipvigil/b2bua/locate"
 	"sipvigil/store"
 )
@@ -132,9 +131,9 @@ func (c *call) try(inv *invite, t target, h locate.Hop) error {
 	out := c.agent.newRequest(c.dialog(store.Callee), outline{
 		method: "INVITE", cseq: inv.outCSeq, uri: uri, routes: routes, maxForwards: mf, contact: true,
 	})
-	c.relayHeaders(out, inv.in.req, store.Callee)
+	c.relayHeaders(&out.header, inv.in.req, store.Callee)
 	t.numbers.apply(out)
-	out.body = inv.in.req.Body()
+	out.body = inv.in.req.body
 	if err := c.sendInvite(inv, c.attempt(store.Callee, out)); err != nil {
 		return err
 	}
@@ -179,17 +178,12 @@ func (a *Agent) forget(f *forgotten) {
 // no phone rings for it: RFC 3261 section 9.1 has CANCEL sent after a
 // provisional response only, and RFC 3261 section 13.2.2.4 a 2xx acknowledged
 // and ended. It is false when the answer is not such a one.
-func (a *Agent) onLate(res *sip.Response) bool {
-	via := res.Via()
-	if via == nil {
-		return false
-	}
-	id, _ := via.Params.Get("branch")
-	v, ok := a.late.Load(id)
-	if _, method, err := dialog.CSeq(value(res, "cseq")); !ok || err != nil || method != "INVITE" {
+func (a *Agent) onLate(res *received) bool {
+	v, ok := a.late.Load(res.via.branch)
+	if !ok || res.cseqMethod != "INVITE" {
 		return ok
 	}
-	f, tag := v.(*forgotten), dialog.Tag(value(res, "to"))
+	f, tag := v.(*forgotten), res.toTag
 	a.heard(f.trunk, f.hop, answerOf(res))
 	f.mu.Lock()
 	cancel := res.StatusCode < 200 && !f.cancelled

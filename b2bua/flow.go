@@ -2,8 +2,7 @@ package b2bua
 
 import (
 	"net/netip"
-
-	"github.com/emiago/sipgo/sip"
+	"strings"
 
 	"sipvigil/b2bua/dialog"
 	"sipvigil/b2bua/locate"
@@ -71,17 +70,15 @@ func (a *Agent) readFlow(token string) (dialog.Flow, bool) {
 // cameBy says whether the request came by this flow: then it goes out, and not
 // to the far end of the flow. Who is believed may send from any port.
 func (in *inbound) cameBy(f dialog.Flow) bool {
-	peer, ok := addrPort(in.source)
-	return ok && f.Transport == in.transport() &&
-		(peer == f.Peer || f.Believed && in.tag != "" && peer.Addr() == f.Peer.Addr())
+	return f.Transport == in.transport() &&
+		(in.source == f.Peer || f.Believed && in.tag != "" && in.source.Addr() == f.Peer.Addr())
 }
 
 // wayBack is the flow that a request came by, to be used for what goes to its
 // sender later. The sender's Contact is believed in a trunk with nat: off, and
 // in a request other than REGISTER that no NAT has changed.
 func (in *inbound) wayBack(trunk string) dialog.Flow {
-	f := dialog.Flow{Transport: in.transport()}
-	f.Peer, _ = addrPort(in.source)
+	f := dialog.Flow{Transport: in.transport(), Peer: in.source}
 	f.Local, _ = addrPort(in.listener())
 	contact, _ := contactURI(in.req)
 	// There is no other way to who speaks over a WebSocket, whatever its Contact says.
@@ -106,13 +103,7 @@ func (a *Agent) ownURI(f dialog.Flow, s *socket, from string) dialog.URI {
 // firstHop says whether the request comes from its sender itself, RFC 5626
 // section 5.1.
 func (in *inbound) firstHop() bool {
-	vias := 0
-	for _, h := range in.req.Headers() {
-		if isNamed(h, "via") { // each has one value: so they are read
-			vias++
-		}
-	}
-	return vias == 1
+	return len(values(in.req, "via")) == 1 // each has one value: so they are read
 }
 
 // alive says whether a flow can be used: a connection lives as long as it
@@ -145,7 +136,7 @@ var (
 // out of the trunk that it was made for: who has one, which the phone itself
 // has, could else have us call anybody in our name.
 func (in *inbound) flowTarget() (target, *fault) {
-	t := target{trunk: OtherTrunk, uri: in.req.Recipient.String(), routes: in.route.rest}
+	t := target{trunk: OtherTrunk, uri: in.req.uri, routes: in.route.rest}
 	f := in.route.flow
 	if f == nil {
 		return t, nil
@@ -218,8 +209,13 @@ func (t *target) listener(usual string) string {
 
 // keepAlives answers what a phone says of keep-alives when it registers over a
 // connection, RFC 6223 section 4.4: it may send them.
-func keepAlives(via *sip.ViaHeader, transport string) {
-	if v, ok := via.Params.Get("keep"); ok && v == "" && transport != "udp" {
-		via.Params.Add("keep", "30")
+func (in *inbound) keepAlives() {
+	for i := range in.req.fields {
+		if f := &in.req.fields[i]; f.key == "via" && in.transport() != "udp" {
+			value, params, _ := strings.Cut(f.value, ";")
+			f.value = value + strings.Replace(";"+params+";", ";keep;", ";keep=30;", 1)
+			f.value = strings.TrimSuffix(f.value, ";")
+			return
+		}
 	}
 }

@@ -3,8 +3,6 @@ package b2bua
 import (
 	"slices"
 
-	"github.com/emiago/sipgo/sip"
-
 	"sipvigil/b2bua/dialog"
 	"sipvigil/store"
 )
@@ -28,15 +26,15 @@ type fork struct {
 // forkOf is the fork with the tag of a response, a new one if need be; nil when
 // there are too many. The caller knows the first by the tag of the call, the others by
 // that tag with a number.
-func (c *call) forkOf(inv *invite, res *sip.Response) *fork {
-	tag := dialog.Tag(value(res, "to"))
+func (c *call) forkOf(inv *invite, res *received) *fork {
+	tag := res.toTag
 	for _, f := range inv.forks {
 		if f.tag == tag {
 			return f
 		}
 	}
 	limit := maxForks
-	if res.IsSuccess() {
+	if res.StatusCode >= 200 {
 		limit = 2 * maxForks
 	}
 	if len(inv.forks) >= limit {
@@ -101,7 +99,7 @@ func (c *call) early() *invite {
 // owns says whether a request belongs to this leg: both tags and the Call-ID,
 // RFC 3261 section 12.2.2. If so the record shows its fork.
 func (c *call) owns(side store.Side, in *inbound) bool {
-	from := dialog.Tag(value(in.req, "from"))
+	from := in.req.fromTag
 	inv := c.early()
 	if inv == nil || len(inv.forks) == 0 {
 		d := c.dialog(side)
@@ -122,7 +120,7 @@ func (c *call) owns(side store.Side, in *inbound) bool {
 
 // names says whether a request has our tag and the Call-ID of a dialog.
 func (c *call) names(d *store.Dialog, in *inbound) bool {
-	return d.LocalTag == in.tag && d.CallID == value(in.req, "call-id")
+	return d.LocalTag == in.tag && d.CallID == in.req.callID
 }
 
 // overtook says whether a request may be of a fork whose response has not come
@@ -130,7 +128,7 @@ func (c *call) names(d *store.Dialog, in *inbound) bool {
 func (c *call) overtook(side store.Side, in *inbound) bool {
 	inv := c.early()
 	return inv != nil && side == store.Callee && c.names(c.dialog(side), in) && len(inv.forks) < maxForks &&
-		!slices.ContainsFunc(inv.forks, func(f *fork) bool { return f.tag == dialog.Tag(value(in.req, "from")) })
+		!slices.ContainsFunc(inv.forks, func(f *fork) bool { return f.tag == in.req.fromTag })
 }
 
 // onOvertaker serves such a request: it is to come again when there is a dialog
@@ -198,8 +196,8 @@ func (c *call) reenter(f *fork) bool {
 
 // onRepeated2xx acknowledges a 2xx once more. A 2xx of another fork is one too
 // many: ACK and BYE, RFC 3261 section 13.2.2.4.
-func (c *call) onRepeated2xx(inv *invite, res *sip.Response) {
-	if dialog.Tag(value(res, "to")) == c.dialog(inv.from.Other()).RemoteTag {
+func (c *call) onRepeated2xx(inv *invite, res *received) {
+	if res.toTag == c.dialog(inv.from.Other()).RemoteTag {
 		if inv.ack != nil {
 			c.agent.write(inv.ack)
 		}

@@ -44,7 +44,7 @@ func (a *Agent) forwardOnce(in *inbound, out *request, done func()) {
 		return
 	}
 	a.metrics.forwarded.Inc()
-	a.await(tx, func(res *sip.Response) {
+	a.await(tx, func(res *received) {
 		if res.StatusCode >= 200 {
 			guarded(func() { in.send((&passage{in: in}).returned(res)) }, a.panicked)
 			done()
@@ -84,7 +84,7 @@ type forwarding struct {
 func (f *forwarding) begin(out *request) {
 	in, a := f.in, f.in.agent
 	in.answer(100)
-	if !a.transaction.listenCancel(in.tx, in.tag, func(*sip.Request) { f.cancel() }) {
+	if !a.transaction.listenCancel(in.tx, in.tag, func(*received) { f.cancel() }) {
 		in.answer(487)
 		f.done()
 		return
@@ -105,7 +105,7 @@ func (f *forwarding) begin(out *request) {
 var errSilent = errors.New("the owner has not answered for too long")
 
 // answer serves an answer of the owner.
-func (f *forwarding) answer(res *sip.Response) {
+func (f *forwarding) answer(res *received) {
 	f.mu.Lock()
 	over := f.final
 	f.final = f.final || res.StatusCode >= 200
@@ -128,7 +128,7 @@ func (f *forwarding) answer(res *sip.Response) {
 }
 
 // back passes an answer on, a 2xx as often as it comes: RFC 3261 section 16.7.
-func (f *forwarding) back(res *sip.Response) {
+func (f *forwarding) back(res *received) {
 	guarded(func() { f.in.send((&passage{in: f.in}).returned(res)) }, f.in.agent.panicked)
 }
 
@@ -175,9 +175,10 @@ func (f *forwarding) tell() {
 
 // forwardOf is the request as the owner gets it: as it came, below a Via of ours.
 func (a *Agent) forwardOf(in *inbound, to netip.AddrPort) *request {
-	out := in.onward(in.req.Recipient.String(), "udp", to.String(), branch())
+	out := in.onward(in.req.uri, "udp", to.String(), branch())
 	in.carryOn(out, a.socketFor("udp", in.listener(), out.to))
-	out.add(forwardHeader, in.source+" "+a.seal(out.branch, in.source, in.req))
+	source := in.source.String()
+	out.add(forwardHeader, source+" "+a.seal(out.branch, source, in.req))
 	in.copyTo(out, strings.ToLower(forwardHeader))
 	return out
 }

@@ -19,8 +19,7 @@ func TestWhatHasWaitedInItsSocketDoesNotHoldUpItsReader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.SetTransport("UDP")
-	m.SetSource(callerAddr.String())
+	m.source = callerAddr.AddrPort()
 	p := n.agent.sockets[0].conn
 	p.came = time.Now().Add(-2 * soon)
 	n.agent.mu.Lock() // which nobody can serve it without

@@ -14,10 +14,20 @@ func (h *header) add(name, value string) {
 	*h = append(append(append(append(*h, name...), ": "...), value...), "\r\n"...)
 }
 
+// has says whether there is a field of this long name in lower case.
+func (h header) has(name string) bool {
+	for f := (fields{rest: h}); f.next(); {
+		if fieldNamed(f.name).key == name {
+			return true
+		}
+	}
+	return false
+}
+
 // values are all values of a field, given its long name in lower case.
 func (h header) values(name string) (all []string) {
 	for f := (fields{rest: h}); f.next(); {
-		if long(string(f.name)) == name {
+		if fieldNamed(f.name).key == name {
 			all = append(all, string(f.value))
 		}
 	}
@@ -39,7 +49,7 @@ func (h *header) edit(f func(name, value string) (string, bool)) {
 	*h = make([]byte, 0, len(old.rest))
 	for old.next() {
 		name := string(old.name)
-		if value, ok := f(long(name), string(old.value)); ok {
+		if value, ok := f(fieldNamed(name).key, string(old.value)); ok {
 			h.add(name, value)
 		}
 	}
@@ -47,6 +57,9 @@ func (h *header) edit(f func(name, value string) (string, bool)) {
 
 // without takes out every field of these names, long and in lower case.
 func (h *header) without(names ...string) {
+	if !slices.ContainsFunc(names, h.has) {
+		return
+	}
 	h.edit(func(name, value string) (string, bool) { return value, !slices.Contains(names, name) })
 }
 

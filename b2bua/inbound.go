@@ -2,48 +2,39 @@ package b2bua
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"strconv"
 	"strings"
 
-	"github.com/emiago/sipgo/sip"
 	"go.uber.org/zap"
 
 	"sipvigil/b2bua/dialog"
+	"sipvigil/store"
 )
 
 // inbound is a request that came in and passed the checks of RFC 3261 section
 // 8.2 that every request must pass.
 type inbound struct {
-	req       *sip.Request
+	req       *received
 	tx        *serverTx
 	agent     *Agent
 	method    string
 	cseq      uint32
-	tag       string // ours, "" outside of dialogs
-	source    string // address and port
-	call      *call  // once it is known
-	forwarded bool   // by another node
-	sought    bool   // its call was looked for, others overtook it meanwhile
-	raised    bool   // was sent on once more with a longer session interval
-	route     route  // what its Routes say of us; not read inside of calls
+	tag       string         // ours, "" outside of dialogs
+	source    netip.AddrPort // of its far end, even where another node passed it on
+	call      *call          // once it is known
+	id        string         // of the call of ours that the tag names, "" without
+	side      store.Side     // of it, and of its INVITE's sender
+	forwarded bool           // by another node
+	sought    bool           // its call was looked for, others overtook it meanwhile
+	raised    bool           // was sent on once more with a longer session interval
+	route     route          // what its Routes say of us; not read inside of calls
 }
-
-// An inbound is a message, whose source is that of its far end even where
-// another node passed it on.
-
-// Headers are those of the request.
-func (in *inbound) Headers() []sip.Header { return in.req.Headers() }
-
-// Body is that of the request.
-func (in *inbound) Body() []byte { return in.req.Body() }
-
-// Source is where the request came from.
-func (in *inbound) Source() string { return in.source }
 
 // onRequest takes every request that is no retransmission. A panic costs this
 // request only.
-func (a *Agent) onRequest(req *sip.Request, tx *serverTx) {
-	in := &inbound{req: req, tx: tx, agent: a, method: string(req.Method), source: req.Source()}
+func (a *Agent) onRequest(req *received, tx *serverTx) {
+	in := &inbound{req: req, tx: tx, agent: a, method: req.method, source: req.source}
 	defer in.rescue()
 	in.takeSource()
 	a.metrics.request(in.method)
@@ -63,7 +54,8 @@ func (a *Agent) onRequest(req *sip.Request, tx *serverTx) {
 		a.transaction.cancel(in)
 		return
 	}
-	if _, _, ok := dialog.ReadTag(in.tag); !ok {
+	var ours bool
+	if in.id, in.side, ours = dialog.ReadTag(in.tag); !ours {
 		if f := in.takeRoute(); f != nil {
 			a.metrics.outside.WithLabelValues("forged").Inc()
 			in.refuse(f)
@@ -89,7 +81,13 @@ func (a *Agent) onRequest(req *sip.Request, tx *serverTx) {
 }
 
 // stream is the connection that the request came through, nil over UDP.
-func (in *inbound) stream() *stream { return streamOf(in.tx.Connection()) }
+func (in *inbound) stream() *stream {
+	s, _ := in.tx.conn.(*stream)
+	return s
+}
+
+// ip is the address of the far end.
+func (in *inbound) ip() netip.Addr { return in.source.Addr().WithZone("") }
 
 // transport is the name of what the request came over, in lower case. The
 // library knows only whether that is UDP.
@@ -105,8 +103,8 @@ func (in *inbound) listener() string {
 	if s := in.stream(); s != nil {
 		return s.listener
 	}
-	if conn := in.tx.Connection(); conn != nil {
-		return conn.LocalAddr().String()
+	if p, ok := in.tx.conn.(*packetConn); ok {
+		return p.addr
 	}
 	return ""
 }
@@ -130,9 +128,6 @@ type fault struct {
 // check applies the rules that do not depend on a dialog.
 func (in *inbound) check() *fault {
 	req := in.req
-	if v := req.SipVersion; !strings.EqualFold(v, "SIP/2.0") {
-		return &fault{status: 505}
-	}
 	if !known[in.method] && in.method != "REGISTER" && in.method != "PUBLISH" {
 		// RFC 3261 section 8.2.1, the first thing to look at.
 		return &fault{501, "", []string{"Allow", allow}}
@@ -140,7 +135,7 @@ func (in *inbound) check() *fault {
 	if phrase := in.checkMandatory(); phrase != "" {
 		return &fault{status: 400, phrase: phrase}
 	}
-	if scheme := req.Recipient.Scheme; scheme != "sip" && in.tag == "" && in.method != "ACK" {
+	if !strings.HasPrefix(req.uri, "sip:") && in.tag == "" && in.method != "ACK" {
 		return &fault{status: 416}
 	}
 	if phrase := badReference(req); phrase != "" && in.method != "ACK" && in.method != "CANCEL" {
@@ -165,16 +160,16 @@ func (in *inbound) checkRequire() *fault {
 // names the headers; Max-Forwards may be missing from RFC 2543 peers.
 func (in *inbound) checkMandatory() string {
 	req := in.req
-	if req.Via() == nil {
+	if req.via.host == "" {
 		return "Bad or Missing Via"
 	}
 	if name := repeated(req); name != "" {
 		return "Repeated " + name
 	}
-	if len(req.Recipient.Headers) > 0 {
+	if req.uriHeaders {
 		return "Headers in Request-URI" // RFC 3261 section 19.1.1
 	}
-	if v := value(req, "call-id"); v == "" {
+	if req.callID == "" {
 		return "Missing Call-ID"
 	}
 	from, to := value(req, "from"), value(req, "to")
@@ -184,11 +179,10 @@ func (in *inbound) checkMandatory() string {
 	if _, err := dialog.ParseAddr(to); err != nil {
 		return "Bad or Missing To"
 	}
-	n, method, err := dialog.CSeq(value(req, "cseq"))
-	if err != nil {
+	if req.cseqMethod == "" {
 		return "Bad or Missing CSeq"
 	}
-	if method != in.method {
+	if req.cseqMethod != in.method {
 		return "CSeq Method Does Not Match"
 	}
 	if v, ok := first(req, "max-forwards"); ok {
@@ -201,7 +195,7 @@ func (in *inbound) checkMandatory() string {
 			return "Bad or Missing Contact"
 		}
 	}
-	in.cseq, in.tag = n, dialog.Tag(to)
+	in.cseq, in.tag = req.cseq, req.toTag
 	return ""
 }
 
@@ -216,7 +210,7 @@ var supported = map[string]bool{
 }
 
 // unsupported are the option tags of this header that are not ours.
-func unsupported(req *sip.Request, header string) string {
+func unsupported(req *received, header string) string {
 	var bad []string
 	for _, v := range values(req, header) {
 		for tag := range strings.SplitSeq(v, ",") {
@@ -230,10 +224,10 @@ func unsupported(req *sip.Request, header string) string {
 
 // inDialog hands a request to the call whose tag it carries.
 func (a *Agent) inDialog(in *inbound) {
-	id, side, ok := dialog.ReadTag(in.tag)
-	c := a.callOf(id)
-	if !ok || c == nil {
-		a.noCall(id, in)
+	side := in.side
+	c := a.callOf(in.id)
+	if c == nil {
+		a.noCall(in)
 		return
 	}
 	serve := func() {
@@ -252,18 +246,18 @@ func (a *Agent) inDialog(in *inbound) {
 		c.do(serve)
 		return
 	}
-	c.here(callID(in.req), serve)
+	c.here(in.req.callID, serve)
 }
 
 // noCall serves a request whose call is not there, or no longer: a BYE
 // of a call that has ended lately crossed ours, RFC 5407 section 3.2.1.
-func (a *Agent) noCall(id string, in *inbound) {
-	if in.method == "BYE" && a.ended.owns(id, in) {
+func (a *Agent) noCall(in *inbound) {
+	if in.method == "BYE" && a.ended.owns(in) {
 		in.answer(200)
 		return
 	}
 	if a.cfg.Find != nil && dialog.CheckTag(a.identity.Load().tagKey, in.tag) {
-		a.elsewhere(id, in)
+		a.elsewhere(in)
 		return
 	}
 	in.unknownDialog()
@@ -297,15 +291,19 @@ func (a *Agent) outOfDialog(in *inbound) {
 }
 
 // reply builds a response with the tag of the request's leg, or a new one.
-func (in *inbound) reply(status int, phrase string) *sip.Response {
+func (in *inbound) reply(status int, phrase string) *response {
 	if phrase == "" {
 		phrase = reasonPhrase(status)
 	}
-	tag := in.tag
-	if tag == "" && status > 100 {
-		tag = strconv.FormatUint(rand.Uint64(), 36)
+	to := value(in.req, "to")
+	if status > 100 && in.req.toTag == "" {
+		tag := in.tag
+		if tag == "" {
+			tag = strconv.FormatUint(rand.Uint64(), 36)
+		}
+		to = dialog.WithTag(to, tag)
 	}
-	return reply(in.req, status, phrase, tag)
+	return reply(in.req, status, phrase, to)
 }
 
 // answer sends a response without further headers. ACK is never answered.
@@ -317,7 +315,7 @@ func (in *inbound) refuse(f *fault) {
 	}
 	res := in.reply(f.status, f.phrase)
 	for i := 0; i+1 < len(f.header); i += 2 {
-		res.AppendHeader(sip.NewHeader(f.header[i], f.header[i+1]))
+		res.add(f.header[i], f.header[i+1])
 	}
 	in.ownSession(res)
 	in.send(res)
@@ -325,7 +323,7 @@ func (in *inbound) refuse(f *fault) {
 
 // send gives a response to the transaction. That it cannot be sent is the far
 // end's loss: it will ask again or give up.
-func (in *inbound) send(res *sip.Response) {
+func (in *inbound) send(res *response) {
 	if res.StatusCode >= 200 {
 		in.agent.metrics.response(res.StatusCode)
 	}
@@ -334,7 +332,7 @@ func (in *inbound) send(res *sip.Response) {
 	}
 	if err := in.tx.Respond(res); err != nil {
 		in.agent.log.Debug("response not sent", zap.String("method", in.method),
-			zap.Int("status", res.StatusCode), zap.String("peer", in.source), zap.Error(err))
+			zap.Int("status", res.StatusCode), zap.Stringer("peer", in.source), zap.Error(err))
 	}
 	if in.method == "CANCEL" {
 		in.tx.Terminate() // the library would keep it: a repeated one is answered anew
@@ -344,7 +342,7 @@ func (in *inbound) send(res *sip.Response) {
 // onStrayResponse takes responses that match no transaction: late answers to
 // INVITEs that went elsewhere, and to probes that we stopped waiting for. These
 // are signs of life all the same.
-func (a *Agent) onStrayResponse(res *sip.Response) {
+func (a *Agent) onStrayResponse(res *received) {
 	defer func() {
 		if v := recover(); v != nil {
 			a.panicked(v)
@@ -353,7 +351,7 @@ func (a *Agent) onStrayResponse(res *sip.Response) {
 	if a.onLate(res) {
 		return
 	}
-	id, side, ok := dialog.ReadTag(dialog.Tag(value(res, "from")))
+	id, side, ok := dialog.ReadTag(res.fromTag)
 	if !ok || res.StatusCode < 200 {
 		return
 	}
@@ -361,10 +359,9 @@ func (a *Agent) onStrayResponse(res *sip.Response) {
 	if c == nil || !c.ownsResponse(side, res) {
 		return
 	}
-	_, method, err := dialog.CSeq(value(res, "cseq"))
-	if err == nil && res.StatusCode != 481 && res.StatusCode != 408 {
+	if method := res.cseqMethod; method != "" && res.StatusCode != 481 && res.StatusCode != 408 {
 		c.do(func() {
-			if c.isFarEnd(side, res.Source()) {
+			if c.isFarEnd(side, res.source) {
 				c.evidence(side, "late "+strconv.Itoa(res.StatusCode)+" "+method)
 			}
 		})
@@ -372,16 +369,15 @@ func (a *Agent) onStrayResponse(res *sip.Response) {
 }
 
 // contactURI is the URI of the first Contact.
-func contactURI(m message) (string, error) {
+func contactURI(m *received) (string, error) {
 	v, ok := first(m, "contact")
 	if !ok {
 		return "", errNoContact
 	}
-	list := dialog.SplitList(v)
-	if len(list) == 0 {
+	if v = dialog.First(v); v == "" {
 		return "", errNoContact
 	}
-	addr, err := dialog.ParseAddr(list[0])
+	addr, err := dialog.ParseAddr(v)
 	if err != nil {
 		return "", err
 	}
@@ -393,7 +389,7 @@ func contactURI(m message) (string, error) {
 
 // forwards is the Max-Forwards to relay with; ok is false when it has run out.
 // RFC 7332 section 5.
-func forwards(req message) (n int, ok bool) {
+func forwards(req *received) (n int, ok bool) {
 	v, found := first(req, "max-forwards")
 	if !found {
 		return 70, true

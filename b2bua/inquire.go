@@ -5,8 +5,6 @@ import (
 	"net"
 	"time"
 
-	"github.com/emiago/sipgo/sip"
-
 	"sipvigil/b2bua/dialog"
 	"sipvigil/b2bua/locate"
 )
@@ -59,7 +57,7 @@ func (a *Agent) inquire(ctx context.Context, target string, hop locate.Hop, time
 	done := make(chan Finding, 1)
 	a.work.Go(func() {
 		p := Ping{Trunk: a.trunkAt(target), Target: target, Hop: hop, With: PingOptions, Timeout: timeout, user: true}
-		a.pingSIP(p, func(t Traffic, res *sip.Response) {
+		a.pingSIP(p, func(t Traffic, res *received) {
 			f := Finding{Hop: hop, Traffic: t}
 			if res != nil {
 				f.read(res)
@@ -78,19 +76,19 @@ func (a *Agent) inquire(ctx context.Context, target string, hop locate.Hop, time
 }
 
 // read takes what an answer says of who sent it.
-func (f *Finding) read(res *sip.Response) {
+func (f *Finding) read(res *received) {
 	cut := func(s string) string { return s[:min(len(s), longestText)] }
-	f.From = res.Source()
+	f.From = res.source.String()
 	f.Server, f.Contact = cut(value(res, "server")), cut(value(res, "contact"))
 	if f.Server == "" {
 		f.Server = cut(value(res, "user-agent"))
 	}
 	f.Can = capabilities(res)
-	if via := res.Via(); via != nil {
-		host, _ := via.Params.Get("received")
-		port, _ := via.Params.Get("rport")
+	if via, ok := first(res, "via"); ok {
+		host, _ := dialog.Param(via, "received")
+		port, _ := dialog.Param(via, "rport")
 		if host == "" && port != "" {
-			host = via.Host // it is the one that we gave: RFC 3261 section 18.2.1
+			host = res.via.host // it is the one that we gave: RFC 3261 section 18.2.1
 		}
 		if port == "" {
 			f.Seen = host

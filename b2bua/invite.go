@@ -38,28 +38,28 @@ type invite struct {
 	forked int              // how many there were at all targets
 	blank  *[2]store.Dialog // both dialogs before any fork
 
-	settled   bool          // a reliable response came: a re-INVITE's offer is answered
-	ringing   bool          // a provisional response came: it may be cancelled
-	final     bool          // a final response came from where it was last sent
-	cancelled store.Reason  // why it is to be cancelled, "" if it is not
-	ring      *time.Timer   // gives up waiting for the final response
-	answer    *sip.Response // the 2xx that we sent back, repeated until the ACK
-	acked     atomic.Bool   // the repeating is to stop
-	ack       *request      // the ACK that we sent for the other leg's 2xx
-	told      *told         // what was known of the session before it
-	said      [2][]byte     // the session description that each leg was last given, empty for an odd one
+	settled   bool         // a reliable response came: a re-INVITE's offer is answered
+	ringing   bool         // a provisional response came: it may be cancelled
+	final     bool         // a final response came from where it was last sent
+	cancelled store.Reason // why it is to be cancelled, "" if it is not
+	ring      *time.Timer  // gives up waiting for the final response
+	answer    *response    // the 2xx that we sent back, repeated until the ACK
+	acked     atomic.Bool  // the repeating is to stop
+	ack       *request     // the ACK that we sent for the other leg's 2xx
+	told      *told        // what was known of the session before it
+	said      [2][]byte    // the session description that each leg was last given, empty for an odd one
 }
 
 // onInvite admits a new call and sends it on.
 func (a *Agent) onInvite(in *inbound) {
 	in.answer(100) // RFC 3261 section 8.2.6.1: at once, the callee may take long
-	trunk := a.trunkOf(addrOf(in.source))
+	trunk := a.trunkOf(in.ip())
 	if f, why := a.admit(in); f != nil {
 		a.metrics.rejected.WithLabelValues(why).Inc()
 		in.refuse(f)
 		return
 	}
-	uri, err := dialog.ParseURI(in.req.Recipient.String())
+	uri, err := dialog.ParseURI(in.req.uri)
 	if err != nil {
 		in.refuse(&fault{400, "Bad Request-URI", nil})
 		return
@@ -98,7 +98,7 @@ func (a *Agent) onInvite(in *inbound) {
 		inv.cancelled = store.CallerCancel
 		in.answer(487)
 	}
-	c.here(callID(in.req), func() {
+	c.here(in.req.callID, func() {
 		defer in.rescue()
 		c.locate(store.Caller)
 		c.enterFrom(inv, trunk)
@@ -116,7 +116,7 @@ func (a *Agent) admit(in *inbound) (f *fault, why string) {
 	if f := in.tooShort(); f != nil {
 		return f, "session_interval"
 	}
-	return a.refusal(a.trunkOf(addrOf(in.source)))
+	return a.refusal(a.trunkOf(in.ip()))
 }
 
 // newCallFrom makes the call and both legs' dialogs as far as they are known.
@@ -128,15 +128,15 @@ func (a *Agent) newCallFrom(in *inbound, trunk string) (*call, error) {
 	}
 	identity := a.identity.Load()
 	caller := store.Dialog{
-		CallID:     value(req, "call-id"),
+		CallID:     req.callID,
 		LocalTag:   dialog.MintTag(identity.tagKey, id, store.Caller),
-		RemoteTag:  dialog.Tag(value(req, "from")),
+		RemoteTag:  req.fromTag,
 		LocalURI:   dialog.WithoutTag(value(req, "to")),
 		RemoteURI:  dialog.WithoutTag(value(req, "from")),
 		Target:     contact,
 		RouteSet:   dialog.RouteSet(values(req, "record-route"), false), // RFC 3261 section 12.1.1
 		Transport:  in.transport(),
-		Peer:       in.source,
+		Peer:       in.source.String(),
 		Listener:   in.listener(),
 		UserAgent:  value(req, "user-agent"),
 		Allow:      value(req, "allow"),
@@ -157,13 +157,13 @@ func (a *Agent) newCallFrom(in *inbound, trunk string) (*call, error) {
 		TrunkIn: trunk, Started: time.Now(),
 		Legs: [2]store.Leg{{Dialog: caller}, {Dialog: callee}},
 	})
-	c.asked, c.after = maphash.String(a.seed, req.Recipient.String()), a.cameFrom(req)
+	c.asked, c.after = maphash.String(a.seed, req.uri), a.cameFrom(req)
 	return c, nil
 }
 
 // listenCancel has CANCELs of the INVITE served; false when one came already.
 func (c *call) listenCancel(inv *invite) bool {
-	return c.agent.transaction.listenCancel(inv.in.tx, inv.in.tag, func(asked *sip.Request) {
+	return c.agent.transaction.listenCancel(inv.in.tx, inv.in.tag, func(asked *received) {
 		c.do(func() { c.cancel(inv, store.CallerCancel, asked) })
 	})
 }
@@ -178,11 +178,11 @@ func (c *call) sendInvite(inv *invite, at *attempt) error {
 	inv.attempt = at
 	inv.out, inv.outTx, inv.ringing, inv.final = at.out, tx, false, false
 	inv.outCSeq = at.out.cseq
-	tx.onRetransmission(func(res *sip.Response) {
+	tx.onRetransmission(func(res *received) {
 		c.do(func() { c.onRepeated2xx(inv, res) })
 	})
-	c.agent.await(tx, func(res *sip.Response) {
-		c.here(callID(res), func() { c.onInviteResponse(inv, tx, res) })
+	c.agent.await(tx, func(res *received) {
+		c.here(res.callID, func() { c.onInviteResponse(inv, tx, res) })
 	}, func(err error) {
 		c.do(func() { c.onInviteFailed(inv, tx, err) })
 	})
@@ -196,7 +196,7 @@ func (c *call) sendInvite(inv *invite, at *attempt) error {
 
 // cancel gives the callee's INVITE up, RFC 3261 section 9.1: with CANCEL once
 // a provisional response has come. asked is the caller's own CANCEL, if any.
-func (c *call) cancel(inv *invite, why store.Reason, asked *sip.Request) {
+func (c *call) cancel(inv *invite, why store.Reason, asked *received) {
 	if inv.cancelled != "" || inv.answer != nil || c.inv != inv {
 		return
 	}
@@ -212,7 +212,7 @@ func (c *call) cancel(inv *invite, why store.Reason, asked *sip.Request) {
 }
 
 // sendCancel sends CANCEL for the INVITE that went out.
-func (c *call) sendCancel(inv *invite, asked *sip.Request) {
+func (c *call) sendCancel(inv *invite, asked *received) {
 	out := inv.out.sameBranch("CANCEL")
 	if asked != nil {
 		for _, v := range values(asked, "reason") { // RFC 3326 section 2

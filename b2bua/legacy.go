@@ -161,7 +161,7 @@ func isOddVia(value []byte, top bool) bool {
 // inviteTarget is where the requests of a call that this INVITE makes go. An
 // RFC 2543 peer, which is known by its missing From tag, need not name a
 // Contact and is called back at its From.
-func inviteTarget(m message) (string, error) {
+func inviteTarget(m *received) (string, error) {
 	uri, err := contactURI(m)
 	from := value(m, "from")
 	if err == nil || !errors.Is(err, errNoContact) || dialog.Tag(from) != "" {

@@ -100,14 +100,13 @@ func (a *Agent) heardFrom(in *inbound) {
 	if a.cfg.Links == nil {
 		return
 	}
-	from, ok := addrPort(in.source)
-	if trunk := a.trunkOf(from.Addr()); ok && trunk != OtherTrunk {
-		a.cfg.Links.Heard(trunk, locate.Hop{Transport: in.transport(), Addr: from}, Traffic{Kind: Inbound, Method: in.method})
+	if trunk := a.trunkOf(in.ip()); trunk != OtherTrunk {
+		a.cfg.Links.Heard(trunk, locate.Hop{Transport: in.transport(), Addr: in.source}, Traffic{Kind: Inbound, Method: in.method})
 	}
 }
 
 // answerOf is an answer as traffic.
-func answerOf(res *sip.Response) Traffic {
+func answerOf(res *received) Traffic {
 	return Traffic{Kind: Answer, Status: res.StatusCode, Phrase: strings.TrimSpace(res.Reason), RetryAfter: retryAfter(res)}
 }
 
@@ -116,8 +115,11 @@ const maxRetryAfter = time.Hour
 
 // retryAfter is how long a response asks us to wait, RFC 3261 section 20.33, 0
 // when it does not.
-func retryAfter(res *sip.Response) time.Duration {
+func retryAfter(res *received) time.Duration {
 	v := strings.TrimLeft(value(res, "retry-after"), lws)
+	if v == "" {
+		return 0
+	}
 	end := strings.IndexFunc(v, func(r rune) bool { return r < '0' || r > '9' })
 	if end < 0 {
 		end = len(v)

@@ -3,8 +3,6 @@ package b2bua
 import (
 	"hash/maphash"
 
-	"github.com/emiago/sipgo/sip"
-
 	"sipvigil/b2bua/dialog"
 )
 
@@ -16,14 +14,14 @@ import (
 //
 // Calls of other nodes are not known here: what goes round between nodes, or
 // through somebody who changes the From tag, ends with its Max-Forwards.
-func (a *Agent) loops(req *sip.Request) bool {
+func (a *Agent) loops(req *received) bool {
 	id := a.cameFrom(req)
 	for range maxRound {
 		c := a.call(id)
 		if c == nil {
 			return false
 		}
-		if c.asked == maphash.String(a.seed, req.Recipient.String()) {
+		if c.asked == maphash.String(a.seed, req.uri) {
 			return true
 		}
 		id = c.after
@@ -36,8 +34,8 @@ const maxRound = 70
 
 // cameFrom is the id of the call of ours whose INVITE this is, "" if it is not
 // ours.
-func (a *Agent) cameFrom(req *sip.Request) string {
-	tag := dialog.Tag(value(req, "from"))
+func (a *Agent) cameFrom(req *received) string {
+	tag := req.fromTag
 	if !dialog.CheckTag(a.identity.Load().tagKey, tag) {
 		return ""
 	}

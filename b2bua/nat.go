@@ -54,18 +54,16 @@ func (a *Agent) believes(trunk string) bool {
 // where it came from (RFC 3581 section 4 is made for that), and its Contact is
 // an address that means something in its own network only.
 func (in *inbound) behindNAT(contact string) bool {
-	seen, err := netip.ParseAddrPort(in.source)
-	via := in.req.Via()
 	u, uriErr := dialog.ParseURI(contact)
-	if err != nil || uriErr != nil || via == nil || !in.firstHop() {
+	if uriErr != nil || in.req.via.host == "" || !in.firstHop() {
 		return false
 	}
-	ip := seen.Addr().Unmap()
+	ip := in.source.Addr()
 	said, err := netip.ParseAddr(u.Host)
 	if err != nil || said.Unmap() == ip || !isInner(said.Unmap()) {
 		return false
 	}
-	sentBy, err := netip.ParseAddr(trimBrackets(via.Host))
+	sentBy, err := netip.ParseAddr(in.req.via.host)
 	return err != nil || sentBy.Unmap() != ip
 }
 

@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/emiago/sipgo/sip"
-
 	"sipvigil/b2bua/dialog"
 	"sipvigil/store"
 )
@@ -16,7 +14,7 @@ import (
 // section 11.2: whoever monitors us learns whether calls are taken. Inside of a
 // call nothing but the call matters.
 func (in *inbound) onOptions() {
-	trunk := in.agent.trunkOf(addrOf(in.source))
+	trunk := in.agent.trunkOf(in.ip())
 	if in.agent.service(trunk).Mute {
 		in.tx.Terminate()
 		return
@@ -43,13 +41,14 @@ func (in *inbound) capabilities() {
 		{"Supported", "100rel, timer"},
 		{"Server", product},
 	} {
-		res.AppendHeader(sip.NewHeader(h[0], h[1]))
+		res.add(h[0], h[1])
 	}
 	if acceptsSDP(in.req) {
-		s := in.agent.socketFor(in.transport(), in.listener(), in.source)
-		host, _ := in.agent.sentBy(s, in.source)
-		res.AppendHeader(sip.NewHeader("Content-Type", "application/sdp"))
-		res.SetBody(describe(host))
+		source := in.source.String()
+		s := in.agent.socketFor(in.transport(), in.listener(), source)
+		host, _ := in.agent.sentBy(s, source)
+		res.add("Content-Type", "application/sdp")
+		res.body = describe(host)
 	}
 	in.ownSession(res)
 	in.send(res)
@@ -59,7 +58,7 @@ func (in *inbound) capabilities() {
 // it lists it in Accept, or has none, RFC 3261 section 11.2. Several Accepts are
 // one list, RFC 3261 section 7.3.1; the most precise range that fits decides,
 // and may say q=0.
-func acceptsSDP(req message) bool {
+func acceptsSDP(req *received) bool {
 	lines := values(req, "accept")
 	if len(lines) == 0 {
 		return true

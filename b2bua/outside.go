@@ -44,11 +44,11 @@ func (in *inbound) isOutside() bool {
 // or us, one that nobody else is there for, one whose sender's calls are not
 // taken now, and, as RFC 3261 section 11 has it, one that may go no further.
 func (in *inbound) isForUs() bool {
-	uri, err := dialog.ParseURI(in.req.Recipient.String())
+	uri, err := dialog.ParseURI(in.req.uri)
 	if err != nil || uri.User == "" || in.agent.isOurURI(uri) {
 		return true
 	}
-	trunk := in.agent.trunkOf(addrOf(in.source))
+	trunk := in.agent.trunkOf(in.ip())
 	refused, _ := in.agent.refusal(trunk)
 	_, more := forwards(in.req)
 	_, configured := in.agent.configured(in.query(uri), inOrder)
@@ -70,7 +70,7 @@ type passage struct {
 
 // outside relays a request, or refuses it.
 func (a *Agent) outside(in *inbound) {
-	p := &passage{in: in, trunk: a.trunkOf(addrOf(in.source))}
+	p := &passage{in: in, trunk: a.trunkOf(in.ip())}
 	f, result := p.admit()
 	if f == nil && a.passing.Add(1) > maxPassing {
 		a.passing.Add(-1)
@@ -105,7 +105,7 @@ func (p *passage) guarded(f func()) {
 // label.
 func (p *passage) admit() (f *fault, result string) {
 	in, a := p.in, p.in.agent
-	if !a.mayCall(addrOf(in.source)) {
+	if !a.mayCall(in.ip()) {
 		return &fault{status: 403}, "source"
 	}
 	if _, ok := forwards(in.req); !ok {
@@ -140,7 +140,7 @@ func (p *passage) find() ([]target, *fault) {
 		t, f := in.flowTarget()
 		return []target{t}, f
 	}
-	uri, err := dialog.ParseURI(in.req.Recipient.String())
+	uri, err := dialog.ParseURI(in.req.uri)
 	if err != nil {
 		return nil, &fault{400, "Bad Request-URI", nil}
 	}
@@ -210,8 +210,9 @@ func (p *passage) addOwn(out *request, s *socket) {
 		out.add("Path", "<"+there.String()+">")
 	case in.subscribes():
 		out.add("Record-Route", "<"+there.String()+">")
-		if here := a.socketFor(transport, in.listener(), in.source); here.transport != s.transport {
-			uri := a.ownURI(p.back, here, in.source)
+		source := in.source.String()
+		if here := a.socketFor(transport, in.listener(), source); here.transport != s.transport {
+			uri := a.ownURI(p.back, here, source)
 			out.add("Record-Route", "<"+uri.String()+">")
 		}
 	}
@@ -251,7 +252,7 @@ func (p *passage) try(t target, h locate.Hop) error {
 	if err != nil {
 		return err
 	}
-	a.await(tx, func(res *sip.Response) {
+	a.await(tx, func(res *received) {
 		p.guarded(func() { p.answered(res) })
 	}, func(err error) {
 		p.guarded(func() { p.unanswered(err) })
@@ -288,7 +289,7 @@ func (p *passage) request(t target, to locate.Hop) *request {
 }
 
 // answered passes an answer back, RFC 3261 section 16.7.
-func (p *passage) answered(res *sip.Response) {
+func (p *passage) answered(res *received) {
 	status := res.StatusCode
 	if status < 200 {
 		return // RFC 4320 section 4.1: no provisional response but our own 100
@@ -310,21 +311,20 @@ func (p *passage) answered(res *sip.Response) {
 
 // returned is an answer as it goes back: its own, but for the Vias, which are those
 // that the request came with.
-func (p *passage) returned(res *sip.Response) *sip.Response {
+func (p *passage) returned(res *received) *response {
 	in := p.in
-	out := reply(in.req, res.StatusCode, res.Reason, "")
-	out.ReplaceHeader(sip.NewHeader("To", value(res, "to")))
-	for _, h := range res.Headers() {
-		switch long(h.Name()) {
-		case "via", "from", "to", "call-id", "cseq", "content-length":
+	if in.method == "REGISTER" && res.StatusCode < 300 {
+		in.keepAlives()
+	}
+	out := reply(in.req, res.StatusCode, res.Reason, value(res, "to"))
+	for _, f := range res.fields {
+		switch f.key {
+		case "via", "from", "to", "call-id", "cseq":
 		default:
-			out.AppendHeader(h)
+			out.add(f.name, f.value)
 		}
 	}
-	if via := out.Via(); via != nil && in.method == "REGISTER" && res.StatusCode < 300 {
-		keepAlives(via, in.transport())
-	}
-	out.SetBody(res.Body())
+	out.body = res.body
 	return out
 }
 
@@ -339,8 +339,8 @@ func (p *passage) end() {
 // onward begins the request as it is sent on as by a proxy.
 func (in *inbound) onward(uri, transport, to, branch string) *request {
 	return &request{
-		method: in.method, uri: requestURI(uri), callID: callID(in.req), cseq: in.cseq, branch: branch,
-		transport: transport, to: to, header: make([]byte, 0, roomFirst), body: in.req.Body(),
+		method: in.method, uri: requestURI(uri), callID: in.req.callID, cseq: in.cseq, branch: branch,
+		transport: transport, to: to, header: make([]byte, 0, roomFirst), body: in.req.body,
 	}
 }
 
@@ -349,16 +349,11 @@ func (in *inbound) onward(uri, transport, to, branch string) *request {
 func (in *inbound) carryOn(out *request, s *socket) {
 	out.leaveBy(s)
 	out.header = in.agent.appendVia(out.header, s, way{out.transport, out.to}, out.branch)
-	top := true
-	for _, h := range in.req.Headers() {
-		if via, ok := h.(*sip.ViaHeader); ok {
-			via = copyVia(via)
-			if top {
-				returnPath(in.source, via) // RFC 3261 section 18.2.1
-			}
-			top = false
-			out.AppendHeader(via)
+	for i, via := range values(in.req, "via") {
+		if i == 0 {
+			via = string(in.req.appendVia(nil, via, in.source))
 		}
+		out.add("Via", via)
 	}
 	n, _ := forwards(in.req)
 	out.header = appendMaxForwards(out.header, n)
@@ -366,11 +361,11 @@ func (in *inbound) carryOn(out *request, s *socket) {
 
 // copyTo adds what such a request keeps as it came, but for one more field.
 func (in *inbound) copyTo(out *request, except string) {
-	for _, h := range in.req.Headers() {
-		switch long(h.Name()) {
-		case "via", "max-forwards", "content-length", except:
+	for _, f := range in.req.fields {
+		switch f.key {
+		case "via", "max-forwards", except:
 		default:
-			out.AppendHeader(h)
+			out.add(f.name, f.value)
 		}
 	}
 }

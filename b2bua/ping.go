@@ -62,14 +62,14 @@ func (a *Agent) Ping(p Ping, answered func(Traffic)) {
 		case PingCRLF:
 			a.pingStream(p, answered)
 		default:
-			a.pingSIP(p, func(t Traffic, _ *sip.Response) { answered(t) })
+			a.pingSIP(p, func(t Traffic, _ *received) { answered(t) })
 		}
 	})
 }
 
 // pingSIP is Ping with a request of SIP, and has the response told, too, nil
 // without one. It may wait for a connection.
-func (a *Agent) pingSIP(p Ping, answered func(Traffic, *sip.Response)) {
+func (a *Agent) pingSIP(p Ping, answered func(Traffic, *received)) {
 	q := &ping{agent: a, trunk: p.Trunk, to: p.Hop.Addr, answered: answered}
 	q.at = &attempt{out: a.pingRequest(p)}
 	q.tag = dialog.Tag(q.at.out.value("from"))
@@ -114,7 +114,7 @@ type ping struct {
 	to       netip.AddrPort
 	tag      string   // ours
 	account  *account // nil: challenges are answers like any other
-	answered func(Traffic, *sip.Response)
+	answered func(Traffic, *received)
 	limit    *time.Timer
 
 	mu   sync.Mutex // guards what follows
@@ -140,7 +140,7 @@ func (q *ping) send() {
 	if over {
 		tx.Terminate()
 	}
-	q.agent.await(tx, func(res *sip.Response) {
+	q.agent.await(tx, func(res *received) {
 		if res.StatusCode < 200 {
 			return
 		}
@@ -162,7 +162,7 @@ func (q *ping) send() {
 
 // challenged says whether a response is a challenge that is answered in a next
 // round: RFC 3261 section 22.2.
-func (q *ping) challenged(at *attempt, res *sip.Response) bool {
+func (q *ping) challenged(at *attempt, res *received) bool {
 	if q.account == nil {
 		return false
 	}
@@ -197,7 +197,7 @@ func (q *ping) giveUp(t Traffic) {
 }
 
 // end reports what became of it, once.
-func (q *ping) end(t Traffic, res *sip.Response) {
+func (q *ping) end(t Traffic, res *received) {
 	q.limit.Stop()
 	q.agent.pings.Delete(q.tag)
 	q.mu.Lock()

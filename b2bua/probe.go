@@ -70,7 +70,7 @@ func (c *call) probe(side store.Side, method string, timeout time.Duration) {
 	if s := c.dialog(side).Session; method == "UPDATE" && s.Refresher != "" {
 		withTimer(out, s) // RFC 4028 section 7.4: without it the timer would be off
 	}
-	c.ownSession(out, side)
+	c.ownSession(&out.header, side)
 	c.askProbe(c.attempt(side, out), timeout, ans)
 }
 
@@ -100,11 +100,11 @@ func (c *call) pending(method string) bool {
 // target, RFC 3311 section 5.1, and when the session of a leg that has a
 // session timer was refreshed, which every UPDATE and INVITE does, RFC 4028
 // section 7.4.
-func (c *call) probeRefreshed(side store.Side, method string, res *sip.Response) {
+func (c *call) probeRefreshed(side store.Side, method string, res *received) {
 	if method == "OPTIONS" || res.StatusCode >= 300 {
 		return
 	}
-	c.refresh(side, res)
+	c.refresh(side, res, res.source)
 	if c.dialog(side).Session.Refresher != "" {
 		s := c.dialog(side).Session
 		s.Refreshed = time.Now()
@@ -153,7 +153,7 @@ func (c *call) askProbe(at *attempt, timeout time.Duration, ans store.Answer) {
 			c.unanswered(at, &ans, err, report)
 		}
 	}
-	err := c.ask(at, func(res *sip.Response) {
+	err := c.ask(at, func(res *received) {
 		if at.over || res.StatusCode < 200 {
 			return
 		}

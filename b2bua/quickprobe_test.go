@@ -61,7 +61,7 @@ func TestAQuickProbeIsTheSameRequestAsAnyOtherProbe(t *testing.T) {
 				c.sessionIDs.id[i][0] = b
 			}
 			out := c.agent.question(c.dialog(store.Caller), "OPTIONS", 7)
-			c.ownSession(out, store.Caller)
+			c.ownSession(&out.header, store.Caller)
 			var branch branchText
 			copy(branch[:], out.branch[len(magicCookie):])
 			if diff := cmp.Diff(written(out), string(c.appendProbe(nil, store.Caller, s, 7, branch))); diff != "" {

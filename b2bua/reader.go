@@ -2,10 +2,7 @@ package b2bua
 
 import (
 	"bytes"
-	"net/netip"
 	"time"
-
-	"github.com/emiago/sipgo/sip"
 )
 
 // soon is how old a datagram may be for its reader to serve it. To hand it to
@@ -27,7 +24,7 @@ func (a *Agent) read(p *packetConn) {
 func (p *packetConn) serve(t *transactions) error {
 	r := &reader{make([]byte, maxDatagram)}
 	for {
-		n, from, err := p.ReadFrom(r.buf)
+		n, from, err := p.next(r.buf)
 		if err != nil {
 			return err
 		}
@@ -39,9 +36,7 @@ func (p *packetConn) serve(t *transactions) error {
 			p.guard.metrics.malformed.Inc()
 			continue
 		}
-		m.SetTransport("UDP")
-		source := addrPortOf(from)
-		m.SetSource(netip.AddrPortFrom(source.Addr().Unmap(), source.Port()).String())
+		m.source = from
 		if !p.bring(r, t, m) {
 			return nil
 		}
@@ -51,7 +46,7 @@ func (p *packetConn) serve(t *transactions) error {
 // bring brings a message to its transaction and serves it, and says whether this
 // reader still has the socket. What it serves must not wait for the network:
 // see [Agent.mayWait].
-func (p *packetConn) bring(r *reader, t *transactions, m sip.Message) bool {
+func (p *packetConn) bring(r *reader, t *transactions, m *received) bool {
 	var q *queue
 	guarded(func() { q = t.arrived(m, p) }, p.guard.agent.panicked)
 	switch {

@@ -17,7 +17,7 @@ import (
 // way, and when none comes any more its error. A 2xx is acknowledged as often
 // as it comes, and what only rings is cancelled. An error means that it was not
 // sent.
-func (c *call) reinvite(at *attempt, each func(*sip.Response, error)) error {
+func (c *call) reinvite(at *attempt, each func(*received, error)) error {
 	tx, err := c.agent.send(at.out)
 	if err != nil {
 		return err
@@ -25,14 +25,14 @@ func (c *call) reinvite(at *attempt, each func(*sip.Response, error)) error {
 	at.tx, at.sent = tx, time.Now()
 	inv := &invite{from: at.side.Other(), attempt: at, out: at.out, outTx: tx, outCSeq: at.out.cseq}
 	c.own = inv
-	tx.onRetransmission(func(res *sip.Response) {
+	tx.onRetransmission(func(res *received) {
 		c.do(func() { c.onRepeated2xx(inv, res) })
 	})
 	inv.ring = time.AfterFunc(64*sip.T1, func() {
 		c.do(func() { c.giveUpOwn(inv) })
 	})
-	c.agent.await(tx, func(res *sip.Response) {
-		c.here(callID(res), func() { c.onOwnAnswer(inv, each, res, nil) })
+	c.agent.await(tx, func(res *received) {
+		c.here(res.callID, func() { c.onOwnAnswer(inv, each, res, nil) })
 	}, func(err error) {
 		c.do(func() { c.onOwnAnswer(inv, each, nil, err) })
 	})
@@ -40,7 +40,7 @@ func (c *call) reinvite(at *attempt, each func(*sip.Response, error)) error {
 }
 
 // onOwnAnswer serves an answer to a re-INVITE of ours, or that there is none.
-func (c *call) onOwnAnswer(inv *invite, each func(*sip.Response, error), res *sip.Response, err error) {
+func (c *call) onOwnAnswer(inv *invite, each func(*received, error), res *received, err error) {
 	inv.final = res == nil || res.StatusCode >= 200
 	if res != nil {
 		c.firstAnswer(inv.attempt.side, res.StatusCode)
@@ -62,7 +62,7 @@ func (c *call) onOwnAnswer(inv *invite, each func(*sip.Response, error), res *si
 	case res == nil:
 	case res.StatusCode < 300:
 		if c.end == nil {
-			c.refresh(inv.attempt.side, res)
+			c.refresh(inv.attempt.side, res, res.source)
 		}
 		c.sendAck(inv, nil)
 	case c.end == nil && inv.cancelled == "" && c.challenged(inv.attempt, res):
@@ -109,7 +109,7 @@ func (c *call) probeByInvite(side store.Side, timeout time.Duration, ans store.A
 	if s := c.dialog(side).Session; s.Refresher != "" {
 		withTimer(out, s)
 	}
-	c.ownSession(out, side)
+	c.ownSession(&out.header, side)
 	out.add("Content-Type", "application/sdp")
 	out.body = slices.Clone(sdp)
 	at := c.attempt(side, out)
@@ -133,7 +133,7 @@ func (c *call) probeByInvite(side store.Side, timeout time.Duration, ans store.A
 			}
 		})
 	})
-	err := c.reinvite(at, func(res *sip.Response, err error) {
+	err := c.reinvite(at, func(res *received, err error) {
 		switch {
 		case err != nil || res == nil:
 			failed(err)
@@ -191,7 +191,7 @@ func (c *call) negotiating(inv *invite) { inv.told, c.told = c.told, nil }
 func (c *call) agreed(inv *invite) {
 	c.told = inv.told
 	said := inv.said
-	if inv.forked > 1 && len(inv.answer.Body()) == 0 {
+	if inv.forked > 1 && len(inv.answer.body) == 0 {
 		said[inv.from] = []byte{} // which fork's early answer it was is not known
 	}
 	c.tell(said)
@@ -206,7 +206,7 @@ func (c *call) unchanged(inv *invite) {
 
 // compare logs an answer to our offer that differs from what the other leg
 // knows of this one's session.
-func (c *call) compare(side store.Side, res *sip.Response) {
+func (c *call) compare(side store.Side, res *received) {
 	known, answer := c.toldTo(side.Other()), description(res)
 	if res.StatusCode < 300 && len(known) > 0 && len(answer) > 0 && !bytes.Equal(withoutOrigin(known), withoutOrigin(answer)) {
 		c.agent.log.Info("answer to our re-INVITE changes the session, which the other leg is not told",

@@ -39,7 +39,7 @@ func (c *call) relay(side store.Side, in *inbound) {
 	c.subscribing(side, in, out)
 	tr := &transit{side, in, c.fork()}
 	c.transits = append(c.transits, tr)
-	err := c.ask(c.attempt(other, out), func(res *sip.Response) {
+	err := c.ask(c.attempt(other, out), func(res *received) {
 		// RFC 4320 section 4.1: no provisional response but 100, and that late.
 		if res.StatusCode >= 200 && c.arrived(tr) {
 			c.onRelayed(side, in, res)
@@ -112,9 +112,9 @@ func (c *call) across(side store.Side, in *inbound) (*request, *fault) {
 	if rack != "" {
 		out.add("RAck", rack)
 	}
-	c.relayHeaders(out, in.req, other)
+	c.relayHeaders(&out.header, in.req, other)
 	c.keepTimer(other, in, out)
-	out.body = in.req.Body()
+	out.body = in.req.body
 	return out, nil
 }
 
@@ -129,7 +129,7 @@ func (c *call) translateRAck(side store.Side, in *inbound) (string, bool) {
 }
 
 // onRelayed passes an answer back.
-func (c *call) onRelayed(side store.Side, in *inbound, res *sip.Response) {
+func (c *call) onRelayed(side store.Side, in *inbound, res *received) {
 	other := side.Other()
 	if res.StatusCode != 481 && res.StatusCode != 408 {
 		c.evidence(other, strconv.Itoa(res.StatusCode)+" "+in.method)
@@ -142,8 +142,8 @@ func (c *call) onRelayed(side store.Side, in *inbound, res *sip.Response) {
 	switch {
 	case res.StatusCode >= 300:
 	case in.method == "UPDATE": // RFC 3311 section 5.1
-		c.refresh(other, res)
-		c.refresh(side, in)
+		c.refresh(other, res, res.source)
+		c.refresh(side, in.req, in.source)
 		c.negotiated(side, in, res, out)
 	case in.method == "PRACK":
 		c.described(other, in.req)
@@ -238,4 +238,4 @@ func (c *call) crossing(side store.Side, in *inbound) *fault {
 }
 
 // offers says whether a request of a session carries a description of it.
-func offers(m message) bool { return len(m.Body()) > 0 }
+func offers(m *received) bool { return len(m.body) > 0 }

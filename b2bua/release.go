@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/emiago/sipgo/sip"
 	"go.uber.org/zap"
 
 	"sipvigil/b2bua/dialog"
@@ -16,8 +15,8 @@ import (
 // ending is the release of a call that was answered: a BYE on each leg whose
 // far end did not send one, followed to its end.
 type ending struct {
-	bye     *sip.Request // the BYE that began it, nil when we did
-	waiting bool         // the caller's BYE waits for its ACK
+	bye     *received // the BYE that began it, nil when we did
+	waiting bool      // the caller's BYE waits for its ACK
 }
 
 // Release ends a call with BYE on both legs, or gives its INVITE up when it is
@@ -155,13 +154,13 @@ func (c *call) sendBye(side store.Side, more int) {
 	d := c.dialog(side)
 	out := c.agent.newRequest(d, inDialog(d, outline{method: "BYE", cseq: cseq}))
 	if c.end.bye != nil {
-		c.relayHeaders(out, c.end.bye, side)
-		out.body = c.end.bye.Body()
+		c.relayHeaders(&out.header, c.end.bye, side)
+		out.body = c.end.bye.body
 	} else {
 		if v := reasonHeader(c.rec.End); v != "" {
 			out.add("Reason", v)
 		}
-		c.ownSession(out, side)
+		c.ownSession(&out.header, side)
 	}
 	at := c.attempt(side, out)
 	_, _, at.around = dialog.NextHop(d)
@@ -174,7 +173,7 @@ func (c *call) sendBye(side store.Side, more int) {
 }
 
 func (c *call) askBye(at *attempt, more int) {
-	err := c.ask(at, func(res *sip.Response) {
+	err := c.ask(at, func(res *received) {
 		switch {
 		case res.StatusCode < 200:
 		case res.StatusCode == 500 && more > 0:
@@ -189,7 +188,7 @@ func (c *call) askBye(at *attempt, more int) {
 }
 
 // byeDone notes how the release of a leg went, RFC 3261 section 15.1.1.
-func (c *call) byeDone(side store.Side, res *sip.Response, err error) {
+func (c *call) byeDone(side store.Side, res *received, err error) {
 	outcome := store.ReleaseUnconfirmed
 	switch {
 	case err != nil:

@@ -66,7 +66,7 @@ func (c *call) sendRenewal(side store.Side, r *renewal) {
 	withTimer(out, d.Session)
 	out.add("Allow", allow)
 	out.add("User-Agent", product)
-	c.ownSession(out, side)
+	c.ownSession(&out.header, side)
 	if r.method == "INVITE" {
 		out.add("Content-Type", "application/sdp")
 		out.body = []byte(d.Session.Offer)
@@ -75,10 +75,10 @@ func (c *call) sendRenewal(side store.Side, r *renewal) {
 	at := c.attempt(side, out)
 	var err error
 	if r.method == "UPDATE" {
-		err = c.ask(at, func(res *sip.Response) { c.onRenewal(side, r, res, nil) },
+		err = c.ask(at, func(res *received) { c.onRenewal(side, r, res, nil) },
 			func(err error) { c.onRenewal(side, r, nil, err) })
 	} else {
-		err = c.reinvite(at, func(res *sip.Response, err error) { c.onRenewal(side, r, res, err) })
+		err = c.reinvite(at, func(res *received, err error) { c.onRenewal(side, r, res, err) })
 	}
 	if err != nil {
 		c.onRenewal(side, r, nil, err)
@@ -86,7 +86,7 @@ func (c *call) sendRenewal(side store.Side, r *renewal) {
 }
 
 // onRenewal serves what became of a refresh of ours, RFC 4028 section 10.
-func (c *call) onRenewal(side store.Side, r *renewal, res *sip.Response, err error) {
+func (c *call) onRenewal(side store.Side, r *renewal, res *received, err error) {
 	status := 0
 	if res != nil {
 		status = res.StatusCode
@@ -135,8 +135,8 @@ func (c *call) renewAgain(side store.Side) {
 
 // renewed starts the interval again, as the 2xx says, or ends the timer when it
 // says nothing: RFC 4028 section 7.2.
-func (c *call) renewed(side store.Side, res *sip.Response) {
-	c.refresh(side, res)
+func (c *call) renewed(side store.Side, res *received) {
+	c.refresh(side, res, res.source)
 	_, s := dialog.Negotiate(dialog.Timer{Refresher: "uac"}, timerOf(res))
 	c.timed(side, s)
 	c.save()
@@ -171,7 +171,7 @@ func (c *call) renewLater(side store.Side, pause time.Duration, status int, err 
 // described notes the session description that a message carried to a leg. A
 // re-INVITE of ours offers the last one again; only where one may be needed it
 // is kept.
-func (c *call) described(side store.Side, m message) {
+func (c *call) described(side store.Side, m *received) {
 	sdp := description(m)
 	if sdp == nil {
 		return
@@ -204,8 +204,8 @@ func (c *call) keepOffer(inv *invite) {
 
 // description is the session description in a message: nil without one, empty
 // when it is one that we could not offer again.
-func description(m message) []byte {
-	if len(m.Body()) == 0 {
+func description(m *received) []byte {
+	if len(m.body) == 0 {
 		return nil
 	}
 	kind, _, _ := strings.Cut(value(m, "content-type"), ";")
@@ -215,10 +215,10 @@ func description(m message) []byte {
 		return []byte{}
 	case kind != "application/sdp":
 		return nil
-	case value(m, "content-encoding") != "", len(m.Body()) > mostOffer:
+	case value(m, "content-encoding") != "", len(m.body) > mostOffer:
 		return []byte{}
 	}
-	return m.Body()
+	return m.body
 }
 
 // canRenew says whether we could refresh this leg.

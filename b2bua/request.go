@@ -5,8 +5,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/emiago/sipgo/sip"
-
 	"sipvigil/b2bua/dialog"
 	"sipvigil/store"
 )
@@ -31,17 +29,6 @@ const (
 	roomInside = 512 // inside a dialog
 	roomFirst  = 768 // of those that carry more
 )
-
-// AppendHeader implements appender.
-func (r *request) AppendHeader(h sip.Header) {
-	if via, ok := h.(*sip.ViaHeader); ok {
-		b := bytes.NewBuffer(r.header)
-		writeVia(b, via)
-		r.header = append(b.Bytes(), "\r\n"...)
-		return
-	}
-	r.add(h.Name(), h.Value())
-}
 
 // write writes the request as it goes out.
 func (r *request) write(b *bytes.Buffer) {
@@ -144,11 +131,7 @@ func inDialog(d *store.Dialog, o outline) outline {
 	return o
 }
 
-// contact is where the far end of a leg reaches us.
-func (a *Agent) contact(d *store.Dialog) string {
-	return string(a.appendContact(nil, d, a.socketFor(d.Transport, d.Listener, d.Peer)))
-}
-
+// appendContact writes where the far end of a leg reaches us.
 func (a *Agent) appendContact(b []byte, d *store.Dialog, s *socket) []byte {
 	b = append(b, "<sip:"...)
 	if addr, err := dialog.ParseAddr(d.LocalURI); err == nil {
@@ -212,7 +195,7 @@ func (r *request) sameBranch(method string) *request {
 	via := false
 	for f := (fields{rest: r.header}); f.next(); {
 		name := string(f.name)
-		switch long(name) {
+		switch fieldNamed(name).key {
 		case "via":
 			if via { // RFC 3261 section 9.1: the topmost only
 				continue
@@ -230,7 +213,7 @@ func (r *request) sameBranch(method string) *request {
 
 // refusedAck is the ACK of an INVITE that got this final answer other than 2xx,
 // RFC 3261 section 17.1.1.3.
-func (r *request) refusedAck(res *sip.Response) *request {
+func (r *request) refusedAck(res *received) *request {
 	ack := r.sameBranch("ACK")
 	ack.edit(func(name, was string) (string, bool) {
 		if name == "to" {

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/emiago/sipgo/sip"
 	"github.com/google/go-cmp/cmp"
 
 	"sipvigil/store"
@@ -86,8 +85,7 @@ func TestARequestOnceMoreIsAnotherTransactionWithItsOwnNumber(t *testing.T) {
 func TestWhatBelongsToAnInviteLooksLikeIt(t *testing.T) {
 	common := []string{"Via: SIP/2.0/UDP h;branch=z9hG4bK1;rport", "Max-Forwards: 69", "Route: <sip:p;lr>", "f: <sip:a>;tag=1"}
 	after := []string{"Call-ID: CSeq: 1 INVITE", "Session-ID: 1"}
-	refused := sip.NewResponse(486, "Busy Here")
-	refused.AppendHeader(sip.NewHeader("t", "<sip:b>;tag=2"))
+	refused := withLines(486, "t: <sip:b>;tag=2")
 	for _, tt := range []struct {
 		out        *request
 		method, to string

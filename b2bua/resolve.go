@@ -189,10 +189,10 @@ func (a *Agent) destination(d *store.Dialog) string {
 func (c *call) back(side store.Side, in *inbound) {
 	d := c.dialog(side)
 	transport := in.transport()
-	if !isWebSocket(d.Transport) || !isWebSocket(transport) || in.source == d.Peer || c.agent.streams.find(d.Transport, d.Peer) != nil {
+	if !isWebSocket(d.Transport) || !isWebSocket(transport) || in.source.String() == d.Peer || c.agent.streams.find(d.Transport, d.Peer) != nil {
 		return
 	}
-	c.set(func(rec *record) { rec.Legs[side].Transport, rec.Legs[side].Peer = transport, in.source })
+	c.set(func(rec *record) { rec.Legs[side].Transport, rec.Legs[side].Peer = transport, in.source.String() })
 	if c.stored {
 		c.save()
 	}

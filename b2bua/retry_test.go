@@ -3,14 +3,10 @@ package b2bua
 import (
 	"testing"
 	"time"
-
-	"github.com/emiago/sipgo/sip"
 )
 
 func asksToWait(text string) time.Duration {
-	res := sip.NewResponse(503, "Busy")
-	res.AppendHeader(sip.NewHeader("Retry-After", text))
-	return retryAfter(res)
+	return retryAfter(withLines(503, "Retry-After: "+text))
 }
 
 func TestRetryAfterIsReadAndBounded(t *testing.T) {

@@ -45,7 +45,7 @@ type query struct {
 
 // query asks for where this request goes, with uri as its Request-URI.
 func (in *inbound) query(uri dialog.URI) query {
-	q := query{from: in.agent.trunkOf(addrOf(in.source)), uri: uri}
+	q := query{from: in.agent.trunkOf(in.ip()), uri: uri}
 	if addr, err := dialog.ParseAddr(value(in.req, "from")); err == nil {
 		if u, err := dialog.ParseURI(addr.URI); err == nil {
 			q.caller = u.User

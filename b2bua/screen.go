@@ -267,10 +267,10 @@ func goodCSeq(value []byte, highest uint64) bool {
 // it has one value, RFC 3261 section 7.3.1; "" if there is none. Any choice
 // between them could be another than that of an element behind us, as in RFC
 // 4475 section 3.3.8.
-func repeated(m message) string {
+func repeated(m *received) string {
 	var seen [len(single)]bool
-	for _, h := range m.Headers() {
-		i := slices.Index(single[:], long(h.Name()))
+	for _, h := range m.fields {
+		i := slices.Index(single[:], h.key)
 		if i < 0 {
 			continue
 		}

@@ -1,7 +1,7 @@
 package b2bua
 
 import (
-	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -11,9 +11,7 @@ import (
 // carrier is what a message came through and its answers leave by: a UDP
 // socket, or a connection.
 type carrier interface {
-	WriteMsg(m sip.Message) error
-	LocalAddr() net.Addr
-	TryClose() (int, error) // says that it is not used any more
+	answer(text []byte, to netip.AddrPort) error
 }
 
 // tryingAfter is how long an INVITE may go without an answer, RFC 3261 section
@@ -25,25 +23,24 @@ const tryingAfter = 200 * time.Millisecond
 // After its final answer it keeps nothing of the request, and of the answer
 // what is needed to send it again.
 type serverTx struct {
-	of     *transactions
-	key    serverKey
-	method sip.RequestMethod
-	conn   carrier
-	id     requestID
+	of   *transactions
+	key  serverKey
+	conn carrier
+	id   requestID
 
 	mu       sync.Mutex // guards what is below
 	state    txState
-	req      *sip.Request       // until its final answer
-	sent     []byte             // the last answer over UDP
-	to       string             // where that went
-	interval time.Duration      // until a refusal is sent again
-	left     time.Duration      // until it is given up
-	onAck    func(*sip.Request) // of an INVITE that was accepted
+	req      *received       // until its final answer
+	sent     []byte          // the last answer, if it may have to be sent again
+	to       netip.AddrPort  // where that went
+	interval time.Duration   // until a refusal is sent again
+	left     time.Duration   // until it is given up
+	onAck    func(*received) // of an INVITE that was accepted
 
 	// Guarded by transactions.mu.
 	merged    bool // another one with this id is there
 	cancelled bool
-	onCancel  func(asked *sip.Request)
+	onCancel  func(asked *received)
 	tag       string // ours, as in the answer to the request
 }
 
@@ -59,12 +56,11 @@ const (
 	txOver
 )
 
-// Connection is what the request came through.
-func (tx *serverTx) Connection() carrier { return tx.conn }
+func (tx *serverTx) isInvite() bool { return tx.key.method == "INVITE" }
 
 // Respond sends an answer. After a final one nothing is sent but the same 2xx
 // to an INVITE, which is not repeated by itself: RFC 6026 section 7.1.
-func (tx *serverTx) Respond(res *sip.Response) error {
+func (tx *serverTx) Respond(res *response) error {
 	status := res.StatusCode
 	tx.mu.Lock()
 	switch {
@@ -78,14 +74,15 @@ func (tx *serverTx) Respond(res *sip.Response) error {
 		return nil
 	}
 	first := tx.state < txAccepted
-	udp, overUDP := tx.conn.(*packetConn)
-	if overUDP {
-		tx.sent, tx.to = text(res), res.Destination()
+	text, to := res.text(), res.to
+	_, overUDP := tx.conn.(*packetConn)
+	if overUDP || tx.isInvite() && status >= 200 {
+		tx.sent, tx.to = text, to
 	}
 	switch {
 	case status < 200:
 		tx.state = txProceeding
-	case tx.method != sip.INVITE:
+	case !tx.isInvite():
 		tx.state = txCompleted
 	case status < 300:
 		tx.state = txAccepted
@@ -93,18 +90,13 @@ func (tx *serverTx) Respond(res *sip.Response) error {
 		tx.state = txCompleted
 		tx.interval, tx.left = sip.T1, 64*sip.T1
 	}
-	state, sent, to := tx.state, tx.sent, tx.to
+	state := tx.state
 	if state >= txAccepted {
 		tx.req = nil
 	}
 	tx.mu.Unlock()
 
-	var err error
-	if overUDP {
-		err = udp.write(sent, to)
-	} else {
-		err = tx.conn.WriteMsg(res)
-	}
+	err := tx.conn.answer(text, to)
 	if state < txAccepted || !first {
 		return err
 	}
@@ -119,9 +111,9 @@ func (tx *serverTx) Respond(res *sip.Response) error {
 // or the answer has to be sent again: Timers G, H, J and L.
 func (tx *serverTx) completed(state txState, overUDP bool) {
 	switch {
-	case tx.method != sip.INVITE && !overUDP:
+	case !tx.isInvite() && !overUDP:
 		tx.Terminate()
-	case state == txCompleted && tx.method == sip.INVITE && overUDP:
+	case state == txCompleted && tx.isInvite() && overUDP:
 		tx.of.waits.after(sip.T1, tx, wakeRepeat)
 	default:
 		tx.of.waits.after(64*sip.T1, tx, wakeForget)
@@ -139,7 +131,7 @@ func (tx *serverTx) wake(why wake) {
 		if !trying {
 			return
 		}
-		say := func() { _ = tx.Respond(reply(req, 100, reasonPhrase(100), "")) } // or it will ask again
+		say := func() { _ = tx.Respond(reply(req, 100, reasonPhrase(100), value(req, "to"))) } // or it will ask again
 		if _, overUDP := tx.conn.(*packetConn); overUDP {
 			say()
 		} else {
@@ -176,21 +168,21 @@ func (tx *serverTx) resend() {
 	tx.mu.Lock()
 	sent, to := tx.sent, tx.to
 	tx.mu.Unlock()
-	if udp, ok := tx.conn.(*packetConn); ok && sent != nil {
-		_ = udp.write(sent, to) // or it is sent again
+	if sent != nil {
+		_ = tx.conn.answer(sent, to) // or it is sent again
 	}
 }
 
 // receive takes the request once more, or the ACK of an INVITE.
-func (tx *serverTx) receive(req *sip.Request) {
+func (tx *serverTx) receive(req *received) {
 	tx.mu.Lock()
 	state, onAck := tx.state, tx.onAck
-	if req.IsAck() && state == txCompleted {
+	if req.isAck() && state == txCompleted {
 		tx.state = txConfirmed
 	}
 	tx.mu.Unlock()
 	switch {
-	case !req.IsAck():
+	case !req.isAck():
 		if state == txProceeding || state == txCompleted {
 			tx.resend()
 		}
@@ -207,7 +199,7 @@ func (tx *serverTx) receive(req *sip.Request) {
 
 // listenAck has ACKs with the INVITE's own branch reported, which is how RFC
 // 2543 peers acknowledge a 2xx; nil for none any more.
-func (tx *serverTx) listenAck(f func(ack *sip.Request)) {
+func (tx *serverTx) listenAck(f func(ack *received)) {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
 	tx.onAck = f
@@ -231,5 +223,4 @@ func (tx *serverTx) Terminate() {
 	t.lose(tx)
 	t.slim()
 	t.mu.Unlock()
-	_, _ = tx.conn.TryClose() // as good as closed
 }

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/emiago/sipgo/sip"
 	"go.uber.org/zap"
 
 	"sipvigil/b2bua/dialog"
@@ -30,7 +29,7 @@ type clock struct {
 
 // timerOf reads what a message says of session timers. What cannot be read
 // counts as not said.
-func timerOf(m message) dialog.Timer {
+func timerOf(m *received) dialog.Timer {
 	t := dialog.Timer{Supported: dialog.Lists(values(m, "supported"), "timer")}
 	if v, ok := first(m, "session-expires"); ok {
 		if interval, refresher, err := dialog.SessionExpires(v); err == nil {
@@ -55,7 +54,7 @@ func (in *inbound) tooShort() *fault {
 // of one leg succeeded. out is the 2xx as it goes back: where the timer is that
 // leg's alone it is completed, RFC 4028 section 9, and where that leg's far end
 // takes no part it is stripped.
-func (c *call) negotiated(side store.Side, in *inbound, res, out *sip.Response) {
+func (c *call) negotiated(side store.Side, in *inbound, res *received, out *response) {
 	other := side.Other()
 	if inv := c.inv; inv == nil || in.method != "INVITE" || inv.said[other] == nil {
 		c.described(other, in.req)
@@ -78,8 +77,8 @@ func (c *call) negotiated(side store.Side, in *inbound, res, out *sip.Response) 
 		if from.Refresher == store.Self {
 			refresher = "uas"
 		}
-		out.AppendHeader(sip.NewHeader("Session-Expires", dialog.FormatSessionExpires(from.Interval, refresher)))
-		out.AppendHeader(sip.NewHeader("Require", "timer"))
+		out.add("Session-Expires", dialog.FormatSessionExpires(from.Interval, refresher))
+		out.add("Require", "timer")
 	}
 	changed := c.timed(side, from)
 	if (c.timed(other, to) || changed) && c.stored {
@@ -108,31 +107,18 @@ func (c *call) timed(side store.Side, s store.Session) bool {
 
 // withoutTimer strips a 2xx of what its receiver did not ask for and does not
 // support.
-func withoutTimer(out *sip.Response) {
-	required := values(out, "require")
-	without(out, "session-expires")
+func withoutTimer(out *response) {
+	required := out.values("require")
+	out.without("session-expires")
 	if !dialog.Lists(required, "timer") {
 		return
 	}
-	without(out, "require")
+	out.without("require")
 	others := slices.DeleteFunc(dialog.SplitList(strings.Join(required, ",")), func(tag string) bool {
 		return strings.EqualFold(tag, "timer")
 	})
 	if len(others) > 0 {
-		out.AppendHeader(sip.NewHeader("Require", strings.Join(others, ", ")))
-	}
-}
-
-// without takes every header of a name, long and in lower case, out of a
-// message.
-func without(m interface {
-	message
-	RemoveHeader(name string) bool
-}, name string) {
-	for _, h := range slices.Clone(m.Headers()) {
-		if long(h.Name()) == name {
-			m.RemoveHeader(h.Name())
-		}
+		out.add("Require", strings.Join(others, ", "))
 	}
 }
 
@@ -165,7 +151,7 @@ func withTimer(out *request, s store.Session) {
 // raised takes a 422 to a request that carries a session timer of ours, and
 // says whether it can be sent again with the interval that is asked for: once,
 // RFC 4028 section 7.3.
-func (c *call) raised(side store.Side, in *inbound, res *sip.Response) bool {
+func (c *call) raised(side store.Side, in *inbound, res *received) bool {
 	if res.StatusCode != 422 || in.raised || timerOf(in.req).Supported {
 		return false
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"strings"
 
-	"github.com/emiago/sipgo/sip"
 	"github.com/google/uuid"
 
 	"sipvigil/b2bua/dialog"
@@ -31,9 +30,9 @@ type sessionIDs struct {
 // relaySession passes Session-ID on. A far end that sends none gets a UUID from
 // us: one that follows from its Call-ID and tag, and so stays the same. RFC
 // 7989 section 7.
-func (c *call) relaySession(dst appender, src message, to store.Side) {
+func (c *call) relaySession(dst *header, src *received, to store.Side) {
 	from := to.Other()
-	_, response := src.(*sip.Response)
+	response := src.method == ""
 	v, _ := first(src, "session-id")
 	id, remote, ok := readSession(v)
 	if !ok { // RFC 7989 section 7: what is broken is discarded
@@ -52,7 +51,7 @@ func (c *call) relaySession(dst appender, src message, to store.Side) {
 		// RFC 7329, and gets its way: RFC 7989 section 11.
 		v = dialog.WithParam(v, "remote", peer.String())
 	}
-	dst.AppendHeader(sip.NewHeader("Session-ID", v))
+	dst.add("Session-ID", v)
 	// RFC 7989 section 8: a response's UUID counts at once, that of a request
 	// once it is accepted; see acceptSession.
 	if _, sent := c.known(from); id != (sessionUUID{}) && (response || !sent) {
@@ -62,7 +61,7 @@ func (c *call) relaySession(dst appender, src message, to store.Side) {
 
 // acceptSession notes the UUID of a request that was answered with 2xx or 3xx,
 // or of an ACK, RFC 7989 section 8.
-func (c *call) acceptSession(side store.Side, req message) {
+func (c *call) acceptSession(side store.Side, req *received) {
 	v, _ := first(req, "session-id")
 	if id, _, ok := readSession(v); ok && id != (sessionUUID{}) {
 		c.setSession(side, id, true)
@@ -71,7 +70,7 @@ func (c *call) acceptSession(side store.Side, req message) {
 
 // ownSession names the session in a message that is our own, where both far
 // ends are known: RFC 7989 section 7 lets who has forgotten say nothing.
-func (c *call) ownSession(dst appender, to store.Side) {
+func (c *call) ownSession(dst *header, to store.Side) {
 	local, _ := c.known(to.Other())
 	remote, _ := c.known(to)
 	if local != (sessionUUID{}) && remote != (sessionUUID{}) {
@@ -80,24 +79,22 @@ func (c *call) ownSession(dst appender, to store.Side) {
 }
 
 // ownSession does the same for our own answer to a request of a call.
-func (in *inbound) ownSession(res *sip.Response) {
+func (in *inbound) ownSession(res *response) {
 	if c := in.call; c != nil && res.StatusCode > 100 {
-		if _, side, ok := dialog.ReadTag(in.tag); ok {
-			c.ownSession(res, side)
-		}
+		c.ownSession(&res.header, in.side)
 	}
 }
 
-func (c *call) addSession(dst appender, local sessionUUID, to store.Side) {
+func (c *call) addSession(dst *header, local sessionUUID, to store.Side) {
 	remote, _ := c.known(to)
-	var room [80]byte
-	v := hex.AppendEncode(room[:0], local[:])
-	if local != remote { // else RFC 7989 section 11: there is one UUID for both
-		v = hex.AppendEncode(append(v, ";remote="...), remote[:])
-	} else if local == (sessionUUID{}) {
+	if local == remote && local == (sessionUUID{}) {
 		return // RFC 7989 section 7: of no use to anybody
 	}
-	dst.AppendHeader(sip.NewHeader("Session-ID", string(v)))
+	b := hex.AppendEncode(append(*dst, "Session-ID: "...), local[:])
+	if local != remote { // else RFC 7989 section 11: there is one UUID for both
+		b = hex.AppendEncode(append(b, ";remote="...), remote[:])
+	}
+	*dst = append(b, "\r\n"...)
 }
 
 func (c *call) known(side store.Side) (id sessionUUID, sent bool) {
@@ -114,7 +111,7 @@ func (c *call) setSession(side store.Side, id sessionUUID, sent bool) {
 
 // madeUUID is the UUID of a message's sender as RFC 7989 section 4.1 has it
 // made, zero while it has no tag.
-func madeUUID(m message, response bool) sessionUUID {
+func madeUUID(m *received, response bool) sessionUUID {
 	from := "from"
 	if response {
 		from = "to"

@@ -3,7 +3,7 @@ package b2bua
 import (
 	"bytes"
 	"net"
-	"strconv"
+	"net/netip"
 	"strings"
 
 	"sipvigil/b2bua/dialog"
@@ -16,11 +16,14 @@ import (
 // shed is [transactions.tooMany] for a datagram that the screen let pass: it
 // answers what begins a new call, and takes the ACK to such an answer. It is
 // false for what it cannot read at a glance.
-func (g *guard) shed(datagram []byte, from *net.UDPAddr, socket net.PacketConn) bool {
+func (g *guard) shed(datagram []byte, from netip.AddrPort, socket net.PacketConn) bool {
 	switch {
 	case g.agent == nil:
 		return false
 	case bytes.HasPrefix(datagram, []byte("ACK ")):
+		if !bytes.Contains(datagram, []byte("="+noCallTag)) {
+			return false // as nearly all are
+		}
 		_, tag, _ := glance(datagram)
 		return strings.HasPrefix(tag, noCallTag)
 	case !bytes.HasPrefix(datagram, []byte("INVITE ")) || !g.agent.transaction.strain.isHot():
@@ -52,7 +55,9 @@ func glance(datagram []byte) (key serverKey, toTag string, ok bool) {
 		switch fieldOf(f.name) {
 		case fieldVia:
 			if key.method == "" {
-				key, ok = keyOfVia(f.value)
+				var v via
+				v, ok = readVia(string(f.value))
+				key, ok = serverKey{v.branch, v.sentBy, "INVITE"}, ok && isUnique(v.branch)
 				left--
 			}
 		case fieldTo:
@@ -61,34 +66,4 @@ func glance(datagram []byte) (key serverKey, toTag string, ok bool) {
 		}
 	}
 	return key, toTag, ok
-}
-
-func keyOfVia(value []byte) (key serverKey, ok bool) {
-	key.method = "INVITE"
-	one, _, _ := cutUnquoted(value)
-	protocol, params, _ := bytes.Cut(one, []byte{';'})
-	sentBy, isUDP := bytes.CutPrefix(protocol, []byte("SIP/2.0/UDP "))
-	if !isUDP || bytes.IndexByte(one[len(protocol)-len(sentBy):], ' ') >= 0 {
-		return key, false
-	}
-	for len(params) > 0 {
-		var param []byte
-		param, params, _ = bytes.Cut(params, []byte{';'})
-		if b, is := bytes.CutPrefix(param, []byte("branch=")); is {
-			key.branch = string(b)
-		}
-	}
-	host, port := sentBy, 0
-	if colon := bytes.LastIndexByte(sentBy, ':'); colon > bytes.LastIndexByte(sentBy, ']') {
-		n, isNumber := digits(sentBy[colon+1:], 65535)
-		if !isNumber {
-			return key, false
-		}
-		host, port = sentBy[:colon], int(n)
-	}
-	if len(host) > 2 && host[0] == '[' && host[len(host)-1] == ']' {
-		host = host[1 : len(host)-1]
-	}
-	key.sentBy = strings.ToLower(string(host)) + ":" + strconv.Itoa(port)
-	return key, len(key.branch) > len(magicCookie) && strings.HasPrefix(key.branch, magicCookie)
 }

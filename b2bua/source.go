@@ -32,7 +32,7 @@ func (c *call) fromFarEnd(side store.Side, in *inbound) bool {
 	c.agent.metrics.spoofed.Inc()
 	if c.agent.spoofLog.Allow() {
 		c.agent.log.Warn("request inside a call comes from an address that is not its far end's",
-			c.fields(zap.String("leg", side.String()), zap.String("method", in.method), zap.String("source", in.source),
+			c.fields(zap.String("leg", side.String()), zap.String("method", in.method), zap.Stringer("source", in.source),
 				zap.String("peer", c.dialog(side).Peer), zap.String("trunk", c.trunk(side)), zap.String("source_check", mode))...)
 	}
 	if mode == SourceLog {
@@ -43,8 +43,8 @@ func (c *call) fromFarEnd(side store.Side, in *inbound) bool {
 }
 
 // isFarEnd is fromFarEnd for any message.
-func (c *call) isFarEnd(side store.Side, source string) bool {
-	ip := addrOf(source)
+func (c *call) isFarEnd(side store.Side, source netip.AddrPort) bool {
+	ip := source.Addr().WithZone("")
 	d := c.dialog(side)
 	if !ip.IsValid() || ip == addrOf(d.Peer) || d.Seen != "" && ip.String() == d.Seen {
 		return ip.IsValid()
@@ -76,9 +76,14 @@ func (a *Agent) belongs(ip netip.Addr, trunk string) bool {
 
 // saw notes where the far end of a dialog spoke from, which need not be where
 // its requests go.
-func saw(d *store.Dialog, source string) {
-	if ip := addrOf(source); ip.IsValid() {
-		d.Seen = ip.String()
+func saw(d *store.Dialog, source netip.AddrPort) {
+	ip := source.Addr().WithZone("")
+	if !ip.IsValid() {
+		return
+	}
+	var room [64]byte
+	if text := ip.AppendTo(room[:0]); string(text) != d.Seen {
+		d.Seen = string(text)
 	}
 }
 

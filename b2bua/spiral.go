@@ -19,7 +19,7 @@ func (in *inbound) loopMark() string {
 			_, _ = mac.Write([]byte(s + "\n"))
 		}
 	}
-	add("loop", in.source, in.req.Recipient.String())
+	add("loop", in.source.String(), in.req.uri)
 	for _, name := range []string{"route", "from", "to", "call-id", "cseq", "proxy-require"} {
 		add(values(in.req, name)...)
 	}

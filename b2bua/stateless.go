@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"hash/maphash"
 	"net"
+	"net/netip"
 	"strconv"
 	"time"
 )
@@ -29,38 +30,33 @@ func newGuard(m *metrics, seed maphash.Seed) *guard {
 
 // pass says whether the library may have the datagram in buf[:n], and its
 // length then. If not, it has been answered or counted as dropped.
-func (g *guard) pass(buf []byte, n int, source net.Addr, socket net.PacketConn) (int, bool) {
+func (g *guard) pass(buf []byte, n int, from netip.AddrPort, socket net.PacketConn) (int, bool) {
 	datagram := buf[:n]
-	v := screen(datagram)
-	if from, ok := source.(*net.UDPAddr); ok && g.isStrange(datagram, from) {
+	switch v := screen(datagram); {
+	case g.isStrange(datagram, from.Addr()):
 		g.turnAway(datagram, v, from, socket)
-		return 0, false
+	case v.drop || v.status != 0:
+		g.refuse(datagram, v, from, socket)
+	case v.adapt:
+		return g.adapt(buf, n), true
+	default:
+		return n, !g.shed(datagram, from, socket)
 	}
-	if !v.drop && v.status == 0 {
-		if from, ok := source.(*net.UDPAddr); ok && !v.adapt && g.shed(datagram, from, socket) {
-			return 0, false
-		}
-		if v.adapt {
-			n = g.adapt(buf, n)
-		}
-		return n, true
-	}
-	g.refuse(datagram, v, source, socket)
 	return 0, false
 }
 
 // refuse answers if it can and may.
-func (g *guard) refuse(datagram []byte, v verdict, source net.Addr, socket net.PacketConn) {
-	from, ok := source.(*net.UDPAddr)
-	if v.drop || !ok || !g.allowed(time.Now()) || !g.answer(datagram, v, from, socket) {
+func (g *guard) refuse(datagram []byte, v verdict, from netip.AddrPort, socket net.PacketConn) {
+	if v.drop || !g.allowed(time.Now()) || !g.answer(datagram, v, from, socket) {
 		g.metrics.malformed.Inc()
 	}
 }
 
 // answer is false when the answer would not go to one peer.
-func (g *guard) answer(datagram []byte, v verdict, from *net.UDPAddr, socket net.PacketConn) bool {
-	answer, port := statelessAnswer(datagram, v, from, g.tag(datagram))
-	to := &net.UDPAddr{IP: from.IP, Port: port, Zone: from.Zone}
+func (g *guard) answer(datagram []byte, v verdict, from netip.AddrPort, socket net.PacketConn) bool {
+	to := net.UDPAddrFromAddrPort(from)
+	answer, port := statelessAnswer(datagram, v, to, g.tag(datagram))
+	to.Port = port
 	if !isUnicast(to) {
 		return false
 	}

@@ -49,26 +49,24 @@ func (a *Agent) minted(tag string) bool {
 // an address that may make none. What is sent to us by the thousand from
 // invented addresses so never comes to the library, which keeps an entry for
 // each address that it has seen.
-func (g *guard) isStrange(datagram []byte, from *net.UDPAddr) bool {
-	return g.agent != nil && !g.agent.mayCall(addrOfUDP(from)) && !g.agent.insider(datagram)
+func (g *guard) isStrange(datagram []byte, from netip.Addr) bool {
+	return g.agent != nil && !g.agent.mayCall(from.WithZone("")) && !g.agent.insider(datagram)
 }
 
 // turnAway answers a stranger's request without keeping anything of it, RFC
 // 3261 section 8.2.7, or does not.
-func (g *guard) turnAway(datagram []byte, v verdict, from *net.UDPAddr, socket net.PacketConn) {
+func (g *guard) turnAway(datagram []byte, v verdict, from netip.AddrPort, socket net.PacketConn) {
 	silent := v.drop || len(datagram) == 0 || datagram[0] <= ' ' ||
 		isStatusLine(datagram) || bytes.HasPrefix(datagram, []byte("ACK "))
 	if v.status == 0 {
 		v = verdict{status: 403}
 	}
-	if silent || !g.agent.strangers.mayAnswer(addrOfUDP(from), time.Now()) || !g.answer(datagram, v, from, socket) {
+	if silent || !g.agent.strangers.mayAnswer(from.Addr().WithZone(""), time.Now()) || !g.answer(datagram, v, from, socket) {
 		g.metrics.strangers.WithLabelValues("dropped").Inc()
 		return
 	}
 	g.metrics.strangers.WithLabelValues("rejected").Inc()
 }
-
-func addrOfUDP(from *net.UDPAddr) netip.Addr { return from.AddrPort().Addr().Unmap().WithZone("") }
 
 // insider says whether a stranger's datagram belongs to us all the same: a
 // request inside a call, or the answer to a request of ours.

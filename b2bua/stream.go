@@ -13,8 +13,6 @@ import (
 	"runtime"
 	"sync"
 	"time"
-
-	"github.com/emiago/sipgo/sip"
 )
 
 // How long a connection may keep us waiting.
@@ -148,21 +146,21 @@ func (s *stream) refuse(msg []byte, v verdict) {
 	if bytes.HasPrefix(msg, []byte("ACK ")) || isStatusLine(msg) {
 		v.drop = true
 	}
-	from, ok := s.source.(*net.TCPAddr)
+	from, ok := addrPort(s.remote)
 	switch {
 	case !ok:
 	case s.isStrange(msg):
-		s.guard.turnAway(msg, v, (*net.UDPAddr)(from), answering{s: s})
+		s.guard.turnAway(msg, v, from, answering{s: s})
 	default:
-		s.guard.refuse(msg, v, (*net.UDPAddr)(from), answering{s: s})
+		s.guard.refuse(msg, v, from, answering{s: s})
 	}
 }
 
 // isStrange is [guard.isStrange]. What a stranger says proves nothing: its
 // connection has no longer than one that says nothing.
 func (s *stream) isStrange(msg []byte) bool {
-	from, ok := s.source.(*net.TCPAddr)
-	return ok && s.guard.isStrange(msg, (*net.UDPAddr)(from))
+	from, ok := addrPort(s.remote)
+	return ok && s.guard.isStrange(msg, from.Addr())
 }
 
 // answering is a connection in the place of a socket.
@@ -284,6 +282,12 @@ func (s *stream) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// answer implements carrier.
+func (s *stream) answer(text []byte, _ netip.AddrPort) error {
+	_, err := s.Write(text)
+	return err
+}
+
 // put implements outlet.
 func (s *stream) put(r *request) error {
 	b := writing.Get().(*bytes.Buffer)
@@ -325,13 +329,4 @@ func rawConn(conn net.Conn) net.Conn {
 		return t.NetConn()
 	}
 	return conn
-}
-
-// streamOf is the connection that a request came through, nil over UDP.
-func streamOf(conn carrier) *stream {
-	if tcp, ok := conn.(*sip.TCPConnection); ok {
-		s, _ := tcp.Conn.(*stream)
-		return s
-	}
-	return nil
 }

@@ -130,6 +130,13 @@ func (p *streams) find(transport, addr string) *stream {
 	return nil
 }
 
+// at is the connection to an address.
+func (p *streams) at(addr string) *stream {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.open[addr]
+}
+
 func (p *streams) closeAll() {
 	p.mu.Lock()
 	all := make([]*stream, 0, len(p.open))

@@ -72,7 +72,7 @@ func (c *call) subscribing(side store.Side, in *inbound, out *request) {
 
 // withoutSubscription says whether REFER requires an extension by which it
 // makes no subscription in its dialog: RFC 7614 sections 4 and 5.
-func withoutSubscription(refer *sip.Request) bool {
+func withoutSubscription(refer *received) bool {
 	for _, v := range values(refer, "require") {
 		for tag := range strings.SplitSeq(v, ",") {
 			if tag = strings.TrimSpace(tag); strings.EqualFold(tag, "nosub") || strings.EqualFold(tag, "explicitsub") {
@@ -85,7 +85,7 @@ func withoutSubscription(refer *sip.Request) bool {
 
 // subscribed notes what the final answer to a relayed request makes of the
 // subscription that it belongs to; res is nil when none came.
-func (c *call) subscribed(side store.Side, in *inbound, res *sip.Response) {
+func (c *call) subscribed(side store.Side, in *inbound, res *received) {
 	status := 408
 	if res != nil {
 		status = res.StatusCode
@@ -104,7 +104,7 @@ func (c *call) subscribed(side store.Side, in *inbound, res *sip.Response) {
 
 // accepted notes the answer to what was to make a subscription, or to refresh
 // it. RFC 4488 section 4: with Refer-Sub: false there is none.
-func (c *call) accepted(side store.Side, in *inbound, res *sip.Response, status int) {
+func (c *call) accepted(side store.Side, in *inbound, res *received, status int) {
 	for _, s := range c.subscriptions {
 		if s.subscriber != side || s.asked != in.cseq {
 			continue
@@ -138,7 +138,7 @@ func endsSubscription(status int) bool {
 	return 480 <= status && status <= 485
 }
 
-func isTerminated(notify *sip.Request) bool {
+func isTerminated(notify *received) bool {
 	state, _, _ := strings.Cut(value(notify, "subscription-state"), ";")
 	return strings.EqualFold(strings.TrimSpace(state), "terminated")
 }

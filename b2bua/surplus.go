@@ -1,7 +1,6 @@
 package b2bua
 
 import (
-	"github.com/emiago/sipgo/sip"
 	"go.uber.org/zap"
 
 	"sipvigil/b2bua/dialog"
@@ -12,8 +11,8 @@ import (
 // dialog, of which d is what is known without it, and follows the BYE to its
 // end: RFC 3261 section 13.2.2.4. It returns the ACK, for when the 2xx comes
 // again.
-func (a *Agent) decline(d *store.Dialog, invite *attempt, trunk string, res *sip.Response) (ack *request) {
-	d.RemoteTag = dialog.Tag(value(res, "to"))
+func (a *Agent) decline(d *store.Dialog, invite *attempt, trunk string, res *received) (ack *request) {
+	d.RemoteTag = res.toTag
 	d.RouteSet = dialog.RouteSet(values(res, "record-route"), true)
 	if uri, err := contactURI(res); err == nil {
 		d.Target = uri
@@ -46,7 +45,7 @@ func (a *Agent) follow(bye *request, trunk string) {
 			a.log.Info("BYE to a fork not sent", zap.String("callee_call_id", bye.callID), zap.Error(err))
 			return
 		}
-		a.await(tx, func(res *sip.Response) {
+		a.await(tx, func(res *received) {
 			if ac == nil || res.StatusCode != 401 && res.StatusCode != 407 || ac.answer(at, res) != nil {
 				return
 			}

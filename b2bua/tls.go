@@ -142,7 +142,7 @@ func (s *stream) serves(name string) bool {
 // trunk can demand a certificate. A connection that we opened was verified by
 // the name that it was opened to.
 func (a *Agent) certified(in *inbound) bool {
-	trunk := a.trunkOf(addrOf(in.source))
+	trunk := a.trunkOf(in.ip())
 	for i := range a.cfg.Trunks {
 		t := &a.cfg.Trunks[i]
 		if t.Name != trunk || t.ClientName == "" {

@@ -4,14 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/emiago/sipgo/sip"
-
-	"sipvigil/b2bua/dialog"
 )
 
 // transactions brings each message to its transaction, RFC 3261 sections
@@ -25,8 +22,8 @@ type transactions struct {
 	transport *sip.TransportLayer // of connections
 	arrivals  arrivals
 	waits     waits
-	onRequest func(*sip.Request, *serverTx)
-	onStray   func(*sip.Response) // a response without transaction
+	onRequest func(*received, *serverTx)
+	onStray   func(*received) // a response without transaction
 	malformed func()
 	overload  func() // a call was refused because there is too much to do
 	strain    strain
@@ -48,7 +45,11 @@ type clientKey struct{ branch, method string }
 
 // serverKey is what the requests of one server transaction have in common, RFC
 // 3261 section 17.2.3.
-type serverKey struct{ branch, sentBy, method string }
+type serverKey struct {
+	branch string
+	sentBy sentBy
+	method string
+}
 
 // requestID is the same for copies of a request that came on several ways, RFC
 // 3261 section 8.2.2.2. It is empty for requests inside a dialog.
@@ -72,7 +73,9 @@ func newTransactions(transport *sip.TransportLayer, a *Agent) *transactions {
 	}
 	transport.OnMessage(func(m sip.Message) {
 		guarded(func() {
-			if q := t.arrived(m, nil); q != nil {
+			r := receivedFrom(m)
+			r.source, _ = addrPort(m.Source())
+			if q := t.arrived(r, nil); q != nil {
 				a.work.Go(q.run)
 			}
 		}, a.panicked)
@@ -83,20 +86,17 @@ func newTransactions(transport *sip.TransportLayer, a *Agent) *transactions {
 // arrived takes each message in the goroutine that read it, from a UDP socket
 // or, without one, from a connection. What is left to do is returned, if there
 // is anything.
-func (t *transactions) arrived(m sip.Message, socket *packetConn) (q *queue) {
-	switch m := m.(type) {
-	case *sip.Request:
+func (t *transactions) arrived(m *received, socket *packetConn) (q *queue) {
+	if m.method != "" {
 		return t.request(m, socket)
-	case *sip.Response:
-		return t.response(m, socket)
 	}
-	return nil
+	return t.response(m, socket)
 }
 
 // request gives a request to its transaction, or makes one of it. An ACK whose
 // INVITE was not refused has none.
-func (t *transactions) request(req *sip.Request, socket *packetConn) (q *queue) {
-	key, err := serverKeyOf(req, string(req.Method))
+func (t *transactions) request(req *received, socket *packetConn) (q *queue) {
+	key, err := serverKeyOf(req, req.method)
 	if err != nil {
 		t.unreadable(req, socket)
 		return nil
@@ -104,42 +104,38 @@ func (t *transactions) request(req *sip.Request, socket *packetConn) (q *queue) 
 	t.mu.Lock()
 	known := t.servers[key]
 	t.mu.Unlock()
-	if known != nil && (req.IsAck() || req.Method == known.method) {
+	if known != nil && (req.isAck() || req.method == known.key.method) {
 		known.receive(req)
 		return nil
 	}
-	var conn carrier = socket
-	if socket == nil {
-		if conn, err = t.transport.GetConnection(req.Transport(), req.Source()); err != nil {
-			return nil // closed by now: there is nowhere to answer to
-		}
+	conn := t.carrier(req, socket)
+	if conn == nil {
+		return nil // there is nowhere to answer to
 	}
-	if req.IsAck() && strings.HasPrefix(dialog.Tag(value(req, "to")), noCallTag) || t.tooMany(req, conn) {
-		_, _ = conn.TryClose()
+	if req.isAck() && strings.HasPrefix(req.toTag, noCallTag) || t.tooMany(req, conn) {
 		return nil
 	}
-	tx := &serverTx{of: t, key: key, method: req.Method, conn: conn, req: req}
-	if !req.IsAck() {
+	tx := &serverTx{of: t, key: key, conn: conn, req: req}
+	if !req.isAck() {
 		tx.id = idOf(req)
 		if known = t.keep(tx); known != nil { // it came on another socket just now
-			_, _ = conn.TryClose()
 			known.receive(req)
 			return nil
 		}
-		if req.IsInvite() {
+		if req.method == "INVITE" {
 			t.waits.after(tryingAfter, tx, wakeTrying)
 		}
 	}
 	came := socket.lastCame()
-	q = t.arrivals.offer(callID(req), func() { t.strain.waited(came); t.onRequest(req, tx) })
-	if !req.IsInvite() {
+	q = t.arrivals.offer(req.callID, func() { t.strain.waited(came); t.onRequest(req, tx) })
+	if req.method != "INVITE" {
 		return q
 	}
 	t.mu.Lock()
 	asked := t.early[key]
 	t.mu.Unlock()
 	if asked != nil {
-		t.arrivals.add(callID(req), func() { t.late(key, asked) })
+		t.arrivals.add(req.callID, func() { t.late(key, asked) })
 	}
 	return q
 }
@@ -186,7 +182,7 @@ func (t *transactions) refused(tx *serverTx) {
 }
 
 // response gives a response to its transaction.
-func (t *transactions) response(res *sip.Response, socket *packetConn) (q *queue) {
+func (t *transactions) response(res *received, socket *packetConn) (q *queue) {
 	key, err := clientKeyOf(res)
 	if err != nil {
 		t.malformed()
@@ -196,11 +192,11 @@ func (t *transactions) response(res *sip.Response, socket *packetConn) (q *queue
 	tx := t.clients[key]
 	t.mu.Unlock()
 	if tx == nil {
-		return t.arrivals.offer(callID(res), func() { t.onStray(res) })
+		return t.arrivals.offer(res.callID, func() { t.onStray(res) })
 	}
 	tx.hear(res.StatusCode)
 	came := socket.lastCame()
-	return t.arrivals.offer(callID(res), func() { t.strain.waited(came); tx.receive(res) })
+	return t.arrivals.offer(res.callID, func() { t.strain.waited(came); tx.receive(res) })
 }
 
 // Request starts a client transaction.
@@ -259,32 +255,35 @@ func (t *transactions) Close() {
 
 // unreadable answers a request that no transaction can be made of; over UDP
 // the screen has done that.
-func (t *transactions) unreadable(req *sip.Request, socket *packetConn) {
+func (t *transactions) unreadable(req *received, socket *packetConn) {
 	t.malformed()
-	if req.IsAck() {
+	if req.isAck() {
 		return
 	}
-	res := reply(req, 400, "Bad or Missing Via or CSeq", "")
-	res.SetDestination(req.Source())
-	// That it cannot be sent is the far end's loss.
+	res := reply(req, 400, "Bad or Missing Via or CSeq", value(req, "to"))
+	if conn := t.carrier(req, socket); conn != nil {
+		_ = conn.answer(res.text(), req.source) // that it cannot be sent is the far end's loss
+	}
+}
+
+// carrier is what the answers to a request leave by, nil when its connection is
+// closed by now.
+func (t *transactions) carrier(req *received, socket *packetConn) carrier {
 	if socket != nil {
-		_ = socket.WriteMsg(res)
-		return
+		return socket
 	}
-	_ = t.transport.WriteMsg(res)
+	if s := t.streams.at(req.source.String()); s != nil {
+		return s
+	}
+	return nil
 }
 
 var errNoKey = errors.New("b2bua: no Via, CSeq or Call-ID")
 
 // clientKeyOf is the key of the request that a response answers.
-func clientKeyOf(m *sip.Response) (clientKey, error) {
-	via := m.Via()
-	if via == nil {
-		return clientKey{}, errNoKey
-	}
-	branch, _ := via.Params.Get("branch")
-	_, method, err := dialog.CSeq(value(m, "cseq"))
-	if err != nil || len(branch) <= len(magicCookie) || !strings.HasPrefix(branch, magicCookie) {
+func clientKeyOf(m *received) (clientKey, error) {
+	branch, method := m.via.branch, m.cseqMethod
+	if method == "" || !isUnique(branch) {
 		return clientKey{}, errNoKey
 	}
 	return clientKey{branch, method}, nil
@@ -292,29 +291,28 @@ func clientKeyOf(m *sip.Response) (clientKey, error) {
 
 // serverKeyOf is the key of a request; ACK and CANCEL are of their INVITE when
 // method says so.
-func serverKeyOf(req *sip.Request, method string) (serverKey, error) {
-	via := req.Via()
-	n, _, err := dialog.CSeq(value(req, "cseq"))
-	if via == nil || err != nil {
+func serverKeyOf(req *received, method string) (serverKey, error) {
+	if req.via.host == "" || req.cseqMethod == "" {
 		return serverKey{}, errNoKey
 	}
 	if method == "ACK" {
 		method = "INVITE"
 	}
-	branch, _ := via.Params.Get("branch")
-	if strings.HasPrefix(branch, magicCookie) && len(branch) > len(magicCookie) {
-		return serverKey{branch, strings.ToLower(via.Host) + ":" + strconv.Itoa(via.Port), method}, nil
+	if isUnique(req.via.branch) {
+		return serverKey{req.via.branch, req.via.sentBy, method}, nil
 	}
-	return serverKey{fmt.Sprintf("2543 %s %s %d", dialog.Tag(value(req, "from")), value(req, "call-id"), n),
-		via.Value(), method}, nil
+	return serverKey{fmt.Sprintf("2543 %s %s %d %s", req.fromTag, req.callID, req.cseq, value(req, "via")), sentBy{}, method}, nil
+}
+
+// isUnique says whether a branch is one of RFC 3261, which names its transaction.
+func isUnique(branch string) bool {
+	return len(branch) > len(magicCookie) && strings.HasPrefix(branch, magicCookie)
 }
 
 // idOf is the requestID of a request that begins something.
-func idOf(req *sip.Request) requestID {
-	if req.IsCancel() || dialog.Tag(value(req, "to")) != "" {
+func idOf(req *received) requestID {
+	if req.method == "CANCEL" || req.toTag != "" {
 		return requestID{}
 	}
-	return requestID{callID(req), dialog.Tag(value(req, "from")), value(req, "cseq")}
+	return requestID{req.callID, req.fromTag, value(req, "cseq")}
 }
-
-func callID(m message) string { return value(m, "call-id") }

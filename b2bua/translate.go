@@ -4,8 +4,6 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/emiago/sipgo/sip"
-
 	"sipvigil/b2bua/dialog"
 	"sipvigil/b2bua/locate"
 	"sipvigil/store"
@@ -14,7 +12,7 @@ import (
 // crossing is a message on its way from one peer to another.
 type crossing struct {
 	agent    *Agent
-	src      message
+	src      *received
 	from, to string     // trunks
 	call     *call      // nil outside of calls
 	side     store.Side // of the call, that it goes to
@@ -45,34 +43,28 @@ var passed = map[string]func(*crossing, string) (string, bool){
 // relayHeaders copies what is the far ends' business from a message of one leg
 // to a message to the other one, in order and byte for byte but for what is
 // passed otherwise.
-func (c *call) relayHeaders(dst appender, src message, to store.Side) {
+func (c *call) relayHeaders(dst *header, src *received, to store.Side) {
 	trunks := [2]string{store.Caller: c.rec.TrunkIn, store.Callee: c.rec.TrunkOut}
 	c.agent.relayHeaders(dst, crossing{src: src, from: trunks[to.Other()], to: trunks[to], call: c, side: to})
 	c.relaySession(dst, src, to)
 }
 
-// appender is a message in the making.
-type appender interface{ AppendHeader(sip.Header) }
-
 // relayHeaders is call.relayHeaders for what need not belong to a call.
-func (a *Agent) relayHeaders(dst appender, x crossing) {
+func (a *Agent) relayHeaders(dst *header, x crossing) {
 	x.agent = a
-	for _, h := range x.src.Headers() {
-		name := long(h.Name())
-		if ownHeaders[name] || name == "session-id" && x.call != nil {
+	for i := range x.src.fields {
+		f := &x.src.fields[i]
+		if f.own || f.key == "session-id" && x.call != nil {
 			continue
 		}
-		if pass := passed[name]; pass != nil {
+		value, ok := f.value, true
+		if pass := passed[f.key]; pass != nil {
 			x := x // most messages have nothing that takes the crossing to the heap
-			value, ok := pass(&x, h.Value())
-			if !ok {
-				continue
-			}
-			if value != h.Value() {
-				h = sip.NewHeader(h.Name(), value)
-			}
+			value, ok = pass(&x, value)
 		}
-		dst.AppendHeader(h)
+		if ok {
+			dst.add(f.name, value)
+		}
 	}
 }
 
@@ -181,7 +173,7 @@ func (x *crossing) event(value string) (string, bool) {
 		return value, true
 	}
 	subscriber := x.side.Other() // SUBSCRIBE
-	if req, ok := x.src.(*sip.Request); ok && req.Method == sip.NOTIFY {
+	if x.src.method == "NOTIFY" {
 		subscriber = x.side
 	}
 	if s := x.call.subscription(subscriber, x.side.Other(), name, id); s != nil {
@@ -194,18 +186,18 @@ func (x *crossing) event(value string) (string, bool) {
 // in an INVITE, and not together (RFC 3891 section 3, RFC 3911 section 4), and
 // name a dialog (RFC 3891 section 6.1). Whether it exists and may be replaced
 // is for the far end to say.
-func badReference(req *sip.Request) string {
+func badReference(req *received) string {
 	var found []string
-	for _, h := range req.Headers() {
-		switch name := long(h.Name()); name {
+	for _, f := range req.fields {
+		switch f.key {
 		case "replaces", "join":
-			if req.Method != sip.INVITE {
-				return h.Name() + " Outside Of INVITE"
+			if req.method != "INVITE" {
+				return f.name + " Outside Of INVITE"
 			}
-			if _, err := dialog.ReadRef(h.Value(), dialog.Replaces); err != nil {
-				return "Bad " + h.Name()
+			if _, err := dialog.ReadRef(f.value, dialog.Replaces); err != nil {
+				return "Bad " + f.name
 			}
-			found = append(found, name)
+			found = append(found, f.key)
 		}
 	}
 	if len(found) > 1 {
@@ -218,7 +210,7 @@ func badReference(req *sip.Request) string {
 // the Request-URI from a Contact of ours, and names a dialog of ours. RFC 3891
 // section 4 has such an INVITE sent to the Contact of its target, which who
 // talks through us takes to be us.
-func (a *Agent) takeover(req *sip.Request, uri dialog.URI) *named {
+func (a *Agent) takeover(req *received, uri dialog.URI) *named {
 	if !a.isOurURI(uri) {
 		return nil
 	}

@@ -39,10 +39,6 @@ var tameLibrary = sync.OnceFunc(func() {
 	sip.SetDefaultLogger(slog.New(slog.DiscardHandler))
 })
 
-// overStream is the library's name for all transports but UDP: it serves what
-// [streams] gives it, and needs to know no more than that nothing gets lost.
-const overStream = "TCP"
-
 // newLayers sets up parser, transports and transactions of the SIP library.
 // Its dialogs, its client and its server are not used.
 //
@@ -165,24 +161,19 @@ func (a *Agent) sentBy(s *socket, peer string) (host string, port int) {
 // isOurURI says whether a URI names one of our own sockets.
 func (a *Agent) isOurURI(u dialog.URI) bool {
 	t := transportOf(u)
-	return a.isOurs(t, u.HostPort(defaultPort(t)))
-}
-
-// isOurs says whether this address is one of our own sockets.
-func (a *Agent) isOurs(transport, hostport string) bool {
-	host, port, err := sip.ParseAddr(hostport)
-	if err != nil {
-		return false
+	port := u.Port
+	if port == 0 {
+		port = defaultPort(t)
 	}
-	ip := net.ParseIP(host)
 	for i := range a.sockets {
 		s := &a.sockets[i]
-		if transportParam(s.transport) != transportParam(transport) || s.port != port {
+		if transportParam(s.transport) != transportParam(t) || s.port != port {
 			continue
 		}
-		if advertised, _, _ := splitAdvertise(a.cfg.Advertise); advertised != "" && advertised == host {
+		if advertised, _, _ := splitAdvertise(a.cfg.Advertise); advertised != "" && advertised == u.Host {
 			return true
 		}
+		ip := net.ParseIP(u.Host)
 		if s.ip.Equal(ip) || (s.ip.IsUnspecified() && isLocal(ip)) {
 			return true
 		}
@@ -202,6 +193,7 @@ type packetConn struct {
 	bunches *udpSocket // the same, nil where it is not read in bunches
 	ip      net.IP
 	port    int
+	addr    string // the local address
 	guard   *guard
 	lost    *errorQueue            // nil where the system has none
 	came    time.Time              // when what was read last came to this host
@@ -214,18 +206,18 @@ func newPacketConn(conn net.PacketConn, m *metrics, seed maphash.Seed) *packetCo
 		p.PacketConn = p.bunches
 	}
 	s := newSocket("udp", conn.LocalAddr())
-	p.ip, p.port, p.lost = s.ip, s.port, newErrorQueue(p.PacketConn)
+	p.ip, p.port, p.addr, p.lost = s.ip, s.port, s.addr, newErrorQueue(p.PacketConn)
 	return p
 }
 
-// ReadFrom reads what the guard lets pass. Errors other than the end of the
-// socket do not end the reading.
-func (p *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
+// next reads what the guard lets pass. Errors other than the end of the socket do
+// not end the reading.
+func (p *packetConn) next(b []byte) (int, netip.AddrPort, error) {
 	for {
 		datagram, from, err := p.read(b)
 		switch {
 		case errors.Is(err, net.ErrClosed):
-			return 0, nil, err
+			return 0, from, err
 		case err != nil:
 			p.excuse(err)
 			continue
@@ -238,10 +230,12 @@ func (p *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
 			}
 			continue
 		}
-		addr := net.UDPAddrFromAddrPort(from)
-		if n, ok := p.guard.pass(b, copy(b, datagram), addr, p.PacketConn); ok {
-			p.guard.agent.mirror.copy("udp", addr, p.LocalAddr(), b[:n])
-			return n, addr, nil
+		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+		if n, ok := p.guard.pass(b, copy(b, datagram), from, p.PacketConn); ok {
+			if m := p.guard.agent.mirror; m != nil {
+				m.copy("udp", net.UDPAddrFromAddrPort(from), p.LocalAddr(), b[:n])
+			}
+			return n, from, nil
 		}
 	}
 }
@@ -283,16 +277,12 @@ func (p *packetConn) lastCame() time.Time {
 // longer is the work of whoever set the clock.
 const longestWait = 10 * time.Second
 
-// TryClose implements carrier.
-func (p *packetConn) TryClose() (int, error) { return 0, nil }
-
-// WriteMsg implements carrier.
-func (p *packetConn) WriteMsg(m sip.Message) error {
-	b := writing.Get().(*bytes.Buffer)
-	defer writing.Put(b)
-	b.Reset()
-	write(b, m)
-	return p.write(b.Bytes(), m.Destination())
+// answer implements carrier. What the guard added for the library is left out.
+func (p *packetConn) answer(text []byte, to netip.AddrPort) error {
+	if len(text) > maxDatagram {
+		return sip.ErrUDPMTUCongestion
+	}
+	return p.send(withoutBranch(text), to)
 }
 
 // put implements outlet.
@@ -306,15 +296,6 @@ func (p *packetConn) put(r *request) error {
 
 // writing holds what messages are written to.
 var writing = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
-// text is a message as it is sent.
-func text(m sip.Message) []byte {
-	b := writing.Get().(*bytes.Buffer)
-	defer writing.Put(b)
-	b.Reset()
-	write(b, m)
-	return bytes.Clone(b.Bytes())
-}
 
 // write sends a message without what the guard added for the library.
 func (p *packetConn) write(msg []byte, to string) error {

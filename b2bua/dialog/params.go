@@ -149,25 +149,38 @@ func withoutParam(s string, from int, name string) string {
 // to the end.
 func SplitList(value string) []string {
 	var parts []string
-	add := func(part string) {
-		if part = trim(part); part != "" {
+	for more := true; more; {
+		var part string
+		if part, value, more = cutList(value); part != "" {
 			parts = append(parts, part)
 		}
 	}
-	start := 0
+	return parts
+}
+
+// First is the first part that [SplitList] finds, "" if there is none.
+func First(value string) string {
+	var part string
+	for more := true; more && part == ""; {
+		part, value, more = cutList(value)
+	}
+	return part
+}
+
+// cutList cuts a list at its first comma that divides.
+func cutList(value string) (part, rest string, more bool) {
 	for i := 0; i < len(value); i++ {
 		end := i
 		switch value[i] {
 		case ',':
-			add(value[start:i])
-			start = i + 1
+			return trim(value[:i]), value[i+1:], true
 		case '"':
 			end = closing(value, i)
 		case '<':
 			end = next(value, i, '>')
 		case '(':
 			// After anything else it is part of a user name.
-			if i == start || isSpace(value[i-1]) {
+			if i == 0 || isSpace(value[i-1]) {
 				end = comment(value, i)
 			}
 		}
@@ -176,8 +189,7 @@ func SplitList(value string) []string {
 		}
 		i = end
 	}
-	add(value[start:])
-	return parts
+	return trim(value), "", false
 }
 
 // next is the index of the first c after s[i], or -1.

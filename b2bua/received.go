@@ -1,0 +1,212 @@
+package b2bua
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/emiago/sipgo/sip"
+
+	"sipvigil/b2bua/dialog"
+)
+
+// received is a message that came in. Its header fields are parts of one text,
+// and what everybody asks of a message is read once.
+type received struct {
+	method     string // of a request, "" of a response
+	uri        string // Request-URI
+	uriHeaders bool   // the Request-URI has some
+
+	StatusCode int // of a response
+	Reason     string
+
+	fields []headerField // but for Content-Length
+	body   []byte
+
+	via            via // the topmost
+	callID         string
+	fromTag, toTag string
+	cseq           uint32
+	cseqMethod     string // "" where CSeq cannot be read
+
+	source netip.AddrPort // where it came from
+}
+
+// headerField is a field of the header.
+type headerField struct {
+	*fieldName
+	value string // of a Via one of its values
+}
+
+func (m *received) isAck() bool { return m.method == "ACK" }
+
+// note reads what is asked for most.
+func (m *received) note() {
+	for i := range m.fields {
+		switch h := &m.fields[i]; h.key {
+		case "call-id":
+			if m.callID == "" {
+				m.callID = h.value
+			}
+		case "from":
+			if m.fromTag == "" {
+				m.fromTag = dialog.Tag(h.value)
+			}
+		case "to":
+			if m.toTag == "" {
+				m.toTag = dialog.Tag(h.value)
+			}
+		case "cseq":
+			if m.cseqMethod == "" {
+				m.cseq, m.cseqMethod, _ = dialog.CSeq(h.value)
+			}
+		}
+	}
+}
+
+// without takes all fields of a name out.
+func (m *received) without(key string) {
+	m.fields = slices.DeleteFunc(m.fields, func(h headerField) bool { return h.key == key })
+}
+
+// via is what is asked of the topmost Via.
+type via struct {
+	sentBy
+	branch string
+	rport  bool // asks for RFC 3581 section 4
+}
+
+// sentBy is the address that a Via names; zero without a Via.
+type sentBy struct {
+	host string // without brackets, in lower case
+	port int    // 0 without one
+}
+
+// readVia reads a Via with one value that is written as nearly all are.
+func readVia(value string) (v via, ok bool) {
+	text, ok := strings.CutPrefix(value, "SIP/2.0/")
+	transport, text, spaced := strings.Cut(text, " ")
+	where, params, more := strings.Cut(text, ";")
+	if !ok || !spaced || !isPlain(transport) {
+		return via{}, false
+	}
+	if v.sentBy, ok = plainHostPort(where); !ok {
+		return via{}, false
+	}
+	for more {
+		before := value[:len(value)-len(params)]
+		var param string
+		param, params, more = strings.Cut(params, ";")
+		name, text, valued := strings.Cut(param, "=")
+		if !isPlain(name) || valued && !isPlain(text) || strings.Contains(before, ";"+name) {
+			return via{}, false
+		}
+		switch name {
+		case "branch":
+			v.branch = text
+		case "rport":
+			v.rport = true
+		}
+	}
+	return v, true
+}
+
+// plainHostPort divides host and port where both are as they usually are.
+func plainHostPort(s string) (at sentBy, ok bool) {
+	host, text, has := s, "", false
+	if strings.HasPrefix(s, "[") {
+		end := strings.IndexByte(s, ']')
+		if end < 0 || end+1 < len(s) && s[end+1] != ':' {
+			return sentBy{}, false
+		}
+		ip, err := netip.ParseAddr(s[1:end])
+		if err != nil || !ip.Is6() || ip.Is4In6() || ip.Zone() != "" {
+			return sentBy{}, false
+		}
+		host, has = s[1:end], end+1 < len(s)
+		text = s[min(end+2, len(s)):]
+	} else if host, text, has = strings.Cut(s, ":"); !isPlain(host) {
+		return sentBy{}, false
+	}
+	if has {
+		n, err := strconv.ParseUint(text, 10, 16)
+		if err != nil || n == 0 || text[0] == '0' {
+			return sentBy{}, false
+		}
+		at.port = int(n)
+	}
+	at.host = strings.ToLower(host)
+	return at, true
+}
+
+// isPlain says whether a text is of characters that mean nothing anywhere in a
+// message.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if !plain[s[i]] {
+			return false
+		}
+	}
+	return s != ""
+}
+
+var plain = func() (set [256]bool) {
+	for _, c := range "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-._!*+~$" {
+		set[c] = true
+	}
+	return set
+}()
+
+// isPlainURI says whether a sip URI is written as nearly all are.
+func isPlainURI(uri string) bool {
+	rest, ok := strings.CutPrefix(uri, "sip:")
+	if user, host, has := strings.Cut(rest, "@"); has {
+		ok = ok && isPlain(user)
+		rest = host
+	}
+	where, params, more := strings.Cut(rest, ";")
+	if _, good := plainHostPort(where); !ok || !good {
+		return false
+	}
+	for more {
+		before := rest[:len(rest)-len(params)]
+		var param string
+		param, params, more = strings.Cut(params, ";")
+		name, value, valued := strings.Cut(param, "=")
+		if !isPlain(name) || valued && !isPlain(value) || strings.Contains(before, ";"+name) {
+			return false
+		}
+	}
+	return true
+}
+
+// receivedFrom is a message that the library has read.
+func receivedFrom(m sip.Message) *received {
+	r := &received{body: m.Body()}
+	switch m := m.(type) {
+	case *sip.Request:
+		r.method, r.uri, r.uriHeaders = string(m.Method), m.Recipient.String(), len(m.Recipient.Headers) > 0
+	case *sip.Response:
+		r.StatusCode, r.Reason = m.StatusCode, m.Reason
+	}
+	for _, h := range headersOf(m) {
+		switch v := h.(type) {
+		case *sip.ContentLengthHeader:
+		case *sip.ViaHeader:
+			if r.via.host == "" {
+				branch, _ := v.Params.Get("branch")
+				_, rport := v.Params.Get("rport")
+				r.via = via{sentBy{strings.ToLower(trimBrackets(v.Host)), v.Port}, branch, rport}
+			}
+			if strings.IndexByte(v.Host, ':') >= 0 && v.Host[0] != '[' {
+				v.Host = "[" + v.Host + "]" // the library leaves them out for one that stands for IPv4
+			}
+			r.fields = append(r.fields, headerField{fieldNamed("Via"), v.Value()})
+		default:
+			r.fields = append(r.fields, headerField{fieldNamed(h.Name()), h.Value()})
+		}
+	}
+	r.note()
+	return r
+}
