@@ -106,9 +106,9 @@ func (s *udpSocket) open(udp *net.UDPConn) error {
 	var events [1]unix.EpollEvent
 	s.arm = func(fd uintptr) { _ = unix.EpollCtl(int(fd), unix.EPOLL_CTL_MOD, s.fd, &event) }
 	s.woken = func(fd uintptr) bool {
-		n, _ := unix.EpollWait(int(fd), events[:], 0)
-		s.failed = n > 0 && events[0].Events&unix.EPOLLERR != 0
-		return n > 0
+		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, fd, uintptr(unsafe.Pointer(&events)), 1, 0, 0, 0)
+		s.failed = errno == 0 && n > 0 && events[0].Events&unix.EPOLLERR != 0
+		return errno == 0 && n > 0
 	}
 	err = errors.Join(unix.SetNonblock(epoll, true), unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, s.fd, &event))
 	s.poll = os.NewFile(uintptr(epoll), "udp")
@@ -177,7 +177,10 @@ func (s *udpSocket) fill() error {
 	return nil
 }
 
-// use is a system call on the socket that takes these.
+// use is a system call on the socket that takes these. Calls that do not wait, as
+// nearly all, are not told to the runtime: in a process that was at rest its
+// monitor would wake up for the first, and then every few microseconds to see
+// whether one takes long.
 func (s *udpSocket) use(call uintptr, p unsafe.Pointer, n, flags uintptr, q unsafe.Pointer, m uintptr) (uintptr, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -185,7 +188,10 @@ func (s *udpSocket) use(call uintptr, p unsafe.Pointer, n, flags uintptr, q unsa
 		return 0, net.ErrClosed
 	}
 	for {
-		done, _, errno := unix.Syscall6(call, uintptr(s.fd), uintptr(p), n, flags, uintptr(q), m)
+		done, _, errno := unix.RawSyscall6(call, uintptr(s.fd), uintptr(p), n, flags|unix.MSG_DONTWAIT, uintptr(q), m)
+		if errno == unix.EAGAIN && flags&unix.MSG_DONTWAIT == 0 {
+			done, _, errno = unix.Syscall6(call, uintptr(s.fd), uintptr(p), n, flags, uintptr(q), m)
+		}
 		switch errno {
 		case 0:
 			return done, nil
