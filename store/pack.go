@@ -126,6 +126,9 @@ func (p *Packed) Reserve(s Side, mark uint32) {
 }
 
 func packHealth(h Health) health {
+	if h == (Health{}) {
+		return health{}
+	}
 	return health{
 		words: unique.Make(words{h.Liveness, h.LastEvidence, h.Method, h.Calibration}), alive: milliOf(h.LastAlive),
 		rtt: h.RTT, misses: h.Misses, answers: h.Answers,

@@ -209,13 +209,13 @@ const (
 )
 
 // Bye is the reason of a call that this side ended with BYE.
-func (s Side) Bye() Reason { return Reason(s.String() + "-bye") }
+func (s Side) Bye() Reason { return [...]Reason{"caller-bye", "callee-bye"}[s] }
 
 // Gone is the reason of a call whose dialog this side did not know any more.
-func (s Side) Gone() Reason { return Reason(s.String() + "-gone") }
+func (s Side) Gone() Reason { return [...]Reason{"caller-gone", "callee-gone"}[s] }
 
 // Silent is the reason of a call whose far end at this side stopped answering.
-func (s Side) Silent() Reason { return Reason(s.String() + "-silent") }
+func (s Side) Silent() Reason { return [...]Reason{"caller-silent", "callee-silent"}[s] }
 
 // Outcome is how the release of one leg went.
 type Outcome string

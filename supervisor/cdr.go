@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"time"
@@ -91,12 +92,12 @@ func recordLeg(c *store.Call, side store.Side) CDRLeg {
 }
 
 // line is the CDR as one line of JSON.
-func (r CDR) line() []byte {
-	b, err := json.Marshal(r)
-	if err != nil {
+func (r *CDR) line() []byte {
+	var line bytes.Buffer
+	if err := json.NewEncoder(&line).Encode(r); err != nil {
 		panic(err) // plain fields always encode
 	}
-	return append(b, '\n')
+	return line.Bytes()
 }
 
 // blamed is the side in whose name a reason begins.

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -135,13 +136,11 @@ func (s *Supervisor) Events(ctx context.Context, id string) ([]Event, error) {
 	}
 	s.mu.Lock()
 	k := s.calls[c.ID]
-	if k != nil {
+	s.mu.Unlock()
+	if k = cmp.Or(k, s.ended.find(c.ID)); k != nil {
+		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.events(k), nil
-	}
-	s.mu.Unlock()
-	if list, ok := s.ended.events(c.ID); ok {
-		return list, nil
 	}
 	return nil, fmt.Errorf("events: %w", &Elsewhere{c.ID, c.Node})
 }

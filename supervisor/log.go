@@ -2,24 +2,37 @@ package supervisor
 
 import (
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"sipvigil/store"
 )
 
-// callFields name a call in the log; there is room for more fields after them.
-func callFields(c *store.Call, more int) []zap.Field {
-	return append(make([]zap.Field, 0, 5+more),
+// tell writes a line about a call into the log. The list of its fields is used
+// again for others.
+func (s *Supervisor) tell(level zapcore.Level, what string, c *store.Call, more ...zap.Field) {
+	ce := s.log.Check(level, what)
+	if ce == nil {
+		return
+	}
+	fields, _ := s.fields.Get().(*[]zap.Field)
+	if fields == nil {
+		fields = new([]zap.Field)
+	}
+	*fields = append((*fields)[:0],
 		zap.String("call", c.ID),
 		zap.String("caller_call_id", c.Legs[store.Caller].CallID),
 		zap.String("callee_call_id", c.Legs[store.Callee].CallID),
 		zap.String("trunk_in", c.TrunkIn),
 		zap.String("trunk_out", c.TrunkOut),
 	)
+	*fields = append(*fields, more...)
+	ce.Write(*fields...)
+	s.fields.Put(fields)
 }
 
-// endFields tell how a call ended.
-func endFields(c *store.Call) []zap.Field {
-	fields := append(callFields(c, 8),
+// logEnd tells how a call ended.
+func (s *Supervisor) logEnd(c *store.Call) {
+	fields := append(make([]zap.Field, 0, 8),
 		zap.String("reason", string(c.End.Reason)),
 		zap.Int("status", c.End.Status),
 		zap.String("text", c.End.Text),
@@ -32,7 +45,7 @@ func endFields(c *store.Call) []zap.Field {
 	if !c.Answered.IsZero() {
 		fields = append(fields, zap.Duration("answered_for", c.End.At.Sub(c.Answered)))
 	}
-	return fields
+	s.tell(zap.InfoLevel, "call ended", c, fields...)
 }
 
 // logFound tells of a call that goes on only because the action is Observe.
@@ -41,8 +54,8 @@ func (s *Supervisor) logFound(c *change) {
 	if !ok {
 		known.ID = c.id
 	}
-	s.log.Info("call would be ended", append(callFields(&known, 3), zap.Stringer("leg", c.side),
-		zap.String("peer", known.Leg(c.side).Peer), zap.String("reason", c.why))...)
+	s.tell(zap.InfoLevel, "call would be ended", &known, zap.Stringer("leg", c.side),
+		zap.String("peer", known.Leg(c.side).Peer), zap.String("reason", c.why))
 }
 
 // quiet are the states between which a change is no news.
@@ -55,15 +68,14 @@ func (s *Supervisor) logLiveness(c *change) {
 	if quiet[c.health.Liveness] && quiet[c.was] {
 		level = zap.DebugLevel
 	}
-	ce := s.log.Check(level, "leg changed")
-	if ce == nil {
+	if !s.log.Core().Enabled(level) {
 		return
 	}
 	known, ok := s.legs.Call(c.id)
 	if !ok {
 		known.ID = c.id
 	}
-	fields := append(callFields(&known, 8),
+	fields := append(make([]zap.Field, 0, 8),
 		zap.Stringer("leg", c.side),
 		zap.String("peer", known.Leg(c.side).Peer),
 		zap.String("liveness", string(c.health.Liveness)),
@@ -73,5 +85,5 @@ func (s *Supervisor) logLiveness(c *change) {
 	if !c.health.LastAlive.IsZero() {
 		fields = append(fields, zap.Time("last_alive", c.health.LastAlive), zap.String("last_evidence", c.health.LastEvidence))
 	}
-	ce.Write(fields...)
+	s.tell(level, "leg changed", &known, fields...)
 }

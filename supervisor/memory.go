@@ -18,34 +18,35 @@ type memory struct {
 }
 
 type remembered struct {
-	call   store.Call
-	events []Event
-	at     time.Time
+	call store.Packed
+	was  *call // nil for one that was never told of
+	at   time.Time
 }
 
-func (m *memory) add(c store.Call, events []Event, now time.Time) {
+func (m *memory) add(c store.Call, was *call, now time.Time) {
 	if m.most == 0 || m.keep == 0 {
 		return
 	}
+	r := &remembered{store.Pack(c), was, now}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.forget(now)
 	if len(m.calls) == m.most {
 		m.calls = slices.Delete(m.calls, 0, max(1, m.most/10)) // not one by one: each moves the rest
 	}
-	m.calls = append(m.calls, &remembered{c, events, now})
+	m.calls = append(m.calls, r)
 }
 
-// events returns those of a call that is still remembered.
-func (m *memory) events(id string) ([]Event, bool) {
+// find returns what was known of a call that is still remembered, or nil.
+func (m *memory) find(id string) *call {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for i := range m.calls {
-		if m.calls[i].call.ID == id {
-			return m.calls[i].events, true
+	for _, r := range m.calls {
+		if r.was != nil && r.was.id == id {
+			return r.was
 		}
 	}
-	return nil, false
+	return nil
 }
 
 // each visits the calls that are still remembered.
@@ -53,8 +54,8 @@ func (m *memory) each(now time.Time, yield func(store.Call) bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.forget(now)
-	for i := range m.calls {
-		if !yield(m.calls[i].call) {
+	for _, r := range m.calls {
+		if !yield(r.call.Call()) {
 			return
 		}
 	}

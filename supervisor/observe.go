@@ -20,7 +20,7 @@ func (s *Supervisor) Started(c store.Call) {
 	s.mu.Unlock()
 	s.follower.Changed(c.ID)
 	s.metrics.started.Inc()
-	s.log.Info("call started", callFields(&c, 0)...)
+	s.tell(zap.InfoLevel, "call started", &c)
 }
 
 // Confirmed begins to watch a call: its ACK has come. A call of which Started
@@ -28,9 +28,9 @@ func (s *Supervisor) Started(c store.Call) {
 func (s *Supervisor) Confirmed(c store.Call) {
 	at := time.Now()
 	if restored, ok := s.confirm(&c, at); ok && !restored {
-		s.log.Info("call answered", append(callFields(&c, 1), zap.Duration("took", c.Answered.Sub(c.Started)))...)
+		s.tell(zap.InfoLevel, "call answered", &c, zap.Duration("took", c.Answered.Sub(c.Started)))
 	} else if ok {
-		s.log.Debug("call is watched again", callFields(&c, 0)...)
+		s.tell(zap.DebugLevel, "call is watched again", &c)
 	}
 }
 
@@ -108,10 +108,10 @@ func (s *Supervisor) Answered(id string, side store.Side, a store.Answer) {
 	if a.Kind == store.Answered {
 		s.metrics.rtt.Observe(a.RTT.Seconds())
 	}
-	if ce := s.log.Check(zap.DebugLevel, "probe answered"); ce != nil {
+	if s.log.Core().Enabled(zap.DebugLevel) {
 		c, _ := s.legs.Call(id)
-		ce.Write(append(callFields(&c, 8), zap.Stringer("leg", side), zap.String("peer", c.Leg(side).Peer), zap.String("method", a.Method),
-			zap.String("result", s.cfg.Policy.result(a)), zap.Int("status", a.Status), zap.String("reason", a.Reason), zap.Duration("took", a.RTT))...)
+		s.tell(zap.DebugLevel, "probe answered", &c, zap.Stringer("leg", side), zap.String("peer", c.Leg(side).Peer), zap.String("method", a.Method),
+			zap.String("result", s.cfg.Policy.result(a)), zap.Int("status", a.Status), zap.String("reason", a.Reason), zap.Duration("took", a.RTT))
 	}
 }
 
@@ -161,33 +161,33 @@ func (s *Supervisor) Resave(id string) {
 
 // Ended forgets a call, but for a while.
 func (s *Supervisor) Ended(c store.Call) {
-	var events []Event
+	now := time.Now()
 	var found *finding
 	s.mu.Lock()
-	if k := s.calls[c.ID]; k != nil {
+	k := s.calls[c.ID]
+	if k != nil {
 		s.leave(k)
 		if found = k.found; found != nil && !found.wrong {
 			s.metrics.found(found.trunk, found.close(c.End))
 		}
 		for i := range k.legs {
 			c.Legs[i].Health = k.legs[i].Health
-			s.deliver(&k.legs[i], store.Answer{Kind: store.NoCall, At: time.Now()})
+			s.deliver(&k.legs[i], store.Answer{Kind: store.NoCall, At: now})
 		}
-		s.happened(k, 0, EventEnd, string(c.End.Reason), 0, time.Now())
-		events = s.events(k)
+		s.happened(k, 0, EventEnd, string(c.End.Reason), 0, now)
 		delete(s.calls, c.ID)
 	}
 	s.today.add(reclaimed(&c), c.End.At)
 	s.reclaim(&c)
 	s.mu.Unlock()
-	s.ended.add(c, events, time.Now())
+	s.ended.add(c, k, now)
 	s.metrics.end(&c)
 	r := record(&c, found)
 	if s.cfg.Record != nil {
 		s.cfg.Record(r.line())
 	}
 	s.follower.Ended(r)
-	s.log.Info("call ended", endFields(&c)...)
+	s.logEnd(&c)
 }
 
 // deliver hands an answer to those who wait for it. Called locked.

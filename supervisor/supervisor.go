@@ -56,6 +56,7 @@ type Supervisor struct {
 	legs     Legs
 	st       Store
 	log      *zap.Logger
+	fields   sync.Pool // lists of those of a line, as pointers
 	metrics  *metrics
 	made     time.Time      // zero of the clock of the schedule
 	random   func() float64 // from 0, below 1

@@ -40,7 +40,7 @@ type Store struct {
 // finished is a call that is over, until it is forgotten.
 type finished struct {
 	id      string
-	call    store.Packed
+	call    *store.Packed
 	expires time.Time
 }
 
@@ -106,7 +106,7 @@ func (s *Store) Finish(c store.Call, keep time.Duration) {
 	if s.over[c.ID] != nil {
 		return
 	}
-	f := &finished{id: c.ID, call: *s.update(c), expires: now.Add(keep)}
+	f := &finished{id: c.ID, call: s.update(c), expires: now.Add(keep)}
 	f.call.State = store.Terminated
 	delete(s.active, c.ID)
 	s.journal.touch(c.ID, final)

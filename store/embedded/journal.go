@@ -299,7 +299,7 @@ func (s *Store) entry(id string, p parts, now time.Time) entry {
 		return entry{parts: p &^ final, id: id, call: s.journal.unpack(c, p)}
 	}
 	if f := s.over[id]; f != nil && now.Before(f.expires) {
-		return entry{parts: everything | final, id: id, call: s.journal.unpack(&f.call, everything), expires: f.expires}
+		return entry{parts: everything | final, id: id, call: s.journal.unpack(f.call, everything), expires: f.expires}
 	}
 	return entry{parts: final, id: id, call: new(store.Call), expires: now}
 }

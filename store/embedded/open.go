@@ -203,7 +203,7 @@ func (s *Store) again(e *entry, now time.Time) {
 	if e.parts&final != 0 {
 		delete(s.active, e.id)
 		if now.Before(e.expires) {
-			s.retain(&finished{id: e.id, call: *c, expires: e.expires})
+			s.retain(&finished{id: e.id, call: c, expires: e.expires})
 		}
 	}
 }
