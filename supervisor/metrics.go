@@ -30,9 +30,17 @@ type metrics struct {
 	unproven  *prometheus.CounterVec
 	detection *prometheus.HistogramVec
 
-	trunks  map[string]Action
-	reasons map[store.Reason]bool
-	methods map[string]bool
+	byTrunk  map[string]*trunkMetrics
+	byReason map[store.Reason]prometheus.Counter
+	released [2]map[store.Outcome]prometheus.Counter // by leg
+	methods  map[string]bool
+}
+
+// trunkMetrics are those of a trunk that its calls count in.
+type trunkMetrics struct {
+	reclaimed prometheus.Counter
+	unproven  prometheus.Counter
+	detection prometheus.Observer
 }
 
 func newMetrics(trunks map[string]Action) *metrics {
@@ -83,37 +91,35 @@ func newMetrics(trunks map[string]Action) *metrics {
 			Help:    "Time from the last sign of life of the far end that was found dead to the release of its call.",
 			Buckets: []float64{1, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 3600},
 		}, []string{"trunk"}),
-		trunks:  trunks,
-		reasons: make(map[store.Reason]bool),
-		methods: make(map[string]bool),
+		byTrunk:  make(map[string]*trunkMetrics),
+		byReason: make(map[store.Reason]prometheus.Counter),
+		methods:  make(map[string]bool),
 	}
-	m.fill()
+	m.fill(trunks)
 	return m
 }
 
 // fill makes all series, so that each begins with 0.
-func (m *metrics) fill() {
+func (m *metrics) fill(trunks map[string]Action) {
 	reasons := []store.Reason{store.Operator, store.NoAck, store.SessionExpired, store.CallerCancel, store.CalleeRejected,
 		store.NoAnswer, store.NoRoute, store.Unreachable, store.Congested, store.NodeLost, store.MaxDuration}
 	for _, side := range store.Sides {
 		reasons = append(reasons, side.Bye(), side.Gone(), side.Silent())
+		m.released[side] = make(map[store.Outcome]prometheus.Counter)
 		for _, o := range []store.Outcome{store.ReleaseConfirmed, store.ReleaseAlreadyGone, store.ReleaseUnconfirmed} {
-			m.releases.WithLabelValues(side.String(), string(o))
+			m.released[side][o] = m.releases.WithLabelValues(side.String(), string(o))
 		}
 	}
-	for _, trunk := range append(slices.Collect(maps.Keys(m.trunks)), otherTrunk) {
+	for _, trunk := range append(slices.Collect(maps.Keys(trunks)), otherTrunk) {
+		m.byTrunk[trunk] = &trunkMetrics{m.reclaimed.WithLabelValues(trunk), m.unproven.WithLabelValues(trunk), m.detection.WithLabelValues(trunk)}
 		m.finding(trunk, true)
 		m.finding(trunk, false)
-		m.reclaimed.WithLabelValues(trunk)
-		m.unproven.WithLabelValues(trunk)
-		m.detection.WithLabelValues(trunk)
 	}
 	for _, reason := range brakeReasons {
 		m.brake.WithLabelValues(reason)
 	}
 	for _, r := range reasons {
-		m.reasons[r] = true
-		m.ended.WithLabelValues(string(r))
+		m.byReason[r] = m.ended.WithLabelValues(string(r))
 	}
 	for _, method := range methodNames {
 		m.methods[method] = true
@@ -185,15 +191,14 @@ func (m *metrics) probe(method, result string) {
 
 // end counts a call that ended.
 func (m *metrics) end(c *store.Call) {
-	reason := c.End.Reason
-	if !m.reasons[reason] {
-		reason = other
+	ended := m.byReason[c.End.Reason]
+	if ended == nil {
+		ended = m.ended.WithLabelValues(other)
 	}
-	m.ended.WithLabelValues(string(reason)).Inc()
-	for _, side := range store.Sides {
-		switch o := c.End.Released[side]; o {
-		case store.ReleaseConfirmed, store.ReleaseAlreadyGone, store.ReleaseUnconfirmed:
-			m.releases.WithLabelValues(side.String(), string(o)).Inc()
+	ended.Inc()
+	for side, outcome := range c.End.Released {
+		if released := m.released[side][outcome]; released != nil {
+			released.Inc()
 		}
 	}
 	m.reclaim(c)
@@ -203,22 +208,24 @@ func (m *metrics) end(c *store.Call) {
 // same trunk has two channels of it.
 func (m *metrics) reclaim(c *store.Call) {
 	billed, proven := lifetimes(c)
-	for side, trunk := range [2]string{store.Caller: m.trunk(c.TrunkIn), store.Callee: m.trunk(c.TrunkOut)} {
-		m.unproven.WithLabelValues(trunk).Add((billed - proven).Seconds())
-		s := store.Side(side)
-		dead := c.End.Reason == s.Gone() || c.End.Reason == s.Silent()
-		if dead || c.End.Reason == s.Other().Gone() || c.End.Reason == s.Other().Silent() {
-			m.reclaimed.WithLabelValues(trunk).Inc()
+	whose, dead := foundDead(c.End.Reason)
+	for i, name := range [2]string{store.Caller: c.TrunkIn, store.Callee: c.TrunkOut} {
+		t := m.byTrunk[m.trunk(name)]
+		t.unproven.Add((billed - proven).Seconds())
+		if !dead {
+			continue
 		}
-		if last := c.Legs[s].LastAlive; dead && !last.IsZero() {
-			m.detection.WithLabelValues(trunk).Observe(c.End.At.Sub(last).Seconds())
+		t.reclaimed.Inc()
+		side := store.Side(i)
+		if last := c.Legs[side].LastAlive; side == whose && !last.IsZero() {
+			t.detection.Observe(c.End.At.Sub(last).Seconds())
 		}
 	}
 }
 
 // trunk is the label of a trunk.
 func (m *metrics) trunk(name string) string {
-	if _, known := m.trunks[name]; !known {
+	if _, known := m.byTrunk[name]; !known {
 		return otherTrunk
 	}
 	return name

@@ -115,10 +115,8 @@ func (t *today) on(at time.Time) int {
 // reclaimed is how many channels of trunks a call that ended gives back because
 // a far end of it was found dead: both, as in the metrics.
 func reclaimed(c *store.Call) int {
-	for _, side := range store.Sides {
-		if c.End.Reason == side.Gone() || c.End.Reason == side.Silent() {
-			return len(c.Legs)
-		}
+	if _, dead := foundDead(c.End.Reason); dead {
+		return len(c.Legs)
 	}
 	return 0
 }
