@@ -2,7 +2,6 @@ package b2bua
 
 import (
 	"sync"
-	"time"
 
 	"github.com/emiago/sipgo/sip"
 
@@ -17,7 +16,14 @@ const maxEnded = 20_000
 // 200 and not 481.
 type ended struct {
 	mu    sync.Mutex // guards calls
-	calls map[string]*[2]dialogID
+	calls map[string]*bygone
+}
+
+// bygone is what is remembered of a call. The call itself is let go.
+type bygone struct {
+	of      *ended
+	id      string
+	dialogs [2]dialogID
 }
 
 // dialogID names a dialog, RFC 3261 section 12.
@@ -28,10 +34,10 @@ func (e *ended) add(c *call) {
 	if c.rec.Answered.IsZero() {
 		return
 	}
-	var ids [2]dialogID
+	b := &bygone{of: e, id: c.id}
 	for _, side := range store.Sides {
 		d := c.dialog(side)
-		ids[side] = dialogID{d.CallID, d.LocalTag, d.RemoteTag}
+		b.dialogs[side] = dialogID{d.CallID, d.LocalTag, d.RemoteTag}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -39,25 +45,27 @@ func (e *ended) add(c *call) {
 		return
 	}
 	if e.calls == nil {
-		e.calls = make(map[string]*[2]dialogID)
+		e.calls = make(map[string]*bygone)
 	}
-	id := c.id // the call itself is let go
-	e.calls[id] = &ids
-	time.AfterFunc(64*sip.T1, func() {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		delete(e.calls, id)
-	})
+	e.calls[b.id] = b
+	c.agent.transaction.waits.after(64*sip.T1, b, wakeForget)
+}
+
+// wake implements waker.
+func (b *bygone) wake(wake) {
+	b.of.mu.Lock()
+	defer b.of.mu.Unlock()
+	delete(b.of.calls, b.id)
 }
 
 // owns says whether a request belongs to a call that has ended lately.
 func (e *ended) owns(in *inbound) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	ids := e.calls[in.id]
-	if ids == nil {
+	b := e.calls[in.id]
+	if b == nil {
 		return false
 	}
 	is := dialogID{in.req.callID, in.tag, in.req.fromTag}
-	return ids[store.Caller] == is || ids[store.Callee] == is
+	return b.dialogs[store.Caller] == is || b.dialogs[store.Callee] == is
 }

@@ -46,17 +46,18 @@ func newService(cfg Config, board *maintenance.Board, down func(trunk string) bo
 // from is what new calls from a trunk get.
 func (s *service) from(trunk string) b2bua.Service {
 	t := s.trunks[trunk]
-	closed := b2bua.Service{Status: 503, Mute: t.RefuseWith == refuseDrop}
-	if status, err := strconv.Atoi(t.RefuseWith); err == nil {
-		closed.Status = status
-	}
+	var closed b2bua.Service
 	switch {
 	case s.idle(), s.maintained(trunk):
 		closed.Why, closed.RetryAfter = "maintenance", maintenanceRetry
 	case s.cut(t.CoupledTo):
 		closed.Why, closed.RetryAfter = "coupled", coupledRetry
 	default:
-		return b2bua.Service{}
+		return closed
+	}
+	closed.Status, closed.Mute = 503, t.RefuseWith == refuseDrop
+	if status, err := strconv.Atoi(t.RefuseWith); err == nil {
+		closed.Status = status
 	}
 	return closed
 }
