@@ -62,11 +62,9 @@ func New() *Store {
 func (s *Store) Save(c store.Call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.over[c.ID] != nil {
-		return
+	if s.update(c) != nil {
+		s.journal.touch(c.ID, whole)
 	}
-	s.update(c)
-	s.journal.touch(c.ID, whole)
 }
 
 // SaveHealth writes the health of one leg of a call that goes on.
@@ -103,15 +101,15 @@ func (s *Store) Finish(c store.Call, keep time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.expire(now)
-	if s.over[c.ID] != nil {
+	last := s.update(c)
+	if last == nil {
 		return
 	}
-	f := &finished{id: c.ID, call: s.update(c), expires: now.Add(keep)}
-	f.call.State = store.Terminated
+	last.State = store.Terminated
 	delete(s.active, c.ID)
 	s.journal.touch(c.ID, final)
 	if keep > 0 {
-		s.retain(f)
+		s.retain(&finished{id: c.ID, call: last, expires: now.Add(keep)})
 	}
 }
 
@@ -324,12 +322,16 @@ func (s *Store) expire(now time.Time) {
 }
 
 // update makes the record of a call what Save was given, but for what Save
-// leaves alone. Called locked.
+// leaves alone. It is nil for a call that is over. Called locked.
 func (s *Store) update(c store.Call) *store.Packed {
-	packed, old := store.Pack(c), s.active[c.ID]
+	old := s.active[c.ID]
 	if old == nil {
+		if s.over[c.ID] != nil {
+			return nil
+		}
 		old = new(store.Packed)
 	}
+	packed := store.Pack(c)
 	for _, side := range store.Sides {
 		packed.Reserve(side, old.Mark(side))
 	}
