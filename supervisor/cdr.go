@@ -68,9 +68,9 @@ func lifetimes(c *store.Call) (billed, proven time.Duration) {
 }
 
 // record makes the CDR of a call.
-func record(c *store.Call, f *finding) CDR {
+func record(c *store.Call, f *finding) *CDR {
 	billed, proven := lifetimes(c)
-	r := CDR{
+	r := &CDR{
 		ID: c.ID, Node: c.Node, Started: stamp(c.Started), Answered: stamp(c.Answered), Ended: stamp(c.End.At),
 		EndedBy: string(c.End.Reason), Side: blamed(c.End.Reason), Status: c.End.Status, Text: c.End.Text,
 		TrunkIn: c.TrunkIn, TrunkOut: c.TrunkOut,
@@ -91,8 +91,8 @@ func recordLeg(c *store.Call, side store.Side) CDRLeg {
 	}
 }
 
-// line is the CDR as one line of JSON.
-func (r *CDR) line() []byte {
+// Line is the CDR as one line of JSON.
+func (r *CDR) Line() []byte {
 	var line bytes.Buffer
 	if err := json.NewEncoder(&line).Encode(r); err != nil {
 		panic(err) // plain fields always encode

@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"encoding/json"
 	"testing"
 	"time"
 
@@ -13,7 +12,7 @@ import (
 
 func TestEachCallThatEndsLeavesARecord(t *testing.T) {
 	var lines []string
-	inWorld(t, func(c *Config) { c.Record = func(cdr []byte) { lines = append(lines, string(cdr)) } }, func(t *testing.T, w *world) {
+	inWorld(t, func(c *Config) { c.Record = func(r *CDR) { lines = append(lines, string(r.Line())) } }, func(t *testing.T, w *world) {
 		w.legs.says(store.Callee, inTurn(status(200), nothing()))
 		w.call("c")
 		sleep(2 * time.Minute)
@@ -45,13 +44,9 @@ func TestEachCallThatEndsLeavesARecord(t *testing.T) {
 }
 
 func TestARecordSaysWhatWasOnlyObserved(t *testing.T) {
-	var got CDR
+	var got *CDR
 	inWorld(t, func(c *Config) {
-		c.Action, c.Record = Observe, func(cdr []byte) {
-			if err := json.Unmarshal(cdr, &got); err != nil {
-				t.Error(err)
-			}
-		}
+		c.Action, c.Record = Observe, func(r *CDR) { got = r }
 	}, func(t *testing.T, w *world) {
 		w.legs.says(store.Callee, inTurn(status(200), status(481)))
 		w.call("c")

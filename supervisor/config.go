@@ -19,7 +19,7 @@ type Config struct {
 	Action      Action            // what follows when a leg is found dead
 	Trunks      map[string]Action // the same for single trunks, "" for Action; all trunks that there are
 	MaxDuration time.Duration     // from the answer on, 0 = a call may last for ever
-	Record      func(cdr []byte)  // takes a CDR for each call that ends, one line of JSON; returns at once; may be nil
+	Record      func(*CDR)        // takes that of each call that ends, may keep it, and returns at once; may be nil
 	May         func() bool       // whether this node is sure to own its calls now; while it is not, nobody is asked and nothing ends; nil = always
 	Doubt       Doubting          // asks a trunk itself while a call behind it is silent; nil = nobody can
 	Brake       Brake             // when silence ends no calls

@@ -10,7 +10,7 @@ type Follower interface {
 	// or missed, a far end showed itself.
 	Heard(id string)
 	// Ended tells of the end of a call. Nothing more is said about it.
-	Ended(r CDR)
+	Ended(r *CDR)
 	// Left says that a call does not belong to this node any more, and goes on.
 	Left(id string)
 	// Braked says that the brake begins to hold calls for a reason, or no more.
@@ -44,6 +44,6 @@ type unfollowed struct{}
 
 func (unfollowed) Changed(string)       {}
 func (unfollowed) Heard(string)         {}
-func (unfollowed) Ended(CDR)            {}
+func (unfollowed) Ended(*CDR)           {}
 func (unfollowed) Left(string)          {}
 func (unfollowed) Braked(Braking, bool) {}

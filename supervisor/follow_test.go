@@ -25,7 +25,7 @@ func (d *diary) write(line string) {
 
 func (d *diary) Changed(id string) { d.write(id + " changed") }
 func (d *diary) Heard(id string)   { d.write(id + " heard") }
-func (d *diary) Ended(r CDR)       { d.write(r.ID + " ended " + r.EndedBy) }
+func (d *diary) Ended(r *CDR)      { d.write(r.ID + " ended " + r.EndedBy) }
 func (d *diary) Left(id string)    { d.write(id + " left") }
 
 func (d *diary) Braked(b Braking, engaged bool) {

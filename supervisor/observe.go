@@ -161,6 +161,7 @@ func (s *Supervisor) Resave(id string) {
 
 // Ended forgets a call, but for a while.
 func (s *Supervisor) Ended(c store.Call) {
+	c.Compact() // its record stays for a while
 	now := time.Now()
 	var found *finding
 	s.mu.Lock()
@@ -184,7 +185,7 @@ func (s *Supervisor) Ended(c store.Call) {
 	s.metrics.end(&c)
 	r := record(&c, found)
 	if s.cfg.Record != nil {
-		s.cfg.Record(r.line())
+		s.cfg.Record(r)
 	}
 	s.follower.Ended(r)
 	s.logEnd(&c)

@@ -183,7 +183,7 @@ func TestEventsBeginWithTheOverviewAndTellOfCalls(t *testing.T) {
 		sameJSON(t, got[0].data, confirmedJSON)
 
 		s.calls.follower.Changed(confirmed().ID)
-		s.calls.follower.Ended(supervisor.CDR{ID: confirmed().ID, EndedBy: "caller-bye", Billed: 12.5})
+		s.calls.follower.Ended(&supervisor.CDR{ID: confirmed().ID, EndedBy: "caller-bye", Billed: 12.5})
 		pass(beat)
 		got = l.take(t)
 		if len(got) != 1 || got[0].kind != "ended" {
@@ -290,14 +290,14 @@ func TestAReaderThatComesBackMissesNothing(t *testing.T) {
 	onStage(t, func(t *testing.T, s *stage) {
 		l, hangUp := s.read("")
 		pass(2 * time.Second)
-		s.calls.follower.Ended(supervisor.CDR{ID: "1"})
+		s.calls.follower.Ended(&supervisor.CDR{ID: "1"})
 		pass(beat)
 		all := l.take(t)
 		last := all[len(all)-1].id
 		hangUp()
-		s.calls.follower.Ended(supervisor.CDR{ID: "2"})
+		s.calls.follower.Ended(&supervisor.CDR{ID: "2"})
 		pass(30 * time.Second)
-		s.calls.follower.Ended(supervisor.CDR{ID: "3"})
+		s.calls.follower.Ended(&supervisor.CDR{ID: "3"})
 		pass(beat)
 		l, hangUp = s.read(last)
 		defer hangUp()
@@ -331,7 +331,7 @@ func TestAGapIsSaid(t *testing.T) {
 			gap(t, s, other)
 		}
 		for i := range ringEvents + 10 {
-			s.calls.follower.Ended(supervisor.CDR{ID: fmt.Sprint(i)})
+			s.calls.follower.Ended(&supervisor.CDR{ID: fmt.Sprint(i)})
 			if i%mostChanges == 0 {
 				pass(beat)
 			}
@@ -421,7 +421,7 @@ func TestNobodyWhoReadsCostsNothing(t *testing.T) {
 		for i := range 1000 {
 			s.calls.follower.Changed(fmt.Sprint(i))
 			s.calls.follower.Heard(fmt.Sprint(i))
-			s.calls.follower.Ended(supervisor.CDR{ID: fmt.Sprint(i)})
+			s.calls.follower.Ended(&supervisor.CDR{ID: fmt.Sprint(i)})
 		}
 		f := s.server.feed
 		if len(f.changed)+len(f.heard)+len(f.queue) > 0 {

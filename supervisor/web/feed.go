@@ -91,7 +91,7 @@ func (f *feed) Heard(id string) {
 	})
 }
 
-func (f *feed) Ended(r supervisor.CDR) {
+func (f *feed) Ended(r *supervisor.CDR) {
 	f.note(func() {
 		f.drop(r.ID)
 		f.enqueue(message{kind: "ended", body: r})

@@ -296,7 +296,7 @@ func TestEventsAreAsTheOpenAPIDocumentSays(t *testing.T) {
 		l, hangUp := s.read("")
 		defer hangUp()
 		s.calls.follower.Changed(confirmed().ID)
-		s.calls.follower.Ended(supervisor.CDR{ID: "x", Ended: "2026-03-01T11:00:00.000Z"})
+		s.calls.follower.Ended(&supervisor.CDR{ID: "x", Ended: "2026-03-01T11:00:00.000Z"})
 		s.calls.follower.Braked(supervisor.Braking{Reason: "stall"}, true)
 		s.server.feed.tell("store", storeState(healthy))
 		s.server.feed.tell("node", Node{Name: "edge-1", State: "up"})

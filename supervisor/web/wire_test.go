@@ -202,7 +202,7 @@ func TestCallsOfAnotherNodeAreTold(t *testing.T) {
 			t.Fatalf("a change on edge-2 is told as %v", got)
 		}
 		c.two.calls.follower.Braked(supervisor.Braking{Reason: "stall"}, true) // not for the others
-		c.two.calls.follower.Ended(supervisor.CDR{ID: "x\ny", Node: "edge-2"})
+		c.two.calls.follower.Ended(&supervisor.CDR{ID: "x\ny", Node: "edge-2"})
 		pass(2 * beat)
 		got = l.take(t)
 		if len(got) != 1 || got[0].kind != "ended" || !strings.Contains(got[0].data, `"id":"x\ny"`) {
@@ -340,7 +340,7 @@ func TestNodesThatNobodyReadsSayLittle(t *testing.T) {
 		c.air.spoken("edge-1")
 		c.air.spoken("edge-2")
 		for i := range 1000 {
-			c.one.calls.follower.Ended(supervisor.CDR{ID: fmt.Sprint(i)})
+			c.one.calls.follower.Ended(&supervisor.CDR{ID: fmt.Sprint(i)})
 			pass(10 * time.Millisecond)
 		}
 		for _, s := range []*stage{c.one, c.two} {

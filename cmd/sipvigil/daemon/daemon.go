@@ -53,10 +53,10 @@ type Daemon struct {
 	links      *links.Links
 	lines      lines // between these two
 	web        *web.Server
-	cdrs       *cdrFile // nil without one
-	records    []func(cdr []byte)
-	capture    *capture // nil without one
-	recent     *recent  // nil with Redis
+	cdrs       *cdrFile            // nil without one
+	records    []func(line []byte) // those who take call detail records in JSON
+	capture    *capture            // nil without one
+	recent     *recent             // nil with Redis
 
 	member   *member // nil with a store of its own
 	channels *channels
@@ -184,7 +184,6 @@ func (d *Daemon) makeStore(reg prometheus.Registerer) error {
 		}
 		d.store = d.journal
 		d.recent = &recent{}
-		d.records = append(d.records, d.recent.record)
 	} else {
 		st, err := redis.New(redis.Config{
 			URL: d.cfg.Store.URL, Node: d.cfg.Node,
@@ -249,13 +248,7 @@ func (d *Daemon) makeSupervisor(reg prometheus.Registerer) (err error) {
 		d.cdrs = newCDRFile(d.cfg.CDR, d.log.Named("cdr"))
 		d.records = append(d.records, d.cdrs.record)
 	}
-	if len(d.records) > 0 {
-		c.Record = func(cdr []byte) {
-			for _, record := range d.records {
-				record(cdr)
-			}
-		}
-	}
+	c.Record = d.record
 	c.Doubt = d.lines.doubt
 	c.Brake = supervisor.Brake(d.cfg.Supervise.Brake)
 	if d.cfg.Store.URL != "embedded" {
@@ -263,6 +256,21 @@ func (d *Daemon) makeSupervisor(reg prometheus.Registerer) (err error) {
 	}
 	d.supervisor, err = supervisor.New(c, d.store, d.log.Named("supervisor"), reg)
 	return err
+}
+
+// record passes on the record of a call that ended. It is encoded once, or when
+// somebody asks for it.
+func (d *Daemon) record(r *supervisor.CDR) {
+	if d.recent != nil {
+		d.recent.record(r)
+	}
+	if len(d.records) == 0 {
+		return
+	}
+	line := r.Line()
+	for _, take := range d.records {
+		take(line)
+	}
 }
 
 func agentConfig(cfg Config) b2bua.Config {

@@ -1,11 +1,13 @@
 package daemon
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"testing"
 
 	"sipvigil/store"
+	"sipvigil/supervisor"
 )
 
 func TestRecentRecordsAreReadNewestFirst(t *testing.T) {
@@ -18,7 +20,11 @@ func TestRecentRecordsAreReadNewestFirst(t *testing.T) {
 		}
 		var got []string
 		for _, l := range list {
-			got = append(got, l.Place+" "+string(l.Line))
+			var cdr supervisor.CDR
+			if err := json.Unmarshal(l.Line, &cdr); err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, l.Place+" "+cdr.ID)
 		}
 		if fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("before %q: %v, want %v", before, got, want)
@@ -26,10 +32,10 @@ func TestRecentRecordsAreReadNewestFirst(t *testing.T) {
 	}
 	test("")
 	for i := range 5 {
-		r.record(fmt.Append(nil, "line-", i))
+		r.record(&supervisor.CDR{ID: fmt.Sprint("call-", i)})
 	}
-	test("", "5 line-4", "4 line-3", "3 line-2")
-	test("3", "2 line-1", "1 line-0")
+	test("", "5 call-4", "4 call-3", "3 call-2")
+	test("3", "2 call-1", "1 call-0")
 	test("1")
 	for _, place := range []string{"6", "x", "-1"} {
 		if _, err := r.Records(t.Context(), place, 3); !errors.Is(err, store.ErrNotFound) {
@@ -37,7 +43,7 @@ func TestRecentRecordsAreReadNewestFirst(t *testing.T) {
 		}
 	}
 	for i := range recentCDRs {
-		r.record(fmt.Append(nil, "more-", i))
+		r.record(&supervisor.CDR{ID: fmt.Sprint("more-", i)})
 	}
 	test("8", "7 more-1", "6 more-0") // the older ones are gone
 	test("5")
