@@ -120,7 +120,7 @@ func (s *waits) due(d time.Duration, l *line) {
 			return
 		}
 		if left := time.Until(front.at); left > 0 {
-			l.timer.Reset(max(left, min(d/100, late)))
+			l.timer.Reset(max(left, min(d/20, late)))
 			s.mu.Unlock()
 			return
 		}
