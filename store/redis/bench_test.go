@@ -3,6 +3,7 @@ package redis_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -16,6 +17,7 @@ import (
 func benchmarkWrites(b *testing.B, change func(s *redis.Store, c *store.Call)) {
 	url, _ := storetest.Redis(b)
 	s := open(b, redis.Config{URL: url})
+	s.Linger(time.Millisecond)
 	storetest.Start(b, s)
 	calls := manyCalls(5000)
 	for i := range calls {
@@ -35,6 +37,29 @@ func benchmarkWrites(b *testing.B, change func(s *redis.Store, c *store.Call)) {
 
 func BenchmarkSave(b *testing.B) {
 	benchmarkWrites(b, func(s *redis.Store, c *store.Call) { s.Save(*c) })
+}
+
+// BenchmarkLife measures what one call asks of the store: it is saved when it is
+// answered, and once more when it has ended.
+func BenchmarkLife(b *testing.B) {
+	url, _ := storetest.Redis(b)
+	s := open(b, redis.Config{URL: url})
+	storetest.Start(b, s)
+	calls := make([]store.Call, 500)
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		c := &calls[n%len(calls)]
+		if *c = typicalCall(); n%len(calls) < len(calls)-1 {
+			s.Save(*c)
+			continue
+		}
+		storetest.Settled(b, s)
+		for i := range calls {
+			s.Record([]byte("{}"))
+			s.Finish(calls[i], time.Minute)
+		}
+		storetest.Settled(b, s)
+	}
 }
 
 func BenchmarkSaveHealth(b *testing.B) {

@@ -50,43 +50,65 @@ func (s *Store) unwritten() bool {
 	return len(s.records.lines) > 0
 }
 
-// writeRecords appends what is queued to the stream.
+// writeRecords appends to the stream what is queued still: what came in with
+// changes went out with them.
 func (s *Store) writeRecords(ctx context.Context) error {
 	for {
-		s.mu.Lock()
-		n := min(len(s.records.lines), cdrBatch)
-		lines, lost := s.records.lines[:n:n], s.records.lost
-		s.mu.Unlock()
-		if n == 0 {
+		pipe := s.client.Pipeline()
+		written := s.addRecords(ctx, pipe)
+		if pipe.Len() == 0 {
 			return nil
 		}
-		if err := s.appendRecords(ctx, lines); err != nil {
+		_ = s.limited(ctx, func(ctx context.Context) error {
+			_, err := pipe.Exec(ctx)
 			return err
-		}
-		s.mu.Lock()
-		// What was lost meanwhile was at the front, too.
-		s.records.lines = s.records.lines[max(0, n-(s.records.lost-lost)):]
-		lost, s.records.lost = s.records.lost, 0
-		if len(s.records.lines) == 0 {
-			s.records.lines = nil
-		}
-		s.mu.Unlock()
-		if lost > 0 {
-			s.log.Error("call detail records were lost while the store was away: take them from the file of cdr.file, if there is one",
-				zap.Int("records", lost))
+		})
+		if err := written(); err != nil {
+			return err
 		}
 	}
 }
 
-func (s *Store) appendRecords(ctx context.Context, lines [][]byte) error {
-	pipe := s.client.Pipeline()
-	for _, line := range lines {
-		pipe.XAdd(ctx, &goredis.XAddArgs{Stream: s.keys.cdr(), MaxLen: cdrLength, Approx: true, Values: []any{"cdr", line}})
+// addRecords adds to a pipeline what is queued. When the pipeline was executed,
+// written takes out of the queue what Redis has now.
+func (s *Store) addRecords(ctx context.Context, pipe goredis.Pipeliner) (written func() error) {
+	s.mu.Lock()
+	n := min(len(s.records.lines), cdrBatch)
+	lines, lost := s.records.lines[:n:n], s.records.lost
+	s.mu.Unlock()
+	replies := make([]*goredis.StringCmd, n)
+	for i, line := range lines {
+		replies[i] = pipe.XAdd(ctx, &goredis.XAddArgs{Stream: s.keys.cdr(), MaxLen: cdrLength, Approx: true, Values: []any{"cdr", line}})
 	}
-	return s.limited(ctx, func(ctx context.Context) error {
-		_, err := pipe.Exec(ctx)
-		return err
-	})
+	return func() error {
+		for _, reply := range replies {
+			if err := reply.Err(); err != nil {
+				return err
+			}
+		}
+		s.recorded(n, lost)
+		return nil
+	}
+}
+
+// recorded takes the first n lines out of the queue, which Redis has. Before they
+// were sent so many had been lost.
+func (s *Store) recorded(n, lost int) {
+	if n == 0 {
+		return
+	}
+	s.mu.Lock()
+	// What was lost meanwhile was at the front, too.
+	s.records.lines = s.records.lines[max(0, n-(s.records.lost-lost)):]
+	lost, s.records.lost = s.records.lost, 0
+	if len(s.records.lines) == 0 {
+		s.records.lines = nil
+	}
+	s.mu.Unlock()
+	if lost > 0 {
+		s.log.Error("call detail records were lost while the store was away: take them from the file of cdr.file, if there is one",
+			zap.Int("records", lost))
+	}
 }
 
 // Records returns up to n call detail records of all nodes that were written

@@ -43,6 +43,29 @@ func TestCDRsGoToTheStreamInOrder(t *testing.T) {
 	same(t, "lines", want, stream(t, admin, len(want)))
 }
 
+func TestCDRsGoAlongWithChangesOnce(t *testing.T) {
+	t.Parallel()
+	url, server := storetest.Redis(t)
+	admin := connect(t, server)
+	s := open(t, redis.Config{URL: url})
+	var want []string
+	for i := range 3 { // the first ones in a pipeline that has to load the scripts
+		line := fmt.Sprintf(`{"id":"%d"}`, i)
+		want = append(want, line)
+		s.Record([]byte(line))
+		s.Save(storetest.Call())
+		if i == 1 {
+			storetest.Start(t, s)
+		}
+		if i > 0 {
+			storetest.Settled(t, s)
+		}
+	}
+	s.Save(storetest.Call())
+	storetest.Settled(t, s)
+	same(t, "lines", want, stream(t, admin, len(want)))
+}
+
 func TestCDRsWaitForAStoreThatIsAway(t *testing.T) {
 	t.Parallel()
 	url, server := storetest.Redis(t)

@@ -9,3 +9,7 @@ func (s *Store) CheckEvery(d time.Duration) { s.check = d }
 // Grace sets how long Run goes on writing when its context has ended. The store
 // must not run yet.
 func (s *Store) Grace(d time.Duration) { s.grace = d }
+
+// Linger sets how long the health of legs is gathered. The store must not run
+// yet.
+func (s *Store) Linger(d time.Duration) { s.linger = d }

@@ -26,23 +26,28 @@ func (k keys) lease(node string) string { return k.prefix + ":node:" + node }
 
 // fence is the epoch up to which the calls of a node in a shard are closed to
 // adoption.
-func (k keys) fence(shard, node string) string { return k.tag(shard) + ":fence:" + node }
+func (k keys) fence(shard, node string) string { return k.in(shard, ":fence:", node) }
 
 // call is the hash of one call, which has what is short.
 func (k keys) call(id string) string { return k.callIn(shardOf(id), id) }
 
-func (k keys) callIn(shard, id string) string { return k.tag(shard) + ":call:" + id }
+func (k keys) callIn(shard, id string) string { return k.in(shard, ":call:", id) }
 
 // text is what is long of one call, a string.
-func (k keys) text(id string) string { return k.tag(shardOf(id)) + ":text:" + id }
+func (k keys) text(id string) string { return k.textIn(shardOf(id), id) }
+
+func (k keys) textIn(shard, id string) string { return k.in(shard, ":text:", id) }
 
 // active is the set of calls of a shard that go on.
-func (k keys) active(shard string) string { return k.tag(shard) + ":active" }
+func (k keys) active(shard string) string { return k.in(shard, ":active", "") }
 
 // node is the set of calls of a shard that a node owns.
-func (k keys) node(shard, node string) string { return k.tag(shard) + ":node:" + node }
+func (k keys) node(shard, node string) string { return k.in(shard, ":node:", node) }
 
-func (k keys) tag(shard string) string { return "{" + k.prefix + ":" + shard + "}" }
+// in is a key of a shard: what is in braces alone says which slot it is in.
+func (k keys) in(shard, what, name string) string {
+	return "{" + k.prefix + ":" + shard + "}" + what + name
+}
 
 // shardOf is the shard that a call belongs to: the last two digits of its UUID,
 // which are random. Other ids are spread by a hash.

@@ -18,8 +18,8 @@ type change struct {
 	mark    [2]uint32
 	covered []cover
 
-	text []byte // of call as it goes out, nil where Redis has it
-	sum  uint64 // the hash of its lines
+	sum  uint64 // of call as it goes out: the hash of the lines of its text
+	text bool   // it goes out with its text, which Redis did not have
 }
 
 // cover is who waits for a mark to be written.

@@ -17,12 +17,12 @@ const (
 	oldSchema = "1" // all in the hash, no text
 )
 
-// field is one field of a record R: how it is read from it, empty when it is
-// to be left out, and written to it.
+// field is one field of a record R: how its value is appended to a text, without
+// anything when it is to be left out, and how it is set.
 type field[R any] struct {
-	name string
-	get  func(*R) string
-	set  func(*R, string) error
+	name   string
+	append func([]byte, *R) []byte
+	set    func(*R, string) error
 }
 
 // The fields of a record: those of the hash, which are short and change, and
@@ -162,35 +162,22 @@ func setAll[R any](fields []field[R], r *R, hash map[string]string) error {
 	return nil
 }
 
-// appendAll appends the name and the value of each field to set, or its name to
-// empty.
-func appendAll[R any](set, empty []any, fields []field[R], r *R) ([]any, []any) {
-	for i := range fields {
-		if v := fields[i].get(r); v != "" {
-			set = append(set, fields[i].name, v)
-		} else {
-			empty = append(empty, fields[i].name)
-		}
-	}
-	return set, empty
-}
-
 func text[R any, S ~string](name string, at func(*R) *S) field[R] {
 	return field[R]{
-		name: name,
-		get:  func(r *R) string { return string(*at(r)) },
-		set:  func(r *R, v string) error { *at(r) = S(v); return nil },
+		name:   name,
+		append: func(to []byte, r *R) []byte { return append(to, *at(r)...) },
+		set:    func(r *R, v string) error { *at(r) = S(v); return nil },
 	}
 }
 
 func number[R any, N int | int64 | uint32](name string, at func(*R) *N) field[R] {
 	return field[R]{
 		name: name,
-		get: func(r *R) string {
+		append: func(to []byte, r *R) []byte {
 			if *at(r) == 0 {
-				return ""
+				return to
 			}
-			return strconv.FormatInt(int64(*at(r)), 10)
+			return strconv.AppendInt(to, int64(*at(r)), 10)
 		},
 		set: func(r *R, v string) error {
 			n, err := strconv.ParseInt(v, 10, 64)
@@ -209,11 +196,11 @@ const instant = "2006-01-02T15:04:05.000Z07:00"
 func moment[R any](name string, at func(*R) *time.Time) field[R] {
 	return field[R]{
 		name: name,
-		get: func(r *R) string {
+		append: func(to []byte, r *R) []byte {
 			if at(r).IsZero() {
-				return ""
+				return to
 			}
-			return at(r).UTC().Format(instant)
+			return at(r).UTC().AppendFormat(to, instant)
 		},
 		set: func(r *R, v string) (err error) {
 			*at(r), err = time.Parse(instant, v)
@@ -226,11 +213,11 @@ func moment[R any](name string, at func(*R) *time.Time) field[R] {
 func duration[R any](name string, unit time.Duration, at func(*R) *time.Duration) field[R] {
 	return field[R]{
 		name: name,
-		get: func(r *R) string {
+		append: func(to []byte, r *R) []byte {
 			if *at(r) == 0 {
-				return ""
+				return to
 			}
-			return strconv.FormatFloat(float64(*at(r))/float64(unit), 'f', -1, 64)
+			return strconv.AppendFloat(to, float64(*at(r))/float64(unit), 'f', -1, 64)
 		},
 		set: func(r *R, v string) error {
 			n, err := strconv.ParseFloat(v, 64)
@@ -243,11 +230,11 @@ func duration[R any](name string, unit time.Duration, at func(*R) *time.Duration
 func flag[R any](name string, at func(*R) *bool) field[R] {
 	return field[R]{
 		name: name,
-		get: func(r *R) string {
+		append: func(to []byte, r *R) []byte {
 			if !*at(r) {
-				return ""
+				return to
 			}
-			return "true"
+			return append(to, "true"...)
 		},
 		set: func(r *R, v string) (err error) {
 			*at(r), err = strconv.ParseBool(v)
@@ -261,18 +248,18 @@ func flag[R any](name string, at func(*R) *bool) field[R] {
 func routes(name string) field[store.Dialog] {
 	return field[store.Dialog]{
 		name: name,
-		get: func(d *store.Dialog) string {
+		append: func(to []byte, d *store.Dialog) []byte {
 			if len(d.RouteSet) == 0 {
-				return ""
+				return to
 			}
-			list := []byte{'['}
+			to = append(to, '[')
 			for i, route := range d.RouteSet {
 				if i > 0 {
-					list = append(list, ", "...)
+					to = append(to, ", "...)
 				}
-				list = strconv.AppendQuote(list, route)
+				to = strconv.AppendQuote(to, route)
 			}
-			return string(append(list, ']'))
+			return append(to, ']')
 		},
 		set: func(d *store.Dialog, v string) error {
 			rest := strings.TrimSuffix(strings.TrimPrefix(v, "["), "]")

@@ -29,7 +29,9 @@ type Store struct {
 	client goredis.UniversalClient
 	log    *zap.Logger
 	wake   chan struct{} // capacity 1: something was queued
+	later  chan struct{} // capacity 1: what was queued may wait
 	texts  *texts
+	linger time.Duration // how long what may wait is gathered
 	check  time.Duration // how often an idle connection is tried
 	grace  time.Duration // what Run still does when its context has ended
 
@@ -39,6 +41,7 @@ type Store struct {
 	servers   []string      // run ids of the masters that were there then
 	changed   bool          // another server than before answers
 	patience  time.Duration // how long it waits for an answer
+	commands  arguments
 
 	mu      sync.Mutex
 	queue   queue
@@ -76,7 +79,9 @@ func New(cfg Config, log *zap.Logger) (*Store, error) {
 		client:   e.client(),
 		log:      log.With(zap.String("store", e.kind)),
 		wake:     make(chan struct{}, 1),
+		later:    make(chan struct{}, 1),
 		texts:    newTexts(),
+		linger:   time.Second,
 		check:    5 * time.Second,
 		grace:    2 * time.Second,
 		queue:    newQueue(),
@@ -89,14 +94,16 @@ func New(cfg Config, log *zap.Logger) (*Store, error) {
 // no leg's mark falls, and a finished call stays as it is. The record is
 // copied.
 func (s *Store) Save(c store.Call) {
-	s.enqueue(recordOf(c))
+	s.enqueue(recordOf(c), s.wake)
 }
 
-// SaveHealth queues the health of one leg of a call that goes on.
+// SaveHealth queues the health of one leg of a call that goes on. It is written
+// within a second and what an exchange takes: to write the answers of that time
+// together costs a small part of what it costs to write each as it comes.
 func (s *Store) SaveHealth(id string, side store.Side, h store.Health) {
 	c := &change{id: id}
 	c.health[side] = &h
-	s.enqueue(c)
+	s.enqueue(c, s.later)
 }
 
 // Reserve queues that the mark of a leg is raised to at least mark. Run calls
@@ -108,7 +115,7 @@ func (s *Store) Reserve(id string, side store.Side, mark uint32, covered func(ma
 	if covered != nil {
 		c.covered = []cover{{mark, covered}}
 	}
-	s.enqueue(c)
+	s.enqueue(c, s.wake)
 }
 
 // Finish queues the last record of a call, which Redis forgets after keep.
@@ -116,10 +123,11 @@ func (s *Store) Finish(c store.Call, keep time.Duration) {
 	c.State = store.Terminated
 	r := recordOf(c)
 	r.final, r.keep = true, keep
-	s.enqueue(r)
+	s.enqueue(r, s.wake)
 }
 
-func (s *Store) enqueue(c *change) {
+// enqueue queues a change and tells Run by wake or by later.
+func (s *Store) enqueue(c *change, how chan struct{}) {
 	s.mu.Lock()
 	if s.pending() == 0 {
 		s.written = time.Now()
@@ -129,13 +137,15 @@ func (s *Store) enqueue(c *change) {
 		s.epoch = max(s.epoch, c.call.Epoch)
 	}
 	s.mu.Unlock()
-	s.poke()
+	signal(how)
 }
 
 // poke has Run make a round.
-func (s *Store) poke() {
+func (s *Store) poke() { signal(s.wake) }
+
+func signal(c chan struct{}) {
 	select {
-	case s.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

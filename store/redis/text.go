@@ -70,10 +70,10 @@ func newTexts() *texts {
 // linesOf appends the lines of a call's text.
 func linesOf(lines []byte, c *store.Call) []byte {
 	for i := range textFields {
-		if v := textFields[i].get(c); strings.ContainsAny(v, "\\\n") {
-			lines = append(lines, escapeText.Replace(v)...)
-		} else {
-			lines = append(lines, v...)
+		from := len(lines)
+		lines = textFields[i].append(lines, c)
+		if v := lines[from:]; bytes.IndexByte(v, '\\') >= 0 || bytes.IndexByte(v, '\n') >= 0 {
+			lines = append(lines[:from], escapeText.Replace(string(v))...)
 		}
 		lines = append(lines, '\n')
 	}
@@ -86,9 +86,9 @@ type packer struct {
 	lines []byte
 }
 
-// encode returns the text of a call and the hash of its lines. The text is nil
-// when Redis has it.
-func (t *texts) encode(c *store.Call) (packed []byte, sum uint64) {
+// encode appends the text of a call, nothing when Redis has it, and returns the
+// hash of its lines.
+func (t *texts) encode(to []byte, c *store.Call) (packed []byte, sum uint64) {
 	p, ok := t.packers.Get().(*packer)
 	if !ok {
 		p = new(packer)
@@ -97,9 +97,9 @@ func (t *texts) encode(c *store.Call) (packed []byte, sum uint64) {
 	p.lines = linesOf(p.lines[:0], c)
 	sum = maphash.Bytes(t.seed, p.lines)
 	if t.has(c.ID, sum) {
-		return nil, sum
+		return to, sum
 	}
-	return p.deflate(make([]byte, 0, 384), p.lines), sum
+	return p.deflate(to, p.lines), sum
 }
 
 // learn notes that Redis has a text with these lines, which its owner alone
@@ -205,9 +205,9 @@ func ofLegs(fields [2][]field[store.Dialog]) []field[store.Call] {
 		for _, side := range store.Sides {
 			f := fields[side][i]
 			of = append(of, field[store.Call]{
-				name: f.name,
-				get:  func(c *store.Call) string { return f.get(&c.Legs[side].Dialog) },
-				set:  func(c *store.Call, v string) error { return f.set(&c.Legs[side].Dialog, v) },
+				name:   f.name,
+				append: func(to []byte, c *store.Call) []byte { return f.append(to, &c.Legs[side].Dialog) },
+				set:    func(c *store.Call, v string) error { return f.set(&c.Legs[side].Dialog, v) },
 			})
 		}
 	}

@@ -9,13 +9,11 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
-
-	"sipvigil/store"
 )
 
 const (
-	batchSize = 1024                  // calls in a pipeline
-	gather    = 10 * time.Millisecond // from one round to the next: what comes meanwhile is written together
+	batchSize = 256                   // calls in a pipeline
+	gather    = 20 * time.Millisecond // from one round to the next: what comes meanwhile is written together
 
 	retryFirst = 50 * time.Millisecond // pause after the first failure, then doubled
 	retryMost  = time.Second
@@ -61,12 +59,22 @@ func (s *Store) Run(ctx context.Context) error {
 	return nil
 }
 
-// await waits until something is queued or the connection is to be tried.
+// await waits until there is something to write or the connection is to be tried.
 func (s *Store) await(ctx context.Context) {
 	timer := time.NewTimer(s.check + rand.N(s.check/5))
 	defer timer.Stop()
 	select {
 	case <-s.wake:
+		return
+	case <-s.later:
+		timer.Reset(s.linger)
+	case <-timer.C:
+		return
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case <-s.wake: // what waits goes along
 	case <-timer.C:
 	case <-ctx.Done():
 	}
@@ -223,59 +231,25 @@ func (s *Store) refused(batch []*change, replies []*goredis.Cmd) (again []int, f
 	return again, forgotten
 }
 
-// send runs put.lua for each change in one pipeline.
+// send runs put.lua for each change in one pipeline, which takes along what fits
+// of the call detail records.
 func (s *Store) send(ctx context.Context, changes []*change) []*goredis.Cmd {
 	s.mu.Lock()
 	epoch := s.epoch
 	s.mu.Unlock()
 	pipe := s.client.Pipeline()
 	replies := make([]*goredis.Cmd, len(changes))
-	var a arguments
+	defer s.commands.reset()
 	for i, c := range changes {
-		keys := s.arguments(&a, c, epoch)
-		replies[i] = pipe.EvalSha(ctx, putScript.Hash(), keys, append(a.set, a.empty...)...) // which copies them
+		replies[i] = pipe.Do(ctx, s.arguments(&s.commands, c, epoch)...)
 	}
+	written := s.addRecords(ctx, pipe)
 	_ = s.limited(ctx, func(ctx context.Context) error {
 		_, err := pipe.Exec(ctx)
 		return err // each reply has its own
 	})
+	_ = written() // what failed is tried again
 	return replies
-}
-
-// arguments are those of put.lua, up to the last field that has a value, and the
-// fields that have none. They are used again for each change.
-type arguments struct{ set, empty []any }
-
-// arguments puts those of a change into a and returns the keys. A part does not
-// know the epoch of its call and goes under the highest of this process, but only
-// to a call of this node.
-func (s *Store) arguments(a *arguments, c *change, epoch int64) (keys []string) {
-	node, keep := s.cfg.Node, activeTTL
-	if c.call != nil {
-		node, epoch = c.call.Node, c.call.Epoch
-		c.text, c.sum = s.texts.encode(c.call)
-	}
-	if c.final {
-		keep = c.keep
-	}
-	shard := shardOf(c.id)
-	a.set = append(a.set[:0], c.kind(), c.id, epoch, node, s.keys.node(shard, ""),
-		keep.Milliseconds(), setTTL.Milliseconds(), c.mark[store.Caller], c.mark[store.Callee], c.text, nil)
-	a.empty = a.empty[:0]
-	last := len(a.set) - 1
-	if c.call != nil {
-		a.set, a.empty = appendAll(a.set, a.empty, callFields, c.call)
-		for i := range c.call.Legs {
-			a.set, a.empty = appendAll(a.set, a.empty, dialogFields[i], &c.call.Legs[i].Dialog)
-		}
-	}
-	for i, h := range c.health {
-		if h != nil {
-			a.set, a.empty = appendAll(a.set, a.empty, healthFields[i], h)
-		}
-	}
-	a.set[last] = len(a.set) // as Lua counts
-	return []string{s.keys.call(c.id), s.keys.active(shard), s.keys.node(shard, node), s.keys.text(c.id)}
 }
 
 // settle does what the replies to a batch ask for.
@@ -295,7 +269,7 @@ func (s *Store) settle(batch []*change, replies []*goredis.Cmd) (int, error) {
 		case word == "missing" && s.cfg.Missing != nil:
 			missing = append(missing, c)
 		case word == "ok" && !c.final:
-			if c.text != nil {
+			if c.text {
 				s.texts.learn(c.id, c.sum)
 			}
 			done = append(done, c)
