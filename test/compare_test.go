@@ -15,16 +15,19 @@ import (
 	"testing"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
+
 	"sipvigil/store/storetest"
 	"sipvigil/test/ua"
 )
 
 // comparedConfig is kamailio as a proxy whose dialog module asks both sides of
 // each call every 30 s, its shortest interval, and ends a call with BYE when
-// one does not answer. All else is as it is by default.
+// one does not answer. All else is as it is by default, but for what compared
+// says.
 const comparedConfig = `#!KAMAILIO
 log_stderror=yes
-children=2
+children=CHILDREN
 disable_tcp=yes
 auto_aliases=no
 listen=udp:ADDR
@@ -34,7 +37,19 @@ loadmodule "rr.so"
 loadmodule "pv.so"
 loadmodule "siputils.so"
 loadmodule "textops.so"
+#!ifdef REDIS
+loadmodule "db_redis.so"
+modparam("db_redis", "schema_path", "/usr/share/kamailio/db_redis/kamailio")
+modparam("db_redis", "verbosity", 0)
+modparam("db_redis", "keys", "version=entry:table_name")
+modparam("db_redis", "keys", "dialog=entry:hash_entry,hash_id")
+modparam("db_redis", "keys", "dialog_vars=entry:hash_entry,hash_id,dialog_key&dialog:hash_entry,hash_id")
+#!endif
 loadmodule "dialog.so"
+#!ifdef REDIS
+modparam("dialog", "db_url", "REDIS_URL/0")
+modparam("dialog", "db_mode", 1)
+#!endif
 modparam("dialog", "ka_timer", 10)
 modparam("dialog", "ka_interval", 30)
 modparam("dialog", "send_bye", 1)
@@ -148,7 +163,7 @@ func throughSipvigil(t testing.TB) ([]*talk, *ua.Phone) {
 
 func throughKamailio(t testing.TB) ([]*talk, *ua.Phone) {
 	pbx, carrier := trunkPhone(t, "pbx", "127.0.0.2"), trunkPhone(t, "carrier", "127.0.0.3")
-	addr, _ := startCompared(t, 64)
+	addr, _ := startCompared(t, compared{memory: 64, children: 2})
 	// Both sides of a call have the port of its media in common.
 	port := regexp.MustCompile(`m=audio (\d+)`)
 	callees := make(chan *talk, many)
@@ -174,17 +189,37 @@ func throughKamailio(t testing.TB) ([]*talk, *ua.Phone) {
 	return calls, carrier
 }
 
-// startCompared starts kamailio with this many MiB for its dialogs.
-func startCompared(t testing.TB, memory int) (addr string, pid int) {
+// compared says how kamailio is started.
+type compared struct {
+	memory   int // MiB for its dialogs
+	children int
+	redis    string // where its dialogs are kept as soon as they change, or empty
+	// quick takes the allocator f_malloc. That of the Debian package's default
+	// helps to find mistakes and takes far longer, the more so the more there is
+	// in memory.
+	quick bool
+}
+
+// startCompared starts kamailio and returns when it answers.
+func startCompared(t testing.TB, how compared) (addr string, pid int) {
 	t.Helper()
 	dir := t.TempDir()
 	addr = fmt.Sprintf("127.0.0.1:%d", storetest.FreePort(t))
 	config := filepath.Join(dir, "kamailio.cfg")
-	if err := os.WriteFile(config, []byte(strings.ReplaceAll(comparedConfig, "ADDR", addr)), 0o600); err != nil {
+	text := strings.NewReplacer("ADDR", addr, "CHILDREN", strconv.Itoa(how.children), "REDIS_URL", how.redis).Replace(comparedConfig)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	args := []string{"-f", config, "-DD", "-E", "-Y", dir, "-m", strconv.Itoa(how.memory), "-M", "8"}
+	if how.redis != "" {
+		versionTables(t, how.redis)
+		args = append(args, "-A", "REDIS")
+	}
+	if how.quick {
+		args = append(args, "-x", "fm", "-X", "fm")
+	}
 	log := &lines{}
-	cmd := exec.Command("kamailio", "-f", config, "-DD", "-E", "-Y", dir, "-m", strconv.Itoa(memory), "-M", "8")
+	cmd := exec.Command("kamailio", args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start kamailio (Debian: apt-get install kamailio): %v", err)
@@ -201,4 +236,20 @@ func startCompared(t testing.TB, memory int) (addr string, pid int) {
 		t.Fatalf("kamailio does not answer: %v\n%s", err, tail(log.String(), 4000))
 	}
 	return addr, cmd.Process.Pid
+}
+
+// versionTables writes to Redis what kamailio looks for when it starts.
+func versionTables(t testing.TB, url string) {
+	t.Helper()
+	options, err := goredis.ParseURL(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := goredis.NewClient(options)
+	defer func() { _ = client.Close() }()
+	for table, version := range map[string]int{"dialog": 7, "dialog_vars": 1} {
+		if err := client.HSet(limit(t, patience), "version:entry::"+table, "table_name", table, "table_version", version).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
