@@ -19,8 +19,9 @@ type call struct {
 	asked uint64 // hash of the Request-URI of the INVITE that made it
 	after string // id of the call of ours that this INVITE belongs to, if it came back
 
-	mu         sync.Mutex       // guards rec, sessionIDs, restored and holds
+	mu         sync.Mutex       // guards rec, covered, sessionIDs, restored and holds
 	rec        record           // written only by who has the turn
+	covered    [2]uint32        // highest marks that the store has, by leg; they get into rec with the next number
 	restored   *[2]store.Health // of a call that was read back and is not in use yet
 	holds      [2]string        // trunks of which each leg has a channel; written only by who has the turn
 	sessionIDs sessionIDs
@@ -106,25 +107,23 @@ func (c *call) spend(side store.Side) (n uint32, ok bool) {
 	var reserve uint32
 	c.set(func(rec *record) {
 		d := &rec.Legs[side].Dialog
+		dialog.Covered(d, c.covered[side])
 		if ok = !dialog.Overdrawn(d); ok {
 			n, reserve = dialog.Spend(d)
 		}
 	})
 	if reserve != 0 && c.stored {
-		c.reserve(side, reserve, nil)
+		c.reserve(side, reserve)
 	}
 	return n, ok
 }
 
-// reserve has the store cover numbers up to mark; then is called once it has.
-func (c *call) reserve(side store.Side, mark uint32, then func()) {
+// reserve has the store cover numbers up to mark.
+func (c *call) reserve(side store.Side, mark uint32) {
 	c.agent.store.Reserve(c.id, side, mark, func(mark uint32) {
-		c.do(func() {
-			c.set(func(rec *record) { dialog.Covered(&rec.Legs[side].Dialog, mark) })
-			if then != nil {
-				then()
-			}
-		})
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.covered[side] = max(c.covered[side], mark)
 	})
 }
 

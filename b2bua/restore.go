@@ -152,7 +152,7 @@ func (c *call) firstAnswer(side store.Side, status int) {
 	}
 	var mark uint32
 	c.set(func(rec *record) { mark = dialog.Leap(&rec.Legs[side].Dialog) })
-	c.reserve(side, mark, nil)
+	c.reserve(side, mark)
 }
 
 // waits says whether the call was read back and may not be used yet.
