@@ -24,7 +24,7 @@ import (
 )
 
 // Observer is told what happens to calls. Its methods return at once; those
-// that concern one call come in order.
+// that concern one call come in order, but for Answered.
 type Observer interface {
 	// Started: an INVITE was accepted and is on its way to the callee.
 	Started(c store.Call)
@@ -81,6 +81,7 @@ type Agent struct {
 	pings       sync.Map // From tag → *ping
 	early       []byte   // the key of this process, used until the store's is known
 	quick       quickProbes
+	volleys     sync.Pool     // of *volley
 	work        tasks         // goroutines that wait for answers
 	serving     chan struct{} // closed when requests can be sent
 	closing     atomic.Bool   // what breaks from now on is our own doing
@@ -137,6 +138,7 @@ func New(cfg Config, st Store, obs Observer, log *zap.Logger, reg prometheus.Reg
 		announcing: rate.NewLimiter(announceRate, 1),
 	}
 	a.panicked = a.notePanic
+	a.quick.observer = obs
 	for trunk := range a.accounts {
 		a.metrics.challengesOf(trunk)
 	}

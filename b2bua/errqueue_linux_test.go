@@ -23,7 +23,7 @@ func (o listening) Disturbed(id string, side store.Side, why string) {
 	o.disturbed <- id + " " + side.String() + " " + why
 }
 
-func bindUDP(t *testing.T, network, addr string) *net.UDPConn {
+func bindUDP(t testing.TB, network, addr string) *net.UDPConn {
 	t.Helper()
 	conn, err := net.ListenPacket(network, addr)
 	if err != nil {

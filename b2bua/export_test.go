@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"sipvigil/store"
 )
 
 // SelfSigned is for the tests outside of the package.
@@ -44,4 +46,9 @@ func (a *Agent) Overload() {
 	defer s.mu.Unlock()
 	now := time.Now()
 	s.hot, s.last, s.at, s.quick = true, time.Second, now, now
+}
+
+// Probe is Ask for one leg.
+func (a *Agent) Probe(id string, side store.Side, method string, timeout time.Duration) {
+	a.Ask([]store.Question{{ID: id, Side: side, Method: method}}, timeout)
 }

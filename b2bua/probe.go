@@ -10,60 +10,55 @@ import (
 	"sipvigil/store"
 )
 
-// Probe asks the far end of a leg for a sign of life with one request of this
-// method inside the dialog. What became of it, after timeout at the latest,
-// goes to the observer's Answered, once. It returns at once.
-//
-// Nothing is sent before the ACK, while an INVITE is on its way, or while there
-// is more to do than can be done.
-func (a *Agent) Probe(id string, side store.Side, method string, timeout time.Duration) {
-	c := a.call(id)
+// begin takes the turn of a call, nil if it is not there, to ask one of its legs. It
+// is false for one that cannot be asked here and now, and is asked elsewhere.
+func (a *Agent) begin(c *call, q store.Question, timeout time.Duration) bool {
 	if c == nil {
-		a.observer.Answered(id, side, store.Answer{Kind: store.NoCall, Method: method, At: time.Now()})
-		return
+		a.observer.Answered(q.ID, q.Side, store.Answer{Kind: store.NoCall, Method: q.Method, At: time.Now()})
+		return false
 	}
 	select {
 	case <-a.serving:
 		if !c.turns.enter() {
 			break
 		}
-		defer c.turns.leave(&a.work, a.panicked)
-		if c.dialog(side).Transport == "udp" {
-			guarded(func() { c.probe(side, method, timeout) }, a.panicked)
-			return
+		if c.dialog(q.Side).Transport == "udp" {
+			return true
 		}
+		c.turns.leave(&a.work, a.panicked) // it may have to open a connection
 	default: // a call that was read back, before there are sockets
 	}
 	a.work.Go(func() {
 		<-a.serving
-		c.do(func() { c.probe(side, method, timeout) }) // may have to open a connection
+		c.do(func() { c.probe(q, timeout, nil) })
 	})
+	return false
 }
 
-func (c *call) probe(side store.Side, method string, timeout time.Duration) {
-	ans := store.Answer{Method: method, At: time.Now()}
+func (c *call) probe(q store.Question, timeout time.Duration, v *volley) {
+	side, method := q.Side, q.Method
+	not := func(kind store.AnswerKind) {
+		c.agent.observer.Answered(c.id, side, store.Answer{Kind: kind, Method: method, At: time.Now()})
+	}
 	if c.state() != store.Confirmed {
-		ans.Kind = store.NoCall
-		c.agent.observer.Answered(c.id, side, ans)
+		not(store.NoCall)
 		return
 	}
 	if c.pending(method) || !c.agent.may() || c.agent.transaction.strain.defers() {
-		ans.Kind = store.Deferred
-		c.agent.observer.Answered(c.id, side, ans)
+		not(store.Deferred)
 		return
 	}
 	if method == "INVITE" {
-		c.probeByInvite(side, timeout, ans)
+		c.probeByInvite(side, timeout, store.Answer{Method: method})
 		return
 	}
 	cseq, ok := c.spend(side)
 	if !ok {
-		ans.Kind = store.Deferred
-		c.agent.observer.Answered(c.id, side, ans)
+		not(store.Deferred)
 		return
 	}
 	if s := c.quickSocket(side, method); s != nil {
-		c.probeQuickly(side, s, cseq, timeout)
+		c.probeQuickly(q, s, cseq, timeout, v)
 		return
 	}
 	out := c.agent.question(c.dialog(side), method, cseq)
@@ -71,7 +66,7 @@ func (c *call) probe(side store.Side, method string, timeout time.Duration) {
 		withTimer(out, s) // RFC 4028 section 7.4: without it the timer would be off
 	}
 	c.ownSession(&out.header, side)
-	c.askProbe(c.attempt(side, out), timeout, ans)
+	c.askProbe(c.attempt(side, out), timeout, store.Answer{Method: method})
 }
 
 // pending says whether a probe has to wait: any for the end of an INVITE, and

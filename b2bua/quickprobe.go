@@ -26,15 +26,14 @@ const maxQuick = 100_000
 type quickProbe struct {
 	of *quickProbes
 
-	call   *call
-	side   store.Side
-	branch branchText
-	socket *packetConn
-	to     netip.AddrPort
-	sent   time.Time
-	text   []byte
+	call     *call
+	question store.Question
+	branch   branchText
+	socket   *packetConn
+	packet
 
 	// Guarded by the lock of quickProbes.
+	sent       time.Time
 	interval   time.Duration // until it is sent again
 	left       time.Duration // until it is given up
 	proceeding bool          // a provisional response came
@@ -45,10 +44,10 @@ type quickProbe struct {
 }
 
 // quickProbes are those that wait. Most are answered before they are sent once
-// more: these stand in a line with one timer, and cost none of their own. The
-// zero value is ready.
+// more: these stand in a line with one timer, and cost none of their own.
 type quickProbes struct {
-	free sync.Pool // of *quickProbe
+	observer Observer
+	free     sync.Pool // of *quickProbe
 
 	mu             sync.Mutex // guards what is below
 	waiting        map[branchText]*quickProbe
@@ -71,10 +70,11 @@ func (c *call) quickSocket(side store.Side, method string) *socket {
 	return nil
 }
 
-// probeQuickly sends the probe, with the turn.
-func (c *call) probeQuickly(side store.Side, s *socket, cseq uint32, timeout time.Duration) {
-	d, q := c.dialog(side), &c.agent.quick
-	to, err := netip.ParseAddrPort(d.Peer)
+// probeQuickly sends the probe, with the turn, or puts it into a volley, which
+// has the turn from then on.
+func (c *call) probeQuickly(question store.Question, s *socket, cseq uint32, timeout time.Duration, v *volley) {
+	side, q := question.Side, &c.agent.quick
+	to, err := netip.ParseAddrPort(c.dialog(side).Peer)
 	if err != nil {
 		c.probed(side, store.Answer{Kind: store.Unsent, Reason: err.Error()})
 		return
@@ -83,7 +83,7 @@ func (c *call) probeQuickly(side store.Side, s *socket, cseq uint32, timeout tim
 	if p == nil {
 		p = &quickProbe{of: q}
 	}
-	p.call, p.side, p.branch, p.socket, p.to, p.sent = c, side, newBranch(), s.conn, to, time.Now()
+	p.call, p.question, p.branch, p.socket, p.to, p.sent = c, question, newBranch(), s.conn, to, v.began()
 	p.text = c.appendProbe(p.text[:0], side, s, cseq, p.branch)
 	left := min(timeout, 64*sip.T1)
 	if !q.add(p, left) {
@@ -94,10 +94,19 @@ func (c *call) probeQuickly(side store.Side, s *socket, cseq uint32, timeout tim
 	if left < sip.T1 {
 		c.agent.transaction.waits.after(left, p, wakeRepeat)
 	}
-	if err := p.socket.send(p.text, to); err != nil && q.finish(p) {
-		c.unsent(side, to, err)
+	if v != nil {
+		v.probes = append(v.probes, p)
+		return
 	}
+	p.send()
 	q.release(p)
+}
+
+// send sends a probe, with the turn.
+func (p *quickProbe) send() {
+	if err := p.socket.send(p.text, p.to); err != nil && p.of.finish(p) {
+		p.call.unsent(p.question.Side, p.to, err)
+	}
 }
 
 // probed reports what became of a probe, with the turn.
@@ -178,7 +187,7 @@ func (q *quickProbes) end(p *quickProbe) {
 // reuse keeps a probe for later if it is over and nobody holds it. Called locked.
 func (q *quickProbes) reuse(p *quickProbe) {
 	if p.over && p.holders == 0 {
-		p.call = nil
+		p.call, p.question = nil, store.Question{}
 		q.free.Put(p)
 	}
 }
@@ -268,7 +277,7 @@ func (p *quickProbe) wake(wake) {
 		p.holders++ // for the next wake
 	}
 	q.mu.Unlock()
-	c, side, to := p.call, p.side, p.to
+	c, side, to := p.call, p.question.Side, p.to
 	if interval <= 0 {
 		if q.finish(p) && !c.agent.closing.Load() {
 			c.do(func() { c.probed(side, store.Answer{Kind: store.Timeout}) })
@@ -283,55 +292,45 @@ func (p *quickProbe) wake(wake) {
 }
 
 // answer takes the response to a probe, which came then, and is false for
-// anything else. It must come from where the far end is.
+// anything else. It must come from where the far end is. It goes to the observer
+// at once, without the turn: nothing of the call depends on it.
 func (q *quickProbes) answer(datagram []byte, from netip.AddrPort, came time.Time) bool {
 	status, branch, ok := readAnswer(datagram)
 	if !ok {
 		return false
 	}
-	c, side, sent, ok := q.take(status, branch, from)
-	if !ok || status < 200 {
-		return ok
+	question, sent, ok := q.take(status, branch, from)
+	if ok && status >= 200 {
+		q.observer.Answered(question.ID, question.Side, store.Answer{Kind: store.Answered, Method: question.Method,
+			Status: status, RTT: max(0, came.Sub(sent)), Of: question.Of})
 	}
-	ans := store.Answer{Kind: store.Answered, Status: status, RTT: max(0, came.Sub(sent))}
-	if !c.turns.enter() {
-		c.do(func() { c.answeredQuickly(side, ans) })
-		return true
-	}
-	defer c.turns.leave(&c.agent.work, c.agent.panicked)
-	c.answeredQuickly(side, ans)
-	return true
+	return ok
 }
 
 // take finds the probe that a response is to, and ends it if that is final.
-func (q *quickProbes) take(status int, branch branchText, from netip.AddrPort) (c *call, side store.Side, sent time.Time, ok bool) {
+func (q *quickProbes) take(status int, branch branchText, from netip.AddrPort) (_ store.Question, sent time.Time, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	p := q.waiting[branch]
 	if p == nil {
-		return nil, 0, sent, false
+		return store.Question{}, sent, false
 	}
-	c, side, sent = p.call, p.side, p.sent
 	if from.Addr().Unmap() != p.to.Addr().Unmap() {
+		c, side := p.call, p.question.Side
 		q.mu.Unlock()
 		may := c.mayBeFarEnd(side, from.Addr())
 		q.mu.Lock()
 		if !may || q.waiting[branch] != p {
-			return nil, 0, sent, false
+			return store.Question{}, sent, false
 		}
 	}
+	question, sent := p.question, p.sent
 	if status < 200 {
 		p.proceeding = true
 	} else {
 		q.end(p)
 	}
-	return c, side, sent, true
-}
-
-// answeredQuickly serves an answer with the turn.
-func (c *call) answeredQuickly(side store.Side, ans store.Answer) {
-	c.firstAnswer(side, ans.Status)
-	c.probed(side, ans)
+	return question, sent, true
 }
 
 // answersProbe says whether a datagram was the answer to a probe, and has been

@@ -3,6 +3,7 @@ package b2bua
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"testing"
@@ -172,6 +173,42 @@ func BenchmarkProbe(b *testing.B) {
 		c.agent.Probe(c.id, store.Caller, "OPTIONS", 64*sip.T1)
 		if !c.agent.quick.answer(conn.answer(), from, time.Now()) {
 			b.Fatal("no answer")
+		}
+	}
+}
+
+// BenchmarkProbeOfManyCalls is BenchmarkProbe where calls are more than the caches
+// of a processor hold.
+func BenchmarkProbeOfManyCalls(b *testing.B) {
+	const calls, together = 20_000, 64
+	first, s := quickCall(b, "192.0.2.1:5060", store.Dialog{})
+	conn := &echo{}
+	s.conn = newPacketConn(conn, first.agent.metrics, first.agent.seed)
+	s.conn.guard.agent = first.agent
+	from := netip.MustParseAddrPort("192.0.2.9:5062")
+	close(first.agent.serving)
+	conn.heard = func([]byte) {
+		if !first.agent.quick.answer(conn.answer(), from, time.Now()) {
+			b.Fatal("no answer")
+		}
+	}
+	var ask []store.Question
+	for range calls {
+		id := first.agent.ids.make()
+		d := store.Dialog{CallID: id + "@192.0.2.9", LocalTag: id, RemoteTag: "rt", Transport: "udp", Listener: "192.0.2.1:5060",
+			LocalURI: "<sip:bob@b>", RemoteURI: `"Alice" <sip:alice@a>`, Target: "sip:alice@192.0.2.9:5062", Peer: "192.0.2.9:5062",
+			LocalMark: 1 << 30, LocalAsked: 1 << 30}
+		c := first.agent.newCall(store.Call{ID: id, State: store.Confirmed, Legs: [2]store.Leg{{Dialog: d}, {Dialog: d}}})
+		c.rec.compact()
+		first.agent.add(c)
+		ask = append(ask, store.Question{ID: id, Side: store.Side(len(ask) % 2), Method: "OPTIONS"})
+	}
+	rand.Shuffle(len(ask), func(i, j int) { ask[i], ask[j] = ask[j], ask[i] })
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		at := i % calls
+		if at%together == 0 {
+			first.agent.Ask(ask[at:min(at+together, calls)], 64*sip.T1)
 		}
 	}
 }

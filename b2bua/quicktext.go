@@ -19,8 +19,9 @@ func (c *call) appendProbe(b []byte, side store.Side, s *socket, cseq uint32, br
 
 // appendSession is ownSession, written out.
 func (c *call) appendSession(b []byte, to store.Side) []byte {
-	local, _ := c.known(to.Other())
-	remote, _ := c.known(to)
+	c.mu.Lock()
+	local, remote := c.sessionIDs.id[to.Other()], c.sessionIDs.id[to]
+	c.mu.Unlock()
 	if local == (sessionUUID{}) || remote == (sessionUUID{}) {
 		return b
 	}

@@ -41,9 +41,11 @@ func (r *record) call() store.Call {
 	}
 }
 
-// compact makes one piece of the record's texts.
+// compact makes one piece of the record's texts. The id stays the one that all
+// tables have, which is found there at a glance.
 func (r *record) compact() {
 	c := r.call()
 	c.Compact()
+	c.ID = r.ID
 	*r = recordOf(&c)
 }

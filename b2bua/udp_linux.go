@@ -25,6 +25,10 @@ type udpSocket struct {
 	fd     int          // in blocking mode: who sends waits until there is room
 	closed bool
 
+	sending  sync.Mutex // guards what follows
+	outgoing *outgoing  // nil until it is needed
+	apart    bool       // datagrams are not to be handed over as one
+
 	// What follows is the reader's.
 	poll    *os.File // an epoll of the socket alone
 	waiting syscall.RawConn
@@ -121,6 +125,8 @@ func (s *udpSocket) open(udp *net.UDPConn) error {
 	}
 	_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) // without it stamp is a little late
 	_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1)    // without it nothing is dropped
+	_, tooOld := unix.GetsockoptInt(s.fd, unix.SOL_UDP, unix.UDP_SEGMENT)
+	s.apart = tooOld != nil
 	// Whoever may not ask for more than net.core.rmem_max keeps what there is.
 	_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, ReceiveBuffer)
 	return err
@@ -231,11 +237,17 @@ func (s *udpSocket) send(b []byte, to netip.AddrPort) error {
 	if !to.Addr().Unmap().Is4() {
 		return unix.EAFNOSUPPORT
 	}
+	sa := sockaddrIn(to)
+	_, err := s.use(unix.SYS_SENDTO, unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)), 0, unsafe.Pointer(&sa), unix.SizeofSockaddrInet4)
+	return err
+}
+
+// sockaddrIn is an address of IPv4 as the kernel wants it.
+func sockaddrIn(to netip.AddrPort) unix.RawSockaddrInet4 {
 	sa := unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: to.Addr().Unmap().As4()}
 	port := (*[2]byte)(unsafe.Pointer(&sa.Port))
 	port[0], port[1] = byte(to.Port()>>8), byte(to.Port())
-	_, err := s.use(unix.SYS_SENDTO, unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)), 0, unsafe.Pointer(&sa), unix.SizeofSockaddrInet4)
-	return err
+	return sa
 }
 
 // Control lends the socket to f, which must not keep it.

@@ -20,3 +20,5 @@ func newUDPSocket(net.PacketConn) *udpSocket { return nil }
 func (*udpSocket) read() (data []byte, from netip.AddrPort, at time.Time, err error) { return }
 
 func (*udpSocket) send([]byte, netip.AddrPort) error { return net.ErrClosed }
+
+func (*udpSocket) sendAll([]packet) (sent int, err error) { return 0, net.ErrClosed }

@@ -236,6 +236,15 @@ type End struct {
 	Released [2]Outcome // per side, empty while its BYE is under way
 }
 
+// Question is a probe that is to be sent: a request of this method inside the
+// dialog of a leg.
+type Question struct {
+	ID     string
+	Side   Side
+	Method string
+	Of     any // comes back with the answer, or nothing does
+}
+
 // AnswerKind is what became of a probe.
 type AnswerKind uint8
 
@@ -257,6 +266,7 @@ type Answer struct {
 	Reason string        // why it could not be sent
 	RTT    time.Duration // from the probe to the final response
 	At     time.Time
+	Of     any // as in the Question, or nil
 }
 
 // Evidence is one sign of life: a request or a response that the far end sent

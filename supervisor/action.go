@@ -44,7 +44,7 @@ func (s *Supervisor) action(l *leg) Action {
 // Called locked.
 func (s *Supervisor) conclude(l *leg, c change, end store.End, at time.Time) {
 	if s.action(l) != Observe {
-		c.end = end
+		c.end = &end
 		s.happened(l.call, l.side(), EventVerdict, verdictText(end), 0, at)
 		s.leave(l.call)
 		s.note(c)

@@ -119,9 +119,7 @@ func (s *Supervisor) Probe(ctx context.Context, id string) ([2]store.Answer, err
 	if err != nil {
 		return answers, err
 	}
-	for _, t := range w.tasks {
-		s.legs.Probe(t.id, t.side, t.method, s.cfg.Timeout)
-	}
+	s.legs.Ask(w.tasks, s.cfg.Timeout)
 	for side, answer := range w.answers {
 		select {
 		case answers[side] = <-answer:
@@ -137,7 +135,7 @@ func (s *Supervisor) Probe(ctx context.Context, id string) ([2]store.Answer, err
 type watcher struct {
 	legs    [2]*leg
 	answers [2]chan store.Answer
-	tasks   []task // what is to be sent for it
+	tasks   []store.Question // what is to be sent for it
 }
 
 // join begins to wait, and takes the turn of legs that are not being asked.
@@ -166,7 +164,7 @@ func (s *Supervisor) join(id string) (watcher, error) {
 			s.pick(l)
 		}
 		s.ask(l, now.Sub(s.made))
-		w.tasks = append(w.tasks, task{id, l.side(), l.Method})
+		w.tasks = append(w.tasks, l.question())
 	}
 	return w, nil
 }

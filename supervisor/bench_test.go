@@ -19,12 +19,12 @@ const benchLegs = 100_000
 // nobody answers nothing and stores nothing.
 type nobody struct{ fakeStore }
 
-func (*nobody) Probe(string, store.Side, string, time.Duration) {}
-func (*nobody) Calibrate(string, store.Side, time.Duration)     {}
-func (*nobody) Release(string, store.End) bool                  { return false }
-func (*nobody) Call(string) (store.Call, bool)                  { return store.Call{}, false }
-func (*nobody) Calls(func(store.Call) bool)                     {}
-func (*nobody) SaveHealth(string, store.Side, store.Health)     {}
+func (*nobody) Ask([]store.Question, time.Duration)         {}
+func (*nobody) Calibrate(string, store.Side, time.Duration) {}
+func (*nobody) Release(string, store.End) bool              { return false }
+func (*nobody) Call(string) (store.Call, bool)              { return store.Call{}, false }
+func (*nobody) Calls(func(store.Call) bool)                 {}
+func (*nobody) SaveHealth(string, store.Side, store.Health) {}
 
 // watching returns a supervisor with benchLegs legs that have been alive for
 // long, and the ids of their calls.
@@ -76,7 +76,7 @@ func BenchmarkStep(b *testing.B) {
 	sup, _ := watching(b)
 	now := sup.made.Add(time.Minute) // all are due; from here on one after the other
 	var changes []change
-	var tasks []task
+	var tasks []store.Question
 	b.ReportAllocs()
 	for b.Loop() {
 		if len(tasks) == 0 {
@@ -89,7 +89,7 @@ func BenchmarkStep(b *testing.B) {
 		}
 		t := tasks[len(tasks)-1]
 		tasks = tasks[:len(tasks)-1]
-		sup.settleAt(t, store.Answer{Method: t.method, Status: 200, RTT: time.Millisecond, At: now}, now)
+		sup.settleAt(t, store.Answer{Method: t.Method, Status: 200, RTT: time.Millisecond, At: now}, now)
 		changes = sup.takeChanges(changes)
 		for i := range changes {
 			sup.pass(&changes[i])
@@ -98,11 +98,11 @@ func BenchmarkStep(b *testing.B) {
 }
 
 // settleAt is Answered at a time of the benchmark's choice.
-func (s *Supervisor) settleAt(t task, a store.Answer, at time.Time) {
+func (s *Supervisor) settleAt(t store.Question, a store.Answer, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.metrics.probe(a.Method, s.cfg.Policy.result(a))
-	s.settle(&s.calls[t.id].legs[t.side], a, at)
+	s.settle(&s.calls[t.ID].legs[t.Side], a, at)
 }
 
 func BenchmarkEvidence(b *testing.B) {

@@ -33,7 +33,7 @@ type metrics struct {
 	byTrunk  map[string]*trunkMetrics
 	byReason map[store.Reason]prometheus.Counter
 	released [2]map[store.Outcome]prometheus.Counter // by leg
-	methods  map[string]bool
+	outcomes map[outcome]prometheus.Counter          // of probes
 }
 
 // trunkMetrics are those of a trunk that its calls count in.
@@ -42,6 +42,9 @@ type trunkMetrics struct {
 	unproven  prometheus.Counter
 	detection prometheus.Observer
 }
+
+// outcome is the labels of a probe.
+type outcome struct{ method, result string }
 
 func newMetrics(trunks map[string]Action) *metrics {
 	m := &metrics{
@@ -93,7 +96,7 @@ func newMetrics(trunks map[string]Action) *metrics {
 		}, []string{"trunk"}),
 		byTrunk:  make(map[string]*trunkMetrics),
 		byReason: make(map[store.Reason]prometheus.Counter),
-		methods:  make(map[string]bool),
+		outcomes: make(map[outcome]prometheus.Counter),
 	}
 	m.fill(trunks)
 	return m
@@ -122,9 +125,8 @@ func (m *metrics) fill(trunks map[string]Action) {
 		m.byReason[r] = m.ended.WithLabelValues(string(r))
 	}
 	for _, method := range methodNames {
-		m.methods[method] = true
 		for _, r := range results() {
-			m.probes.WithLabelValues(method, r)
+			m.outcomes[outcome{method, r}] = m.probes.WithLabelValues(method, r)
 		}
 	}
 }
@@ -183,10 +185,11 @@ func (m *metrics) finding(trunk string, right bool) prometheus.Counter {
 
 // probe counts what became of a probe.
 func (m *metrics) probe(method, result string) {
-	if !m.methods[method] {
-		method = other
+	c, known := m.outcomes[outcome{method, result}]
+	if !known {
+		c = m.probes.WithLabelValues(other, result)
 	}
-	m.probes.WithLabelValues(method, result).Inc()
+	c.Inc()
 }
 
 // end counts a call that ended.

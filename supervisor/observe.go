@@ -119,13 +119,19 @@ func (s *Supervisor) Answered(id string, side store.Side, a store.Answer) {
 func (s *Supervisor) take(id string, side store.Side, a store.Answer, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := s.calls[id]
-	if k == nil || !k.legs[side].asking {
+	l, ok := a.Of.(*leg)
+	if !ok {
+		k := s.calls[id]
+		if k == nil {
+			return false
+		}
+		l = &k.legs[side]
+	}
+	if !l.asking {
 		return false
 	}
-	l := &k.legs[side]
 	s.metrics.probe(a.Method, s.cfg.Policy.result(a))
-	if k.ending {
+	if l.call.ending {
 		l.asking = false
 		s.deliver(l, a)
 	} else {
@@ -176,7 +182,7 @@ func (s *Supervisor) Ended(c store.Call) {
 			s.deliver(&k.legs[i], store.Answer{Kind: store.NoCall, At: now})
 		}
 		s.happened(k, 0, EventEnd, string(c.End.Reason), 0, now)
-		delete(s.calls, c.ID)
+		s.forget(k)
 	}
 	s.today.add(reclaimed(&c), c.End.At)
 	s.reclaim(&c)
@@ -189,6 +195,14 @@ func (s *Supervisor) Ended(c store.Call) {
 	}
 	s.follower.Ended(r)
 	s.logEnd(&c)
+}
+
+// forget drops a call. It waits for no answers any more. Called locked.
+func (s *Supervisor) forget(k *call) {
+	delete(s.calls, k.id)
+	for i := range k.legs {
+		k.legs[i].asking = false
+	}
 }
 
 // deliver hands an answer to those who wait for it. Called locked.

@@ -30,6 +30,6 @@ func (s *Supervisor) Drop(id string) {
 	for i := range k.legs {
 		s.deliver(&k.legs[i], store.Answer{Kind: store.NoCall, At: time.Now()})
 	}
-	delete(s.calls, id)
+	s.forget(k)
 	s.follower.Left(id)
 }

@@ -18,17 +18,10 @@ const (
 	idle = time.Hour
 )
 
-// task is a probe to be sent, none when it has no id.
-type task struct {
-	id     string
-	side   store.Side
-	method string // "" to calibrate
-}
-
 // turns deals with the legs whose turn has come: what is to be sent, appended to
-// tasks, how long nothing else is to be done whatever happens, and how long if
-// nothing does.
-func (s *Supervisor) turns(at time.Time, tasks []task) (_ []task, pause, wait time.Duration) {
+// tasks, without a method to calibrate, how long nothing else is to be done
+// whatever happens, and how long if nothing does.
+func (s *Supervisor) turns(at time.Time, tasks []store.Question) (_ []store.Question, pause, wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.watch(at)
@@ -37,8 +30,8 @@ func (s *Supervisor) turns(at time.Time, tasks []task) (_ []task, pause, wait ti
 	}
 	s.reconsider(at)
 	for range fullest {
-		var t task
-		if t, wait = s.first(at); t.id != "" {
+		var t store.Question
+		if t, wait = s.first(at); t.ID != "" {
 			tasks = append(tasks, t)
 		}
 		if wait > 0 {
@@ -54,45 +47,50 @@ func (s *Supervisor) turns(at time.Time, tasks []task) (_ []task, pause, wait ti
 
 // first deals with the leg whose turn is first, if it has come: what is to be
 // sent, and how long nothing else is to be done. Called locked.
-func (s *Supervisor) first(at time.Time) (task, time.Duration) {
+func (s *Supervisor) first(at time.Time) (store.Question, time.Duration) {
 	now := at.Sub(s.made)
 	due, l := s.queue.first()
 	switch {
 	case l == nil:
-		return task{}, idle
+		return store.Question{}, idle
 	case due > now:
-		return task{}, due - now
+		return store.Question{}, due - now
 	}
 
 	if s.outlived(l, now) {
 		s.end(l, store.End{Reason: store.MaxDuration, At: at})
-		return task{}, 0
+		return store.Question{}, 0
 	}
 	if l.asking {
 		s.metrics.probe(l.Method, "lost")
 		s.settle(l, store.Answer{Kind: store.Deferred, Method: l.Method, Reason: "probe was lost", At: at}, at)
-		return task{}, 0
+		return store.Question{}, 0
 	}
 	if s.cfg.Interval == 0 || l.Method == "" {
 		s.postpone(l, now+s.spacing())
-		return task{}, 0
+		return store.Question{}, 0
 	}
 	first := l.asked == 0 && !l.Answers
 	if l.fresh && !first {
 		if next := l.LastAlive.Sub(s.made) + s.spacing(); next > now {
 			s.postpone(l, next)
-			return task{}, 0
+			return store.Question{}, 0
 		}
 	}
 	if !s.pace.AllowN(at, 1) {
-		return task{}, time.Second/time.Duration(s.cfg.Rate) + 1
+		return store.Question{}, time.Second/time.Duration(s.cfg.Rate) + 1
 	}
 	s.pick(l) // its kind may have become known
 	if s.calibrates(l, now) {
-		return task{id: l.call.id, side: l.side()}, 0
+		return store.Question{ID: l.call.id, Side: l.side()}, 0
 	}
 	s.ask(l, now)
-	return task{l.call.id, l.side(), l.Method}, 0
+	return l.question(), 0
+}
+
+// question is a probe of a leg.
+func (l *leg) question() store.Question {
+	return store.Question{ID: l.call.id, Side: l.side(), Method: l.Method, Of: l}
 }
 
 // outlived says whether a call has gone on for longer than any may.
@@ -103,7 +101,7 @@ func (s *Supervisor) outlived(l *leg, now time.Duration) bool {
 // end has the call of a leg end. Called locked.
 func (s *Supervisor) end(l *leg, end store.End) {
 	s.happened(l.call, l.side(), EventVerdict, string(end.Reason), 0, end.At)
-	s.note(change{id: l.call.id, side: l.side(), was: l.Liveness, health: l.Health, end: end})
+	s.note(change{id: l.call.id, side: l.side(), was: l.Liveness, health: l.Health, end: &end})
 	s.leave(l.call)
 }
 
@@ -234,7 +232,7 @@ func (s *Supervisor) lose(l *leg) {
 	s.queue.remove(l)
 	if k := l.call; k.legs[l.side().Other()].place == 0 {
 		s.leave(k)
-		delete(s.calls, k.id)
+		s.forget(k)
 		s.follower.Left(k.id)
 	}
 }

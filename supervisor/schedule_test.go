@@ -304,3 +304,23 @@ func TestALostProbeDoesNotLeaveTheLegUnwatched(t *testing.T) {
 		}
 	})
 }
+
+func TestTheAnswerToALegThatIsForgottenChangesNothing(t *testing.T) {
+	inWorld(t, nil, func(t *testing.T, w *world) {
+		w.legs.says(store.Caller, always(reply{never: true}))
+		w.call("1")
+		sleep(10 * time.Second)
+		w.sup.mu.Lock()
+		l := &w.sup.calls["1"].legs[store.Caller]
+		if !l.asking {
+			t.Error("is not being asked")
+		}
+		w.sup.mu.Unlock()
+		w.sup.Drop("1")
+		before := w.metric("sipvigil_supervisor_probes_total", "OPTIONS", "alive")
+		w.sup.Answered("1", store.Caller, store.Answer{Status: 200, Method: "OPTIONS", Of: l})
+		if n := w.metric("sipvigil_supervisor_probes_total", "OPTIONS", "alive") - before; n != 0 {
+			t.Errorf("%v more probes", n)
+		}
+	})
+}

@@ -17,10 +17,9 @@ import (
 // Legs is what a Supervisor can do to calls. Its methods may call those of the
 // Supervisor that tell what happens: these call none of Legs.
 type Legs interface {
-	// Probe sends one request of this method inside the dialog of a leg. What
-	// became of it comes back through Answered, exactly once. It returns at
-	// once.
-	Probe(id string, side store.Side, method string, timeout time.Duration)
+	// Ask sends these requests. What became of each comes back through
+	// Answered, exactly once. It returns at once.
+	Ask(questions []store.Question, timeout time.Duration)
 	// Calibrate sends OPTIONS in a dialog that does not exist to where the
 	// requests of a leg go. What comes back goes to Calibrated. It returns at
 	// once.
@@ -131,7 +130,7 @@ func (s *Supervisor) Run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var changes []change
-	var tasks []task
+	var tasks []store.Question
 	for ctx.Err() == nil {
 		changes = s.takeChanges(changes)
 		for i := range changes {
@@ -139,13 +138,7 @@ func (s *Supervisor) Run(ctx context.Context) {
 		}
 		var pause, wait time.Duration
 		tasks, pause, wait = s.turns(time.Now(), tasks[:0])
-		for _, t := range tasks {
-			if t.method != "" {
-				s.legs.Probe(t.id, t.side, t.method, s.cfg.Timeout)
-			} else {
-				s.legs.Calibrate(t.id, t.side, s.cfg.Timeout)
-			}
-		}
+		s.send(tasks)
 		if pause > 0 {
 			timer.Reset(pause)
 			select {
@@ -172,6 +165,21 @@ func (s *Supervisor) Run(ctx context.Context) {
 			continue
 		}
 		s.st.SaveHealth(c.id, c.side, c.health)
+	}
+}
+
+// send asks what turns has found.
+func (s *Supervisor) send(tasks []store.Question) {
+	probes := tasks[:0]
+	for _, t := range tasks {
+		if t.Method == "" {
+			s.legs.Calibrate(t.ID, t.Side, s.cfg.Timeout)
+		} else {
+			probes = append(probes, t)
+		}
+	}
+	if len(probes) > 0 {
+		s.legs.Ask(probes, s.cfg.Timeout)
 	}
 }
 
@@ -203,10 +211,10 @@ type change struct {
 	side     store.Side
 	was      store.Liveness
 	health   store.Health
-	why      string    // what was wrong with the last answer
-	end      store.End // with a Reason: the call is to be ended
-	observed bool      // it would be, if it were not for the action
-	brake    *news     // not of a leg: nothing else is there
+	why      string     // what was wrong with the last answer
+	end      *store.End // not nil: the call is to be ended
+	observed bool       // it would be, if it were not for the action
+	brake    *news      // not of a leg: nothing else is there
 }
 
 // takeChanges returns what there is to pass on, and takes the room of what was
@@ -231,8 +239,8 @@ func (s *Supervisor) pass(c *change) {
 		s.logLiveness(c)
 	}
 	switch {
-	case c.end.Reason != "":
-		s.legs.Release(c.id, c.end)
+	case c.end != nil:
+		s.legs.Release(c.id, *c.end)
 	case c.observed:
 		s.logFound(c)
 	}

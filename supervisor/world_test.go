@@ -200,7 +200,13 @@ func (f *fakeLegs) Calibrate(id string, side store.Side, timeout time.Duration) 
 	time.AfterFunc(r.after, func() { f.sup.Calibrated(id, side, r.Answer) })
 }
 
-func (f *fakeLegs) Probe(id string, side store.Side, method string, timeout time.Duration) {
+func (f *fakeLegs) Ask(questions []store.Question, timeout time.Duration) {
+	for _, q := range questions {
+		f.ask(q.ID, q.Side, q.Method, timeout)
+	}
+}
+
+func (f *fakeLegs) ask(id string, side store.Side, method string, timeout time.Duration) {
 	f.mu.Lock()
 	before := f.onProbe
 	f.mu.Unlock()
