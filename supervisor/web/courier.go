@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"sipvigil/store"
 )
 
 // courier has other nodes do what only they can, and does here what they ask for.
@@ -23,11 +25,12 @@ import (
 // compared, and it is known of every command whether it was done, was not, or may
 // have been: the last only if the answer is lost.
 type courier struct {
-	node  string
-	wire  Wire
-	serve http.Handler // the API of this node
-	log   *zap.Logger
-	work  sync.WaitGroup
+	node   string
+	wire   Wire
+	status func() store.Status
+	serve  http.Handler // the API of this node
+	log    *zap.Logger
+	work   sync.WaitGroup
 
 	mu      sync.Mutex
 	open    map[string]chan<- letter // by id, who waits for letters of others
@@ -42,6 +45,7 @@ const (
 	soonTime  = time.Second     // what it takes that no far end is waited for
 	mostHails = 64              // under way at the same time; beyond them nobody is told the clock
 	mostTasks = 4 * mostHails
+	deafAfter = 10 // times in a row that no letters could be taken, a second apart
 )
 
 // unreached says that a node did not do what it was asked for, or that it is not
@@ -60,8 +64,8 @@ func (e *unreached) Error() string {
 		"or ask that node itself", e.node, e.why)
 }
 
-func newCourier(node string, wire Wire, serve http.Handler, log *zap.Logger) *courier {
-	return &courier{node: node, wire: wire, serve: serve, log: log, open: make(map[string]chan<- letter), begun: make(map[string]int64)}
+func newCourier(node string, wire Wire, status func() store.Status, serve http.Handler, log *zap.Logger) *courier {
+	return &courier{node: node, wire: wire, status: status, serve: serve, log: log, open: make(map[string]chan<- letter), begun: make(map[string]int64)}
 }
 
 // ask has a node execute a command that takes so long, and returns what its API
@@ -130,11 +134,14 @@ func await(ctx context.Context, replies <-chan letter, node string, kind letterK
 // run takes letters until ctx ends.
 func (c *courier) run(ctx context.Context) {
 	defer c.work.Wait()
-	for warned := false; ctx.Err() == nil; {
+	for failures := 0; ctx.Err() == nil; {
+		began := time.Now()
 		err := c.wire.Receive(ctx, func(message []byte) { c.take(ctx, message) })
-		if ctx.Err() == nil && !warned {
-			c.log.Warn("other nodes cannot ask anything of this one until its connection to the store is back", zap.Error(err))
-			warned = true
+		if failures++; time.Since(began) > time.Minute {
+			failures = 0
+		}
+		if failures == deafAfter && ctx.Err() == nil && c.status().Reachable { // else the store itself has warned
+			c.log.Warn("other nodes cannot ask anything of this one: it is not told what they send", zap.Error(err))
 		}
 		pause(ctx, time.Second)
 	}

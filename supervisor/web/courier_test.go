@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"sipvigil/store"
 	"sipvigil/supervisor"
@@ -61,6 +64,32 @@ func wantProblem(t *testing.T, w *httptest.ResponseRecorder, status int, parts .
 		if !strings.Contains(p.Detail, part) {
 			t.Errorf("%q does not say %q", p.Detail, part)
 		}
+	}
+}
+
+// deaf is a wire by which nothing can be taken.
+type deaf struct{ antenna }
+
+func (deaf) Receive(context.Context, func([]byte)) error { return errors.New("no permission") }
+
+func TestThatNothingCanBeTakenIsLoggedOnceUnlessTheStoreIsAway(t *testing.T) {
+	for _, reachable := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			core, logs := observer.New(zap.InfoLevel)
+			status := func() store.Status { return store.Status{Reachable: reachable} }
+			c := newCourier("edge-1", deaf{antenna{newAir(), "edge-1"}}, status, nil, zap.New(core))
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			var at time.Duration
+			began := time.Now()
+			c.run(ctx)
+			if logs.Len() > 0 {
+				at = logs.All()[0].Time.Sub(began)
+			}
+			if reachable && (logs.Len() != 1 || at != (deafAfter-1)*time.Second) || !reachable && logs.Len() > 0 {
+				t.Errorf("reachable is %t, logged %d lines, after %v", reachable, logs.Len(), at)
+			}
+		})
 	}
 }
 

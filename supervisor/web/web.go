@@ -151,7 +151,7 @@ func New(cfg Config, calls Calls, status func() store.Status, ready func() []str
 
 // meet has the server know of other nodes.
 func (s *Server) meet() {
-	s.courier = newCourier(s.cfg.Node, s.cfg.Wire, s.handler, s.log)
+	s.courier = newCourier(s.cfg.Node, s.cfg.Wire, s.status, s.handler, s.log)
 	s.batches.at = "@" + s.cfg.Node
 }
 
