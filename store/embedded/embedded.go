@@ -19,6 +19,9 @@ import (
 // chunk is how many calls are looked at before others may use the store.
 const chunk = 256
 
+// mostOver is how many finished calls are kept. Each takes about 1 KB.
+const mostOver = 20_000
+
 // Store keeps calls in memory. Records are copied on their way in and out.
 // Times are kept to the millisecond, in UTC.
 type Store struct {
@@ -95,7 +98,8 @@ func (s *Store) Reserve(id string, side store.Side, mark uint32, covered func(ma
 	}
 }
 
-// Finish writes the last record of a call, which is forgotten after keep.
+// Finish writes the last record of a call, which is forgotten after keep, or
+// before when too many others follow.
 func (s *Store) Finish(c store.Call, keep time.Duration) {
 	now := time.Now()
 	s.mu.Lock()
@@ -115,6 +119,9 @@ func (s *Store) Finish(c store.Call, keep time.Duration) {
 
 // retain keeps a finished call until its time has come. Called locked.
 func (s *Store) retain(f *finished) {
+	if len(s.expiry) == mostOver {
+		delete(s.over, heap.Pop(&s.expiry).(*finished).id)
+	}
 	s.over[f.id] = f
 	heap.Push(&s.expiry, f)
 	if s.expiry[0] == f {

@@ -2,6 +2,7 @@ package embedded_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"testing"
@@ -76,6 +77,25 @@ func TestFinishedCallsLeaveNoMemoryBehind(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestOfFinishedCallsThoseThatGoFirstAreForgottenWhenThereAreTooMany(t *testing.T) {
+	s := embedded.New()
+	c := storetest.Call()
+	ids := make([]string, embedded.MostOver+1)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("call-%d", i)
+		c.ID = ids[i]
+		s.Finish(c, time.Hour+time.Duration(i)*time.Second)
+	}
+	if got := s.Held(); got != embedded.MostOver {
+		t.Errorf("%d calls are held, want %d", got, embedded.MostOver)
+	}
+	for i, want := range map[int]error{0: store.ErrNotFound, 1: nil, len(ids) - 1: nil} {
+		if _, err := s.Get(t.Context(), ids[i]); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", ids[i], err, want)
+		}
 	}
 }
 

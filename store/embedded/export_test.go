@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// MostOver is how many finished calls are kept.
+const MostOver = mostOver
+
 // Held is how many calls the store holds, finished ones included.
 func (s *Store) Held() int {
 	s.mu.Lock()
