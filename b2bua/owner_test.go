@@ -50,6 +50,18 @@ func TestNothingOfOursIsSentInsideCallsThatMayBeAnothersByNow(t *testing.T) {
 	})
 }
 
+func TestAProbeIsNotSentAgainInsideACallThatMayBeAnothersByNow(t *testing.T) {
+	inDoubt(t, func(w *world, may *atomic.Bool) {
+		w.connect()
+		w.agent.Probe(w.id, store.Callee, "OPTIONS", 5*time.Second)
+		w.bob.next("OPTIONS")
+		may.Store(false)
+		pass(10 * time.Second)
+		w.bob.nothing()
+		w.heard("probe callee OPTIONS: deferred")
+	})
+}
+
 func TestACallThatWasDroppedIsNotReleasedLater(t *testing.T) {
 	inDoubt(t, func(w *world, may *atomic.Bool) {
 		w.connect()

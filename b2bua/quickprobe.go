@@ -284,7 +284,11 @@ func (p *quickProbe) wake(wake) {
 		}
 		return
 	}
-	if err := p.socket.send(p.text, to); err != nil && q.finish(p) {
+	if !c.agent.may() { // another node may have asked meanwhile, with higher numbers
+		if q.finish(p) {
+			c.do(func() { c.probed(side, store.Answer{Kind: store.Deferred}) })
+		}
+	} else if err := p.socket.send(p.text, to); err != nil && q.finish(p) {
 		c.do(func() { c.unsent(side, to, err) })
 	}
 	// Only now: it must not be given up, and the next number used, before it is sent.

@@ -81,7 +81,7 @@ func (a *Agent) Ask(questions []store.Question, timeout time.Duration) {
 			c.turns.leave(&a.work, a.panicked)
 		}
 	}
-	v.fire(&a.quick)
+	v.fire(a)
 	clear(v.calls)
 	v.calls = v.calls[:0]
 	a.volleys.Put(v)
@@ -110,19 +110,26 @@ func (v *volley) fetch(questions []store.Question) {
 	}
 }
 
-// fire sends the probes, and gives the turns back.
-func (v *volley) fire(q *quickProbes) {
+// fire sends the probes, and gives the turns back. A process may have stood still
+// since they were made, for so long that another node has asked meanwhile.
+func (v *volley) fire(a *Agent) {
 	if len(v.probes) == 0 {
 		return
 	}
-	now := time.Now()
+	q, now := &a.quick, time.Now()
 	q.mu.Lock()
 	for _, p := range v.probes {
 		p.sent = now
 	}
 	q.mu.Unlock()
 	slices.SortFunc(v.probes, func(p, o *quickProbe) int { return p.compare(&o.packet) })
-	for from, to := 0, 0; from < len(v.probes); from = to {
+	may := a.may()
+	for _, p := range v.probes {
+		if !may && q.finish(p) {
+			p.call.probed(p.question.Side, store.Answer{Kind: store.Deferred})
+		}
+	}
+	for from, to := 0, 0; may && from < len(v.probes); from = to {
 		for to < len(v.probes) && v.probes[to].socket == v.probes[from].socket {
 			to++
 		}

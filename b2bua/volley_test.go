@@ -92,6 +92,29 @@ func TestEachAnswerOfAVolleyGoesToWhomItConcerns(t *testing.T) {
 	}
 }
 
+func TestAVolleyIsNotFiredOnceItsCallsMayBeAnothers(t *testing.T) {
+	calls, conn, ask := volleyCalls(t, 3)
+	told := &heard{}
+	calls[0].agent.quick.observer, calls[0].agent.observer = told, told
+	conn.heard = func(b []byte) { t.Errorf("sent: %s", b) }
+	asked := 0 // the process stands still after its requests were made
+	calls[0].agent.cfg.May = func() bool { asked++; return asked <= len(calls) }
+	calls[0].agent.Ask(ask, 64*sip.T1)
+	slices.Sort(told.answers)
+	if diff := cmp.Diff([]string{"0 3 <nil>", "1 3 <nil>", "2 3 <nil>"}, told.answers); diff != "" { // Deferred
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, c := range calls {
+		if !c.turns.enter() {
+			t.Errorf("call %s is not at rest", c.id)
+		}
+	}
+	if calls[0].agent.quick.wait() {
+		t.Error("an answer is waited for")
+	}
+	calls[0].agent.quick.stop()
+}
+
 // heard is an observer that notes answers.
 type heard struct {
 	noObserver
