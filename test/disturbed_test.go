@@ -30,7 +30,7 @@ func asked(t *testing.T, d *sipvigil, c *talk) {
 func TestAPhoneWhosePortIsClosedIsAskedAtOnceAndEndedByItsMissesOnly(t *testing.T) {
 	t.Parallel()
 	d := serve(t, "embedded", calm...)
-	c := dial(t, d)
+	c := dialVanishing(t, d, "udp")
 	asked(t, d, c)
 	c.calleePhone.Close() // without BYE
 	closed := time.Now()

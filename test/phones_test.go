@@ -16,7 +16,12 @@ import (
 // phone is a phone that must find no fault with what it is sent.
 func phone(t testing.TB, user, transport string) *ua.Phone {
 	t.Helper()
-	p, err := ua.Listen(ua.Config{User: user, Transport: transport, History: 2000})
+	return phoneAt(t, user, transport, "127.0.0.1")
+}
+
+func phoneAt(t testing.TB, user, transport, host string) *ua.Phone {
+	t.Helper()
+	p, err := ua.Listen(ua.Config{User: user, Transport: transport, Addr: host + ":0", History: 2000})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,6 +54,15 @@ func dial(t testing.TB, d *sipvigil) *talk {
 func dialOver(t testing.TB, d *sipvigil, callerTransport, calleeTransport string) *talk {
 	t.Helper()
 	c := &talk{callerPhone: phone(t, "alice", callerTransport), calleePhone: phone(t, "bob", calleeTransport)}
+	c.connect(t, d)
+	t.Cleanup(func() { c.check(t) })
+	return c
+}
+
+// dialVanishing has a phone called whose port no other one takes when it is gone.
+func dialVanishing(t testing.TB, d *sipvigil, transport string) *talk {
+	t.Helper()
+	c := &talk{callerPhone: phone(t, "alice", "udp"), calleePhone: phoneAt(t, "bob", transport, "127.0.0.8")}
 	c.connect(t, d)
 	t.Cleanup(func() { c.check(t) })
 	return c

@@ -74,7 +74,7 @@ func TestCallWithASilentPhoneIsReleasedOnTheOther(t *testing.T) {
 	})
 	t.Run("callee vanishes", func(t *testing.T) {
 		t.Parallel()
-		c := dial(t, d)
+		c := dialVanishing(t, d, "udp")
 		proven(t, d, c)
 		c.calleePhone.Close()
 		wantReason(t, released(t, c.caller), "SIP;cause=408", "Q.850;cause=102")
@@ -82,7 +82,7 @@ func TestCallWithASilentPhoneIsReleasedOnTheOther(t *testing.T) {
 	})
 	t.Run("callee vanishes with its connection", func(t *testing.T) {
 		t.Parallel()
-		c := dialOver(t, d, "udp", "tcp")
+		c := dialVanishing(t, d, "tcp")
 		proven(t, d, c)
 		c.calleePhone.Close()
 		wantReason(t, released(t, c.caller), "SIP;cause=408", "Q.850;cause=102")
