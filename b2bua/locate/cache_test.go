@@ -218,6 +218,28 @@ func TestWhatIsKnownIsToldWithoutAsking(t *testing.T) {
 	})
 }
 
+func TestAPartOfTheHopsIsNotTakenForAllOfThem(t *testing.T) {
+	inPlace(t, `
+_sip._udp.carrier.example. 60 IN SRV 1 0 5060 one.carrier.example.
+_sip._udp.carrier.example. 60 IN SRV 2 0 5060 two.carrier.example.
+carrier.example.           60 IN NAPTR 1 1 "s" "SIP+D2U" "" _sip._udp.carrier.example.
+one.carrier.example.       60 IN A   192.0.2.1
+two.carrier.example.        1 IN A   192.0.2.2
+`, func(p *place) {
+		const both = "udp:192.0.2.1:5060 udp:192.0.2.2:5060"
+		p.find("sip:carrier.example", sockets("udp"), both)
+		u, _ := dialog.ParseURI("sip:carrier.example")
+		if hops, ok := p.resolver.Known(u, sockets("udp")); !ok || words(hops) != both {
+			p.Errorf("knows %v", hops)
+		}
+		time.Sleep(time.Second)
+		if hops, ok := p.resolver.Known(u, sockets("udp")); ok {
+			p.Errorf("knows %v, with the address of two out of date", hops)
+		}
+		p.find("sip:carrier.example", sockets("udp"), both)
+	})
+}
+
 func TestTheTableHasAnEnd(t *testing.T) {
 	inPlace(t, "", func(p *place) {
 		p.zone.Reply(func(q *dns.Msg) *dns.Msg {

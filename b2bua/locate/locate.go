@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sipvigil/b2bua/dialog"
@@ -81,10 +82,18 @@ func (r *Resolver) Find(ctx context.Context, u dialog.URI, sockets []Socket) ([]
 	return r.find(u, sockets, func(q question) ([]rr, error) { return r.lookup(ctx, q) })
 }
 
-// Known is Find without asking: false when the DNS would have to be.
+// Known is Find without asking: false when the DNS would have to be, be it for
+// one hop of many.
 func (r *Resolver) Known(u dialog.URI, sockets []Socket) ([]Hop, bool) {
-	hops, err := r.find(u, sockets, r.recall)
-	return hops, !errors.Is(err, errUnknown) && len(hops) > 0
+	var unknown atomic.Bool
+	hops, err := r.find(u, sockets, func(q question) ([]rr, error) {
+		rrs, err := r.recall(q)
+		if errors.Is(err, errUnknown) {
+			unknown.Store(true)
+		}
+		return rrs, err
+	})
+	return hops, err == nil && !unknown.Load()
 }
 
 func (r *Resolver) find(u dialog.URI, sockets []Socket, lookup func(question) ([]rr, error)) ([]Hop, error) {
