@@ -16,8 +16,8 @@ const (
 	percentPerMega = 8 // growth of the heap for each MB that is allocated in a second
 	leastPercent   = 10
 	mostPercent    = 200
-	look           = 500 * time.Millisecond
-	looks          = 20 // in a span, after which less is less
+	look           = time.Second
+	looks          = 10 // in a span, after which less is less
 	spans          = 4  // from the first to the last release: transactions are forgotten after 32 s
 )
 

@@ -21,13 +21,14 @@ const (
 	most      = 64          // what is listed at all
 	logFirst  = 5 * time.Second
 	logSeldom = 10 * time.Minute // between two lines at the most
-	look      = time.Second
+	rest      = time.Hour        // of Run, when nothing is under way
 )
 
 // Board lists what a node does. A nil Board keeps nothing.
 type Board struct {
-	node string
-	log  *zap.Logger
+	node  string
+	log   *zap.Logger
+	begun chan struct{} // tells Run that there is something to watch
 
 	mu    sync.Mutex
 	tasks []*Task // in the order in which they began
@@ -42,7 +43,9 @@ type Task struct {
 }
 
 // New returns a Board of this node with nothing on it.
-func New(node string, log *zap.Logger) *Board { return &Board{node: node, log: log} }
+func New(node string, log *zap.Logger) *Board {
+	return &Board{node: node, log: log, begun: make(chan struct{}, 1)}
+}
 
 // Node is whose Board this is.
 func (b *Board) Node() string {
@@ -66,6 +69,10 @@ func (b *Board) Begin(what store.Task, of string, total int) *Task {
 	defer b.mu.Unlock()
 	b.tasks = append(b.tasks, t)
 	b.forget(now)
+	select {
+	case b.begun <- struct{}{}:
+	default:
+	}
 	return t
 }
 
@@ -130,30 +137,41 @@ func (b *Board) forget(now time.Time) {
 
 // Run logs what goes on for long, more and more seldom, until ctx ends.
 func (b *Board) Run(ctx context.Context) {
-	ticks := time.NewTicker(look)
-	defer ticks.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticks.C:
+		case <-b.begun:
+		case <-timer.C:
 		}
-		for _, p := range b.due(time.Now()) {
+		now := time.Now()
+		list, next := b.due(now)
+		for _, p := range list {
 			b.log.Info("under way", zap.String("what", string(p.What)), zap.String("of", p.Of), zap.Int("done", p.Done), zap.Int("total", p.Total),
 				zap.Duration("took", time.Since(p.Began)))
 		}
+		timer.Reset(next.Sub(now))
 	}
 }
 
-// due are those that are to be logged now.
-func (b *Board) due(now time.Time) (list []store.Progress) {
+// due are those that are to be logged now, and when the next one is.
+func (b *Board) due(now time.Time) (list []store.Progress, next time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	next = now.Add(rest)
 	for _, t := range b.tasks {
-		if t.now.Ended.IsZero() && !now.Before(t.next) {
+		if !t.now.Ended.IsZero() {
+			continue
+		}
+		if !now.Before(t.next) {
 			t.next = now.Add(min(now.Sub(t.now.Began), logSeldom))
 			list = append(list, t.now)
 		}
+		if t.next.Before(next) {
+			next = t.next
+		}
 	}
-	return list
+	return list, next
 }
