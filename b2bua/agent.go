@@ -164,14 +164,14 @@ func (a *Agent) Run(ctx context.Context, packets []net.PacketConn, streams []Lis
 	var serving sync.WaitGroup
 	var sockets []*packetConn
 	for _, conn := range packets {
-		a.sockets = append(a.sockets, newSocket("udp", conn.LocalAddr()))
+		a.sockets = append(a.sockets, newSocket("udp", conn.LocalAddr(), a.cfg.Advertise))
 		w := newPacketConn(conn, a.metrics, a.seed)
 		w.guard.agent = a
 		sockets = append(sockets, w)
 		a.sockets[len(a.sockets)-1].conn = w
 	}
 	for _, l := range streams {
-		a.sockets = append(a.sockets, newSocket(l.Transport, l.Addr()))
+		a.sockets = append(a.sockets, newSocket(l.Transport, l.Addr(), a.cfg.Advertise))
 	}
 	for _, w := range sockets {
 		serving.Go(func() { a.read(w) })

@@ -96,7 +96,7 @@ func addrPort(s string) (netip.AddrPort, bool) {
 // reaches this socket of ours from there.
 func (a *Agent) ownURI(f dialog.Flow, s *socket, from string) dialog.URI {
 	u := dialog.URI{Scheme: "sip", User: dialog.MintFlow(a.identity.Load().tagKey, f), Params: transportParam(s.transport) + ";lr"}
-	u.Host, u.Port = a.sentBy(s, from)
+	u.Host, u.Port = a.reachedAt(s, from)
 	return u
 }
 

@@ -46,7 +46,7 @@ func (in *inbound) capabilities() {
 	if acceptsSDP(in.req) {
 		source := in.source.String()
 		s := in.agent.socketFor(in.transport(), in.listener(), source)
-		host, _ := in.agent.sentBy(s, source)
+		host, _ := in.agent.reachedAt(s, source)
 		res.add("Content-Type", "application/sdp")
 		res.body = describe(host)
 	}

@@ -22,7 +22,7 @@ func FuzzOutside(f *testing.F) {
 	}
 	a.early = []byte("a key")
 	a.Identify(1, a.early)
-	a.sockets = []socket{newSocket("udp", agentAddr)}
+	a.sockets = []socket{newSocket("udp", agentAddr, "")}
 	for _, tt := range torture {
 		f.Add(readTorture(f, filepath.FromSlash(tt.file)))
 	}

@@ -86,7 +86,7 @@ func (a *Agent) pingSIP(p Ping, answered func(Traffic, *received)) {
 // that asks for the bindings of our account, RFC 3261 section 10.2.3.
 func (a *Agent) pingRequest(p Ping) *request {
 	peer := p.Hop.Addr.String()
-	host, _ := a.sentBy(a.socketFor(p.Hop.Transport, "", peer), peer)
+	host, _ := a.reachedAt(a.socketFor(p.Hop.Transport, "", peer), peer)
 	u := p.uri()
 	from := dialog.URI{Scheme: "sip", Host: host}
 	to, method := u, "OPTIONS"

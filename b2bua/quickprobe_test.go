@@ -27,8 +27,7 @@ func quickCall(t testing.TB, listen string, dialog store.Dialog) (*call, *socket
 		t.Fatal(err)
 	}
 	addr := netip.MustParseAddrPort(listen)
-	a.sockets = []socket{{transport: "udp", addr: listen, ip: addr.Addr().AsSlice(), host: addr.Addr().String(),
-		v6: addr.Addr().Is6(), port: int(addr.Port())}}
+	a.sockets = []socket{newSocket("udp", net.UDPAddrFromAddrPort(addr), "")}
 	dialog.Transport, dialog.Listener = "udp", listen
 	c := a.newCall(store.Call{ID: "1", State: store.Confirmed, Legs: [2]store.Leg{{Dialog: dialog}, {}}})
 	return c, &a.sockets[0]
@@ -57,7 +56,7 @@ func TestAQuickProbeIsTheSameRequestAsAnyOtherProbe(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c, s := quickCall(t, tt.listen, tt.dialog)
-			c.agent.cfg.Advertise = tt.advertise
+			*s = newSocket("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(tt.listen)), tt.advertise)
 			for i, b := range tt.sessions {
 				c.sessionIDs.id[i][0] = b
 			}

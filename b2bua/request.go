@@ -134,19 +134,56 @@ func inDialog(d *store.Dialog, o outline) outline {
 // appendContact writes where the far end of a leg reaches us.
 func (a *Agent) appendContact(b []byte, d *store.Dialog, s *socket) []byte {
 	b = append(b, "<sip:"...)
-	if addr, err := dialog.ParseAddr(d.LocalURI); err == nil {
-		if local, err := dialog.ParseURI(addr.URI); err == nil && local.User != "" {
-			user, _, _ := strings.Cut(local.User, ":")
-			b = append(append(b, user...), '@')
-		}
+	if user := userOf(d.LocalURI); user != "" {
+		b = append(append(b, user...), '@')
 	}
 	b = a.appendSentBy(b, s, d.Peer)
 	return append(append(b, transportParam(d.Transport)...), '>')
 }
 
+// userOf is the user that a From or To names, without a password. Nearly all are
+// plain: for them it need not take the value apart.
+func userOf(value string) string {
+	plain := value
+	if name, uri, ok := strings.Cut(value, `" <`); ok && strings.LastIndexByte(name, '"') == 0 && strings.IndexByte(name, '\\') < 0 {
+		plain = value[len(value)-len(uri)-1:]
+	}
+	if uri, ok := strings.CutPrefix(plain, "<sip:"); ok {
+		for i := range len(uri) {
+			if uri[i] == '@' {
+				return uri[:i]
+			}
+			if uri[i] != '+' && !isUnreserved(uri[i]) {
+				break
+			}
+		}
+	}
+	return parsedUser(value)
+}
+
+func parsedUser(value string) string {
+	addr, err := dialog.ParseAddr(value)
+	if err != nil {
+		return ""
+	}
+	u, err := dialog.ParseURI(addr.URI)
+	if err != nil {
+		return ""
+	}
+	user, _, _ := strings.Cut(u.User, ":")
+	return user
+}
+
 // appendSentBy writes the host and port that a peer reaches us at.
 func (a *Agent) appendSentBy(b []byte, s *socket, peer string) []byte {
-	host, port := a.sentBy(s, peer)
+	if s.sentBy != "" {
+		return append(b, s.sentBy...)
+	}
+	host, port := a.reachedAt(s, peer)
+	return appendHostPort(b, host, port)
+}
+
+func appendHostPort(b []byte, host string, port int) []byte {
 	if strings.IndexByte(host, ':') >= 0 {
 		b = append(append(append(b, '['), host...), ']')
 	} else {

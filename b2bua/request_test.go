@@ -1,6 +1,8 @@
 package b2bua
 
 import (
+	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -45,7 +47,8 @@ func TestARequestOnALegIsWrittenOut(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c, s := quickCall(t, tt.listen, tt.dialog)
-			c.agent.cfg.Advertise, s.transport, c.dialog(store.Caller).Transport = tt.advertise, tt.transport, tt.transport
+			*s = newSocket(tt.transport, net.TCPAddrFromAddrPort(netip.MustParseAddrPort(tt.listen)), tt.advertise)
+			c.dialog(store.Caller).Transport = tt.transport
 			out := c.agent.newRequest(c.dialog(store.Caller), tt.outline)
 			out.body = []byte("v=0")
 			if len(out.branch) != len(magicCookie)+branchLen {
@@ -55,6 +58,19 @@ func TestARequestOnALegIsWrittenOut(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestTheUserOfAPlainValueIsThatOfAnyOther(t *testing.T) {
+	for value, want := range map[string]string{
+		"<sip:bob@b>": "bob", "<sip:+1-555@b;x=1>;p=2": "+1-555", "<sip:b>": "", "<sip:b;x=@>": "", "<sip:bob:secret@b>": "bob",
+		"sip:bob@b": "bob", "<tel:+1;ext=2>": "+1", "<sips:bob@b>": "bob", "<sip:b%20b@b>": "b%20b", "<SIP:bob@b>": "bob", "": "", "<sip:@b>": "",
+		`"Bob" <sip:bob@b>`: "bob", `"a\" <sip:x@y>" <sip:bob@b>`: "bob", `"a"b" <sip:x@y>`: "", `Bob <sip:bob@b>`: "bob",
+		`"a <sip:x@y>" <sip:bob@b>`: "bob", `"\\" <sip:bob@b>`: "bob", `<sip:"" <sip:x@y>`: "", `Bob" <sip:bob@b>`: "",
+	} {
+		if got, parsed := userOf(value), parsedUser(value); got != want || parsed != want {
+			t.Errorf("%s: user %q, %q when it is taken apart, want %q", value, got, parsed, want)
+		}
 	}
 }
 

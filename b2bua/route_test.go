@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -13,7 +14,7 @@ import (
 
 func routed() *Agent {
 	return &Agent{
-		sockets: []socket{newSocket("udp", &net.UDPAddr{IP: net.IPv4(192, 0, 2, 5), Port: 5060})},
+		sockets: []socket{newSocket("udp", &net.UDPAddr{IP: net.IPv4(192, 0, 2, 5), Port: 5060}, "")},
 		cfg: Config{
 			Trunks: []Trunk{
 				{Name: "pbx", Targets: []string{"sip:192.0.2.10"}, Sources: []netip.Prefix{netip.MustParsePrefix("192.0.2.10/32")}},
@@ -48,6 +49,29 @@ func TestTheFirstRouteThatMatchesDecides(t *testing.T) {
 		}
 		if diff := cmp.Diff(c.want, routed().route(query{from: c.from, uri: uri}), cmp.AllowUnexported(target{})); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.name, diff)
+		}
+	}
+}
+
+func TestAURIIsOursByTheAddressOfASocketAndByTheOneThatIsAdvertised(t *testing.T) {
+	at := &net.UDPAddr{IP: net.IPv4(192, 0, 2, 5), Port: 5060}
+	for uri, want := range map[string]string{
+		"sip:192.0.2.5": "plain other named", "sip:192.0.2.5:5060": "plain other named", "sip:192.0.2.5:5080": "other",
+		"sip:sip.example.com": "other named", "sip:sip.example.com:5080": "other", "sip:sip.example.com:5070": "",
+		"sip:sip.example.com;transport=tcp": "", "sip:192.0.2.6": "", "sip:example.com": "",
+	} {
+		u, err := dialog.ParseURI(uri)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, c := range [][2]string{{"plain", ""}, {"other", "sip.example.com:5080"}, {"named", "sip.example.com"}} {
+			if a := (&Agent{sockets: []socket{newSocket("udp", at, c[1])}}); a.isOurURI(u) {
+				got = append(got, c[0])
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s is ours where we are %q, want %q", uri, got, want)
 		}
 	}
 }

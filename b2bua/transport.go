@@ -86,13 +86,19 @@ type socket struct {
 	transport string
 	addr      string // as in the library's connection pool
 	ip        net.IP
-	host      string // the same as text
+	port      int
 	v6        bool
 	conn      *packetConn // nil for connections
-	port      int
+
+	// Where peers reach us, as sent-by of RFC 3261 section 25.1, too; empty where
+	// that depends on the peer.
+	host, sentBy string
+	public       int // the port
 }
 
-func newSocket(transport string, addr net.Addr) socket {
+// newSocket describes a socket that peers reach by its own address, or by the one
+// that is advertised.
+func newSocket(transport string, addr net.Addr, advertise string) socket {
 	s := socket{transport: transport, addr: addr.String()}
 	switch a := addr.(type) {
 	case *net.UDPAddr:
@@ -100,7 +106,18 @@ func newSocket(transport string, addr net.Addr) socket {
 	case *net.TCPAddr:
 		s.ip, s.port = a.IP, a.Port
 	}
-	s.host, s.v6 = s.ip.String(), s.ip.To4() == nil
+	s.v6, s.public = s.ip.To4() == nil, s.port
+	if host, port, err := splitAdvertise(advertise); err == nil && host != "" {
+		s.host = host
+		if port != 0 && (transport == "udp" || transport == "tcp") { // others have ports of their own
+			s.public = port
+		}
+	} else if !s.ip.IsUnspecified() {
+		s.host = s.ip.String()
+	}
+	if s.host != "" {
+		s.sentBy = string(appendHostPort(nil, s.host, s.public))
+	}
 	return s
 }
 
@@ -139,17 +156,10 @@ func isIPv6(hostport string) bool {
 	return err == nil && ap.Addr().Unmap().Is6()
 }
 
-// sentBy is the host and port that a peer reaches us at.
-func (a *Agent) sentBy(s *socket, peer string) (host string, port int) {
-	if a.cfg.Advertise != "" {
-		host, port, _ = splitAdvertise(a.cfg.Advertise)
-		if port == 0 || s.transport != "udp" && s.transport != "tcp" {
-			port = s.port // UDP and TCP share a port, others have their own
-		}
-		return host, port
-	}
-	if !s.ip.IsUnspecified() {
-		return s.host, s.port
+// reachedAt is the host and port that a peer reaches us at.
+func (a *Agent) reachedAt(s *socket, peer string) (host string, port int) {
+	if s.host != "" {
+		return s.host, s.public
 	}
 	// A socket bound to no address.
 	if ip := a.ownAddrs.towards(peer, time.Now()); ip != "" {
@@ -167,10 +177,10 @@ func (a *Agent) isOurURI(u dialog.URI) bool {
 	}
 	for i := range a.sockets {
 		s := &a.sockets[i]
-		if transportParam(s.transport) != transportParam(t) || s.port != port {
+		if transportParam(s.transport) != transportParam(t) || s.port != port && s.public != port {
 			continue
 		}
-		if advertised, _, _ := splitAdvertise(a.cfg.Advertise); advertised != "" && advertised == u.Host {
+		if s.host == u.Host {
 			return true
 		}
 		ip := net.ParseIP(u.Host)
@@ -205,7 +215,7 @@ func newPacketConn(conn net.PacketConn, m *metrics, seed maphash.Seed) *packetCo
 	if p.bunches = newUDPSocket(conn); p.bunches != nil {
 		p.PacketConn = p.bunches
 	}
-	s := newSocket("udp", conn.LocalAddr())
+	s := newSocket("udp", conn.LocalAddr(), "")
 	p.ip, p.port, p.addr, p.lost = s.ip, s.port, s.addr, newErrorQueue(p.PacketConn)
 	return p
 }

@@ -149,16 +149,22 @@ func (s *udpSocket) read() (data []byte, from netip.AddrPort, at time.Time, err 
 	return b.data[i][:b.heads[i].n], from, s.stamp(i), nil
 }
 
-// pause is how long datagrams are gathered where more than one came at once, or
-// answers to other probes are to come: to be woken for each costs as much as to
-// serve it. What comes alone does not wait.
-const pause = time.Millisecond
+// Datagrams are gathered where more than one came at once, and for longer where
+// they were all answers to probes and others are to come, since nobody waits for
+// those: to be woken for each costs as much as to serve it. What comes alone does
+// not wait.
+const (
+	pause     = time.Millisecond
+	longPause = 4 * time.Millisecond
+)
 
 // fill reads what is there, and waits if that is nothing.
 func (s *udpSocket) fill() error {
 	switch {
 	case !s.drained:
-	case s.have > 1, s.have > 0 && s.answered == s.have:
+	case s.have > 0 && s.answered == s.have:
+		time.Sleep(longPause)
+	case s.have > 1:
 		time.Sleep(pause)
 	default:
 		if s.waiting.Control(s.arm) != nil || s.waiting.Read(s.woken) != nil {
