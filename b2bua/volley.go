@@ -18,7 +18,7 @@ type volley struct {
 	calls  []*call       // whose legs are asked, nil for one that is not asked in it
 	probes []*quickProbe // held
 	sent   []packet      // what is being sent, kept for its room
-	read   int           // see fetch
+	read   int           // of what is only fetched, see fetch
 }
 
 // began is when a volley began, and now without one.
@@ -66,6 +66,11 @@ func (a *Agent) Ask(questions []store.Question, timeout time.Duration) {
 		v.calls = append(v.calls, a.calls[q.ID])
 	}
 	a.mu.Unlock()
+	for _, c := range v.calls {
+		if c != nil {
+			v.read += len(c.id)
+		}
+	}
 	for i, q := range questions {
 		if !a.begin(v.calls[i], q, timeout) {
 			v.calls[i] = nil

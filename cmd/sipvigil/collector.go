@@ -18,7 +18,7 @@ const (
 	mostPercent    = 200
 	look           = time.Second
 	looks          = 10 // in a span, after which less is less
-	spans          = 4  // from the first to the last release: transactions are forgotten after 32 s
+	spans          = 4  // until memory is released: transactions are forgotten after 32 s
 )
 
 // tuneCollector adjusts the collector until ctx ends, unless GOGC says how it is to
@@ -55,8 +55,8 @@ func tuneCollector(ctx context.Context) {
 			percent, left = most, spans
 			debug.SetGCPercent(percent)
 		}
-		if left == spans || left == 1 { // each is a collection of its own
-			debug.FreeOSMemory()
+		if left == 1 {
+			debug.FreeOSMemory() // it is a collection of its own
 		}
 		most, seen = 0, 0
 	}
