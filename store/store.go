@@ -190,6 +190,13 @@ type Health struct {
 	Calibration  string        // discriminating, blind or unknown
 }
 
+// LegHealth is the health of a leg of a call.
+type LegHealth struct {
+	ID     string // of the call
+	Side   Side
+	Health Health
+}
+
 // Reason says why a call ended and, where a side is behind it, which.
 type Reason string
 

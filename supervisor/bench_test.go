@@ -24,7 +24,7 @@ func (*nobody) Calibrate(string, store.Side, time.Duration) {}
 func (*nobody) Release(string, store.End) bool              { return false }
 func (*nobody) Call(string) (store.Call, bool)              { return store.Call{}, false }
 func (*nobody) Calls(func(store.Call) bool)                 {}
-func (*nobody) SaveHealth(string, store.Side, store.Health) {}
+func (*nobody) SaveHealth(...store.LegHealth)               {}
 
 // watching returns a supervisor with benchLegs legs that have been alive for
 // long, and the ids of their calls.
@@ -62,7 +62,7 @@ func BenchmarkMemoryPerLeg(b *testing.B) {
 				sup.Evidence(id, side, store.Evidence{What: "200 OPTIONS", At: sup.made})
 			}
 		}
-		sup.changes = nil
+		sup.learned = learned{}
 		idBytes := uint64(len(ids) * (48 + 16)) // the ids are the caller's own
 		b.ReportMetric(float64(heap()-before-idBytes)/benchLegs, "B/leg")
 		runtime.KeepAlive(sup)
@@ -75,7 +75,7 @@ func BenchmarkMemoryPerLeg(b *testing.B) {
 func BenchmarkStep(b *testing.B) {
 	sup, _ := watching(b)
 	now := sup.made.Add(time.Minute) // all are due; from here on one after the other
-	var changes []change
+	var passed learned
 	var tasks []store.Question
 	b.ReportAllocs()
 	for b.Loop() {
@@ -90,10 +90,8 @@ func BenchmarkStep(b *testing.B) {
 		t := tasks[len(tasks)-1]
 		tasks = tasks[:len(tasks)-1]
 		sup.settleAt(t, store.Answer{Method: t.Method, Status: 200, RTT: time.Millisecond, At: now}, now)
-		changes = sup.takeChanges(changes)
-		for i := range changes {
-			sup.pass(&changes[i])
-		}
+		passed = sup.takeLearned(passed)
+		sup.pass(passed)
 	}
 }
 

@@ -35,10 +35,10 @@ type Legs interface {
 
 // Store is where health is kept, and where the calls of other nodes are found.
 type Store interface {
-	// SaveHealth remembers the health of a leg, to be written when that is
-	// possible, and returns at once. It ignores a call that is not there any
+	// SaveHealth remembers the health of legs, to be written when that is
+	// possible, and returns at once. It ignores calls that are not there any
 	// more.
-	SaveHealth(id string, side store.Side, h store.Health)
+	SaveHealth(legs ...store.LegHealth)
 	Get(ctx context.Context, id string) (store.Call, error)
 	// List returns a page in the order of ids. Its cursor is an id: the page
 	// holds greater ones only.
@@ -75,7 +75,7 @@ type Supervisor struct {
 	lives   map[store.Liveness]int    // calls that are watched, by the worse leg
 	starts  starts
 	today   today
-	changes []change                       // what Run has to pass on
+	learned learned                        // what Run has to pass on
 	names   map[response]string            // what answers are called as evidence
 	waiting map[*leg][]chan<- store.Answer // who else wants the answer to the probe under way
 
@@ -129,13 +129,11 @@ func (s *Supervisor) Bind(legs Legs) { s.legs = legs }
 func (s *Supervisor) Run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	var changes []change
+	var passed learned
 	var tasks []store.Question
 	for ctx.Err() == nil {
-		changes = s.takeChanges(changes)
-		for i := range changes {
-			s.pass(&changes[i])
-		}
+		passed = s.takeLearned(passed)
+		s.pass(passed)
 		var pause, wait time.Duration
 		tasks, pause, wait = s.turns(time.Now(), tasks[:0])
 		s.send(tasks)
@@ -160,12 +158,7 @@ func (s *Supervisor) Run(ctx context.Context) {
 	s.mu.Lock()
 	s.brake.promised = 0
 	s.mu.Unlock()
-	for _, c := range s.takeChanges(changes) {
-		if c.brake != nil {
-			continue
-		}
-		s.st.SaveHealth(c.id, c.side, c.health)
-	}
+	s.st.SaveHealth(s.takeLearned(passed).healths...)
 }
 
 // send asks what turns has found.
@@ -205,7 +198,14 @@ func (s *Supervisor) gather() time.Duration {
 	return max(min(period*bunch/time.Duration(n), longest, period/100), shortest)
 }
 
-// change is what was learned of a leg, to be passed on outside the lock.
+// learned is what is to be passed on outside the lock: what is to be written of
+// legs, and then what is to be told, or to be done.
+type learned struct {
+	healths []store.LegHealth
+	changes []change
+}
+
+// change is what was learned of a leg.
 type change struct {
 	id       string
 	side     store.Side
@@ -217,38 +217,49 @@ type change struct {
 	brake    *news      // not of a leg: nothing else is there
 }
 
-// takeChanges returns what there is to pass on, and takes the room of what was
+// takeLearned returns what there is to pass on, and takes the room of what was
 // passed on before.
-func (s *Supervisor) takeChanges(done []change) []change {
-	clear(done)
+func (s *Supervisor) takeLearned(done learned) learned {
+	clear(done.healths)
+	clear(done.changes)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	todo := s.changes
-	s.changes = done[:0]
+	todo := s.learned
+	s.learned = learned{done.healths[:0], done.changes[:0]}
 	return todo
 }
 
-// pass writes, logs and does what follows from a change.
-func (s *Supervisor) pass(c *change) {
-	if c.brake != nil {
-		s.logBrake(c.brake)
-		return
+// pass writes, logs and does what follows from what was learned.
+func (s *Supervisor) pass(todo learned) {
+	if len(todo.healths) > 0 {
+		s.st.SaveHealth(todo.healths...)
 	}
-	s.st.SaveHealth(c.id, c.side, c.health)
-	if c.health.Liveness != c.was {
-		s.logLiveness(c)
-	}
-	switch {
-	case c.end != nil:
-		s.legs.Release(c.id, *c.end)
-	case c.observed:
-		s.logFound(c)
+	for i := range todo.changes {
+		c := &todo.changes[i]
+		if c.brake != nil {
+			s.logBrake(c.brake)
+			continue
+		}
+		if c.health.Liveness != c.was {
+			s.logLiveness(c)
+		}
+		switch {
+		case c.end != nil:
+			s.legs.Release(c.id, *c.end)
+		case c.observed:
+			s.logFound(c)
+		}
 	}
 }
 
 // note leaves a change for Run. Called locked.
 func (s *Supervisor) note(c change) {
-	s.changes = append(s.changes, c)
+	if c.brake == nil {
+		s.learned.healths = append(s.learned.healths, store.LegHealth{ID: c.id, Side: c.side, Health: c.health})
+	}
+	if c.brake != nil || c.end != nil || c.observed || c.health.Liveness != c.was {
+		s.learned.changes = append(s.learned.changes, c)
+	}
 	s.nudge()
 }
 

@@ -348,14 +348,17 @@ type fakeStore struct {
 	err    error
 }
 
-func (f *fakeStore) SaveHealth(id string, side store.Side, h store.Health) {
+func (f *fakeStore) SaveHealth(legs ...store.LegHealth) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.last == nil {
 		f.last = make(map[target]store.Health)
 	}
-	f.last[target{id, side}] = h
-	f.writes = append(f.writes, saved{target{id, side}, h.Liveness, time.Since(f.zero)})
+	for _, l := range legs {
+		at := target{l.ID, l.Side}
+		f.last[at] = l.Health
+		f.writes = append(f.writes, saved{at, l.Health.Liveness, time.Since(f.zero)})
+	}
 }
 
 // of lists the writes about one leg.

@@ -42,7 +42,9 @@ func BenchmarkJournalSave(b *testing.B) {
 
 func BenchmarkJournalSaveHealth(b *testing.B) {
 	h := storetest.Health()
-	benchmarkJournal(b, func(s *embedded.Store, c *store.Call) { s.SaveHealth(c.ID, store.Caller, h) })
+	benchmarkJournal(b, func(s *embedded.Store, c *store.Call) {
+		s.SaveHealth(store.LegHealth{ID: c.ID, Side: store.Caller, Health: h})
+	})
 }
 
 func BenchmarkJournalReserve(b *testing.B) {

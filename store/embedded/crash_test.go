@@ -32,7 +32,7 @@ func TestATornFrameIsCutOffWhereverItEnds(t *testing.T) {
 	end := len(contents(t, dir))
 	s.Save(torn)
 	s.Reserve(old.ID, store.Caller, 64, nil)
-	s.SaveHealth(old.ID, store.Callee, storetest.Health())
+	s.SaveHealth(store.LegHealth{ID: old.ID, Side: store.Callee, Health: storetest.Health()})
 	commit(t, s)
 	closed(t, s)
 	journal := contents(t, dir)
@@ -238,7 +238,9 @@ func TestWhatIsCoveredOutlivesACrash(t *testing.T) {
 					fresh[c.ID] = true
 				}
 			},
-			"health": func(rt *rapid.T) { s.SaveHealth(id.Draw(rt, "id"), store.Callee, storetest.Health()) },
+			"health": func(rt *rapid.T) {
+				s.SaveHealth(store.LegHealth{ID: id.Draw(rt, "id"), Side: store.Callee, Health: storetest.Health()})
+			},
 			"reserve": func(rt *rapid.T) {
 				l := leg{id.Draw(rt, "id"), rapid.SampledFrom(store.Sides[:]).Draw(rt, "side")}
 				_, err := s.Get(t.Context(), l.id)
@@ -275,7 +277,7 @@ func FuzzJournal(f *testing.F) {
 	c := storetest.Call()
 	s.Save(c)
 	commit(f, s)
-	s.SaveHealth(c.ID, store.Caller, storetest.Health())
+	s.SaveHealth(store.LegHealth{ID: c.ID, Side: store.Caller, Health: storetest.Health()})
 	s.Reserve(c.ID, store.Callee, 64, nil)
 	commit(f, s)
 	s.Finish(c, time.Hour)

@@ -38,6 +38,8 @@ type Store struct {
 
 	maintained map[string]store.Maintenance // by maintenanceID
 	channels   map[way]*channels
+
+	found []*store.Packed // empty, kept for its room
 }
 
 // finished is a call that is over, until it is forgotten.
@@ -70,14 +72,23 @@ func (s *Store) Save(c store.Call) {
 	}
 }
 
-// SaveHealth writes the health of one leg of a call that goes on.
-func (s *Store) SaveHealth(id string, side store.Side, h store.Health) {
+// SaveHealth writes the health of legs of calls that go on. All are looked up
+// before any is written: memory gives much at once in hardly more time than one
+// thing after the other takes for each.
+func (s *Store) SaveHealth(legs ...store.LegHealth) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c := s.active[id]; c != nil {
-		c.SetHealth(side, h)
-		s.journal.touch(id, healthOf(side))
+	s.found = s.found[:0]
+	for i := range legs {
+		s.found = append(s.found, s.active[legs[i].ID])
 	}
+	for i, c := range s.found {
+		if c != nil {
+			c.SetHealth(legs[i].Side, legs[i].Health)
+			s.journal.touch(legs[i].ID, healthOf(legs[i].Side))
+		}
+	}
+	clear(s.found)
 }
 
 // Reserve raises the mark of a leg to at least mark and calls covered: before it

@@ -114,7 +114,7 @@ func TestEveryFieldOfACallIsInTheJournal(t *testing.T) {
 	}
 	s.Save(want)
 	for _, side := range store.Sides {
-		s.SaveHealth(want.ID, side, want.Leg(side).Health)
+		s.SaveHealth(store.LegHealth{ID: want.ID, Side: side, Health: want.Leg(side).Health})
 	}
 	commit(t, s)
 	closed(t, s)
@@ -167,7 +167,7 @@ func TestAStoreIsOpenedAsItWasClosed(t *testing.T) {
 	going, over, forgotten := storetest.Call(), storetest.Call(), storetest.Call()
 	for _, c := range []store.Call{going, over, forgotten} {
 		s.Save(c)
-		s.SaveHealth(c.ID, store.Callee, storetest.Health())
+		s.SaveHealth(store.LegHealth{ID: c.ID, Side: store.Callee, Health: storetest.Health()})
 	}
 	s.Reserve(going.ID, store.Caller, 64, nil)
 	storetest.Settled(t, s)

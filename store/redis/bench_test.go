@@ -64,7 +64,9 @@ func BenchmarkLife(b *testing.B) {
 
 func BenchmarkSaveHealth(b *testing.B) {
 	h := storetest.Health()
-	benchmarkWrites(b, func(s *redis.Store, c *store.Call) { s.SaveHealth(c.ID, store.Caller, h) })
+	benchmarkWrites(b, func(s *redis.Store, c *store.Call) {
+		s.SaveHealth(store.LegHealth{ID: c.ID, Side: store.Caller, Health: h})
+	})
 }
 
 func BenchmarkReserve(b *testing.B) {

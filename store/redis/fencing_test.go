@@ -52,7 +52,7 @@ func TestAnOwnerIsRefusedWhenALaterOneHasTheCall(t *testing.T) {
 		same(t, what+" changes nothing", want, get(t, late, c.ID))
 	}
 	refused("save", func() { early.Save(c) })
-	refused("health", func() { early.SaveHealth(c.ID, store.Caller, storetest.Health()) })
+	refused("health", func() { early.SaveHealth(store.LegHealth{ID: c.ID, Side: store.Caller, Health: storetest.Health()}) })
 	refused("finish", func() { early.Finish(c, time.Hour) })
 	refused("reserve", func() {
 		early.Reserve(c.ID, store.Caller, 1000, func(uint32) { t.Error("a mark is covered that was refused") })
@@ -60,9 +60,9 @@ func TestAnOwnerIsRefusedWhenALaterOneHasTheCall(t *testing.T) {
 	other := storetest.Call() // a higher epoch of the process does not help
 	other.Epoch = 3
 	early.Save(other)
-	refused("health under a higher epoch", func() { early.SaveHealth(c.ID, store.Caller, storetest.Health()) })
+	refused("health under a higher epoch", func() { early.SaveHealth(store.LegHealth{ID: c.ID, Side: store.Caller, Health: storetest.Health()}) })
 
-	late.SaveHealth(c.ID, store.Caller, storetest.Health())
+	late.SaveHealth(store.LegHealth{ID: c.ID, Side: store.Caller, Health: storetest.Health()})
 	want.Leg(store.Caller).Health = storetest.Health()
 	same(t, "call", want, get(t, late, c.ID))
 	late.Finish(want, time.Hour)
@@ -83,7 +83,7 @@ func TestAnEarlierLifeOfTheSameNodeIsRefused(t *testing.T) {
 	want.Epoch = 2
 	late.Save(want)
 	storetest.Settled(t, late)
-	early.SaveHealth(c.ID, store.Caller, storetest.Health())
+	early.SaveHealth(store.LegHealth{ID: c.ID, Side: store.Caller, Health: storetest.Health()})
 	same(t, "told", map[string]int{c.ID: 1}, told())
 	same(t, "call", want, get(t, late, c.ID))
 }

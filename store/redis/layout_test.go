@@ -27,7 +27,7 @@ func TestAnOperatorCanReadACall(t *testing.T) {
 	callee.Session = store.Session{Interval: 30 * time.Minute, MinSE: 90 * time.Second, Refresher: store.Self,
 		Refreshed: c.Answered, Offer: "v=0\r\n"}
 	s.Save(c)
-	s.SaveHealth(c.ID, store.Caller, storetest.Health())
+	s.SaveHealth(store.LegHealth{ID: c.ID, Side: store.Caller, Health: storetest.Health()})
 	storetest.Settled(t, s)
 	s.Reserve(c.ID, store.Caller, 32, nil)
 	storetest.Settled(t, s)
@@ -68,7 +68,7 @@ func TestAnOperatorCanReadACall(t *testing.T) {
 			t.Fatal("cannot change the life of ", key)
 		}
 	}
-	s.SaveHealth(c.ID, store.Caller, storetest.Health())
+	s.SaveHealth(store.LegHealth{ID: c.ID, Side: store.Caller, Health: storetest.Health()})
 	storetest.Settled(t, s)
 	lives(call, 24*time.Hour)
 	lives(text, 24*time.Hour+time.Minute)
@@ -253,7 +253,7 @@ func TestARecordOfTheLayoutBeforeIsReadAndWrittenAnew(t *testing.T) {
 	}
 	same(t, "call", want, get(t, s, want.ID))
 
-	s.SaveHealth(want.ID, store.Caller, storetest.Health())
+	s.SaveHealth(store.LegHealth{ID: want.ID, Side: store.Caller, Health: storetest.Health()})
 	want.Leg(store.Caller).Health = storetest.Health()
 	same(t, "call with more health", want, get(t, s, want.ID))
 	same(t, "schema after a part", "1", admin.HGet(t.Context(), callKey(want.ID), "schema").Val())
@@ -398,7 +398,7 @@ func TestATextThatIsLostIsWrittenAgain(t *testing.T) {
 	if connect(t, server).Del(t.Context(), textKey(c.ID)).Val() != 1 {
 		t.Fatal("there is no text")
 	}
-	s.SaveHealth(c.ID, store.Caller, storetest.Health())
+	s.SaveHealth(store.LegHealth{ID: c.ID, Side: store.Caller, Health: storetest.Health()})
 	want := c
 	want.Leg(store.Caller).Health = storetest.Health()
 	same(t, "call", want, get(t, s, c.ID))

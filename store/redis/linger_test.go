@@ -27,7 +27,7 @@ func TestHealthGoesAlongWithWhatDoesNotWait(t *testing.T) {
 			storetest.Settled(t, s)
 
 			h := storetest.Health()
-			s.SaveHealth(c.ID, store.Caller, h)
+			s.SaveHealth(store.LegHealth{ID: c.ID, Side: store.Caller, Health: h})
 			prompt(s, c)
 			storetest.Settled(t, s)
 			same(t, "health", h, get(t, s, c.ID).Legs[store.Caller].Health)

@@ -97,8 +97,12 @@ func BenchmarkCall(b *testing.B) {
 		}
 		step("save", func(c *store.Call) { s.Save(*c) })
 		step("change", func(c *store.Call) { c.Legs[store.Caller].RemoteCSeq++; s.Save(*c) })
-		step("probe", func(c *store.Call) { s.SaveHealth(c.ID, store.Caller, typicalHealth()) })
-		step("probe", func(c *store.Call) { s.SaveHealth(c.ID, store.Callee, typicalHealth()) })
+		step("probe", func(c *store.Call) {
+			s.SaveHealth(store.LegHealth{ID: c.ID, Side: store.Caller, Health: typicalHealth()})
+		})
+		step("probe", func(c *store.Call) {
+			s.SaveHealth(store.LegHealth{ID: c.ID, Side: store.Callee, Health: typicalHealth()})
+		})
 		b.ReportMetric((info(b, admin, "memory", "used_memory:")-memory)/n, "B/call")
 		step("finish", func(c *store.Call) { s.Finish(*c, time.Minute) })
 		stop()

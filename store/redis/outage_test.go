@@ -73,7 +73,7 @@ func TestCallsGoOnWithoutRedisAndAreWrittenWhenItComes(t *testing.T) {
 	for range 10 { // each would take its time-out if it waited for Redis
 		for i := range calls {
 			s.Save(calls[i])
-			s.SaveHealth(calls[i].ID, store.Callee, storetest.Health())
+			s.SaveHealth(store.LegHealth{ID: calls[i].ID, Side: store.Callee, Health: storetest.Health()})
 			s.Reserve(calls[i].ID, store.Caller, 32, func(mark uint32) { covered <- mark })
 		}
 	}
@@ -198,7 +198,7 @@ func TestACallThatCameAndWentWhileRedisWasAwayIsWrittenOnce(t *testing.T) {
 	away(t, s)
 	c := storetest.Call()
 	s.Save(c)
-	s.SaveHealth(c.ID, store.Caller, storetest.Health())
+	s.SaveHealth(store.LegHealth{ID: c.ID, Side: store.Caller, Health: storetest.Health()})
 	s.Finish(c, time.Hour)
 	server.Start()
 	want := c
@@ -222,7 +222,7 @@ func TestWhatRedisLostIsWrittenAgain(t *testing.T) {
 		missing = append(missing, id)
 		if c, ok := owned[id]; ok {
 			s.Save(c)
-			s.SaveHealth(id, store.Callee, storetest.Health())
+			s.SaveHealth(store.LegHealth{ID: id, Side: store.Callee, Health: storetest.Health()})
 		}
 	}})
 	c, unknown := storetest.Call(), storetest.Call()
@@ -238,15 +238,15 @@ func TestWhatRedisLostIsWrittenAgain(t *testing.T) {
 		}
 	}
 	s.Save(c)
-	s.SaveHealth(c.ID, store.Callee, storetest.Health())
+	s.SaveHealth(store.LegHealth{ID: c.ID, Side: store.Callee, Health: storetest.Health()})
 	storetest.Settled(t, s)
 
 	server.Kill()
 	server.Start()
 	covered := make(chan uint32, 1)
 	s.Reserve(c.ID, store.Callee, 48, func(mark uint32) { covered <- mark })
-	s.SaveHealth(c.ID, store.Caller, store.Health{Liveness: store.Alive})
-	s.SaveHealth(unknown.ID, store.Caller, storetest.Health())
+	s.SaveHealth(store.LegHealth{ID: c.ID, Side: store.Caller, Health: store.Health{Liveness: store.Alive}})
+	s.SaveHealth(store.LegHealth{ID: unknown.ID, Side: store.Caller, Health: storetest.Health()})
 	same(t, "covered", uint32(48), storetest.Receive(t, "covered is called", covered))
 	want := c
 	want.Leg(store.Caller).Health = store.Health{Liveness: store.Alive}

@@ -94,16 +94,19 @@ func New(cfg Config, log *zap.Logger) (*Store, error) {
 // no leg's mark falls, and a finished call stays as it is. The record is
 // copied.
 func (s *Store) Save(c store.Call) {
-	s.enqueue(recordOf(c), s.wake)
+	s.enqueue(s.wake, recordOf(c))
 }
 
-// SaveHealth queues the health of one leg of a call that goes on. It is written
+// SaveHealth queues the health of legs of calls that go on. It is written
 // within a second and what an exchange takes: to write the answers of that time
 // together costs a small part of what it costs to write each as it comes.
-func (s *Store) SaveHealth(id string, side store.Side, h store.Health) {
-	c := &change{id: id}
-	c.health[side] = &h
-	s.enqueue(c, s.later)
+func (s *Store) SaveHealth(legs ...store.LegHealth) {
+	changes := make([]*change, len(legs))
+	for i, l := range legs {
+		changes[i] = &change{id: l.ID}
+		changes[i].health[l.Side] = &l.Health
+	}
+	s.enqueue(s.later, changes...)
 }
 
 // Reserve queues that the mark of a leg is raised to at least mark. Run calls
@@ -115,7 +118,7 @@ func (s *Store) Reserve(id string, side store.Side, mark uint32, covered func(ma
 	if covered != nil {
 		c.covered = []cover{{mark, covered}}
 	}
-	s.enqueue(c, s.wake)
+	s.enqueue(s.wake, c)
 }
 
 // Finish queues the last record of a call, which Redis forgets after keep.
@@ -123,18 +126,20 @@ func (s *Store) Finish(c store.Call, keep time.Duration) {
 	c.State = store.Terminated
 	r := recordOf(c)
 	r.final, r.keep = true, keep
-	s.enqueue(r, s.wake)
+	s.enqueue(s.wake, r)
 }
 
-// enqueue queues a change and tells Run by wake or by later.
-func (s *Store) enqueue(c *change, how chan struct{}) {
+// enqueue queues changes and tells Run by wake or by later.
+func (s *Store) enqueue(how chan struct{}, changes ...*change) {
 	s.mu.Lock()
 	if s.pending() == 0 {
 		s.written = time.Now()
 	}
-	s.queue.add(c)
-	if c.call != nil {
-		s.epoch = max(s.epoch, c.call.Epoch)
+	for _, c := range changes {
+		s.queue.add(c)
+		if c.call != nil {
+			s.epoch = max(s.epoch, c.call.Epoch)
+		}
 	}
 	s.mu.Unlock()
 	signal(how)

@@ -24,7 +24,7 @@ var finishTests = map[string]func(*testing.T, Store){
 		for _, c := range calls {
 			s.Save(c)
 		}
-		s.SaveHealth(calls[1].ID, store.Callee, Health())
+		s.SaveHealth(store.LegHealth{ID: calls[1].ID, Side: store.Callee, Health: Health()})
 		Settled(t, s)
 		want := ended(calls[1])
 		s.Finish(want, time.Hour)
@@ -39,7 +39,7 @@ var finishTests = map[string]func(*testing.T, Store){
 	"a call begun and finished at once is kept as finished": func(t *testing.T, s Store) {
 		c := Call()
 		s.Save(c)
-		s.SaveHealth(c.ID, store.Caller, Health())
+		s.SaveHealth(store.LegHealth{ID: c.ID, Side: store.Caller, Health: Health()})
 		s.Reserve(c.ID, store.Caller, 99, nil)
 		s.Finish(ended(c), time.Hour)
 		want := ended(c)
@@ -82,7 +82,7 @@ var finishTests = map[string]func(*testing.T, Store){
 		want.State = store.Terminated
 		late := func(when string) {
 			t.Helper()
-			s.SaveHealth(c.ID, store.Callee, Health())
+			s.SaveHealth(store.LegHealth{ID: c.ID, Side: store.Callee, Health: Health()})
 			covered := make(chan uint32, 1)
 			s.Reserve(c.ID, store.Caller, 1000, func(mark uint32) { covered <- mark })
 			s.Save(c)

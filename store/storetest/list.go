@@ -12,7 +12,7 @@ var listTests = map[string]func(*testing.T, Store){
 		want := several(2)
 		for i := range want {
 			s.Save(want[i])
-			s.SaveHealth(want[i].ID, store.Caller, Health())
+			s.SaveHealth(store.LegHealth{ID: want[i].ID, Side: store.Caller, Health: Health()})
 			want[i].Leg(store.Caller).Health = Health()
 		}
 		Settled(t, s)
@@ -101,7 +101,7 @@ var listTests = map[string]func(*testing.T, Store){
 		calls := several(5)
 		for i := range calls {
 			s.Save(calls[i])
-			s.SaveHealth(calls[i].ID, store.Callee, Health())
+			s.SaveHealth(store.LegHealth{ID: calls[i].ID, Side: store.Callee, Health: Health()})
 			calls[i].Leg(store.Callee).Health = Health()
 		}
 		Settled(t, s)
@@ -138,7 +138,7 @@ func selects(t *testing.T, s Store) {
 	for i := range c {
 		s.Save(c[i])
 	}
-	s.SaveHealth(c[5].ID, store.Callee, store.Health{Liveness: store.Silent})
+	s.SaveHealth(store.LegHealth{ID: c[5].ID, Side: store.Callee, Health: store.Health{Liveness: store.Silent}})
 	ids := func(index ...int) (ids []string) {
 		for _, i := range index {
 			ids = append(ids, c[i].ID)

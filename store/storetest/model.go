@@ -77,7 +77,7 @@ func followsModel(t *testing.T, rt *rapid.T, s Store) {
 		},
 		"health": func(rt *rapid.T) {
 			id, side, h := known(rt), side.Draw(rt, "side"), anyHealth(rt)
-			s.SaveHealth(id, side, h)
+			s.SaveHealth(store.LegHealth{ID: id, Side: side, Health: h})
 			want.change(id, side, func(l *store.Leg) { l.Health = h })
 		},
 		"reserve": func(rt *rapid.T) {

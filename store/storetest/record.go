@@ -44,7 +44,7 @@ var recordTests = map[string]func(*testing.T, Store){
 		}
 		s.Save(want)
 		for _, side := range store.Sides {
-			s.SaveHealth(want.ID, side, want.Leg(side).Health)
+			s.SaveHealth(store.LegHealth{ID: want.ID, Side: side, Health: want.Leg(side).Health})
 		}
 		same(t, "call", want, get(t, s, want.ID))
 	},
@@ -78,7 +78,7 @@ var recordTests = map[string]func(*testing.T, Store){
 		h := Health()
 		h.LastAlive = c.Started
 		s.Save(c)
-		s.SaveHealth(c.ID, store.Caller, h)
+		s.SaveHealth(store.LegHealth{ID: c.ID, Side: store.Caller, Health: h})
 		want := c
 		want.Started = time.Date(2026, 3, 1, 12, 0, 0, 123e6, time.UTC)
 		want.Leg(store.Caller).Health = h
@@ -101,7 +101,7 @@ var recordTests = map[string]func(*testing.T, Store){
 	"health and the rest do not overwrite each other": func(t *testing.T, s Store) {
 		want := Call()
 		s.Save(want)
-		s.SaveHealth(want.ID, store.Callee, Health())
+		s.SaveHealth(store.LegHealth{ID: want.ID, Side: store.Callee, Health: Health()})
 		want.Leg(store.Callee).Health = Health()
 		same(t, "with the callee's health", want, get(t, s, want.ID))
 
@@ -113,20 +113,20 @@ var recordTests = map[string]func(*testing.T, Store){
 		same(t, "after a save that holds other health", want, get(t, s, want.ID))
 
 		want.Leg(store.Caller).Health = store.Health{Liveness: store.Alive}
-		s.SaveHealth(want.ID, store.Caller, want.Leg(store.Caller).Health)
+		s.SaveHealth(store.LegHealth{ID: want.ID, Side: store.Caller, Health: want.Leg(store.Caller).Health})
 		same(t, "with the caller's health", want, get(t, s, want.ID))
 	},
 	"health loses what became empty": func(t *testing.T, s Store) {
 		want := Call()
 		s.Save(want)
-		s.SaveHealth(want.ID, store.Caller, Health())
+		s.SaveHealth(store.LegHealth{ID: want.ID, Side: store.Caller, Health: Health()})
 		Settled(t, s)
-		s.SaveHealth(want.ID, store.Caller, store.Health{})
+		s.SaveHealth(store.LegHealth{ID: want.ID, Side: store.Caller, Health: store.Health{}})
 		same(t, "call", want, get(t, s, want.ID))
 	},
 	"health without a call makes no call": func(t *testing.T, s Store) {
 		id := Call().ID
-		s.SaveHealth(id, store.Caller, Health())
+		s.SaveHealth(store.LegHealth{ID: id, Side: store.Caller, Health: Health()})
 		s.Reserve(id, store.Caller, 7, nil)
 		notFound(t, s, id)
 		same(t, "list", []string(nil), list(t, s, store.Query{}))
@@ -224,7 +224,7 @@ var recordTests = map[string]func(*testing.T, Store){
 				wg.Go(func() {
 					for n := range uint32(50) {
 						s.Reserve(c.ID, side, 16+n, nil)
-						s.SaveHealth(c.ID, side, store.Health{Liveness: store.Alive, Misses: int(n)})
+						s.SaveHealth(store.LegHealth{ID: c.ID, Side: side, Health: store.Health{Liveness: store.Alive, Misses: int(n)}})
 						_, _ = s.Get(t.Context(), c.ID)
 					}
 				})
@@ -234,7 +234,7 @@ var recordTests = map[string]func(*testing.T, Store){
 		for i := range calls {
 			for _, side := range store.Sides { // the first may have come before the call
 				s.Reserve(calls[i].ID, side, 65, nil)
-				s.SaveHealth(calls[i].ID, side, store.Health{Liveness: store.Alive, Misses: 49})
+				s.SaveHealth(store.LegHealth{ID: calls[i].ID, Side: side, Health: store.Health{Liveness: store.Alive, Misses: 49}})
 			}
 		}
 		for _, want := range calls {

@@ -18,7 +18,7 @@ import (
 // and Finish neither block nor fail.
 type Store interface {
 	Save(c store.Call)
-	SaveHealth(id string, side store.Side, h store.Health)
+	SaveHealth(legs ...store.LegHealth)
 	Reserve(id string, side store.Side, mark uint32, covered func(mark uint32))
 	Finish(c store.Call, keep time.Duration)
 

@@ -438,13 +438,13 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	d.log.Info("serving", zap.String("node", d.cfg.Node), zap.String("page", d.pageURL()),
 		zap.String("store", withoutPassword(d.cfg.Store.URL)))
-	g.Go(func() error { d.board.Run(ctx); return nil })
 	g.Go(func() error { d.supervisor.Run(ctx); return nil })
 	g.Go(func() error { d.links.Run(ctx); return nil })
 	g.Go(func() error { d.channels.run(ctx); return nil })
 	g.Go(func() error { return d.agent.Run(ctx, d.packets, d.streams) })
 	d.started.Store(true)
 	if d.member != nil {
+		g.Go(func() error { d.board.Run(ctx); return nil })
 		g.Go(func() error { d.member.hold(ctx); return nil })
 		g.Go(func() error { <-loaded; d.member.watch(ctx); return nil })
 	}
