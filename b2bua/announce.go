@@ -93,7 +93,7 @@ func (c *call) announce(side store.Side, tries int) {
 			c.announced(side, "no answer") // the next probe shows whether the far end is there
 			return
 		}
-		status := res.StatusCode
+		status := res.status
 		if status != 408 && status != 481 {
 			c.evidence(side, strconv.Itoa(status)+" "+method)
 		}
@@ -114,7 +114,7 @@ func (c *call) announce(side store.Side, tries int) {
 func (c *call) sendAnnouncement(at *attempt, over func(*received)) {
 	if at.out.method == "INVITE" {
 		err := c.reinvite(at, func(res *received, _ error) {
-			if res == nil || res.StatusCode >= 200 {
+			if res == nil || res.status >= 200 {
 				over(res)
 			}
 		})
@@ -129,7 +129,7 @@ func (c *call) sendAnnouncement(at *attempt, over func(*received)) {
 		over(res)
 	}
 	err := c.ask(at, func(res *received) {
-		if res.StatusCode >= 200 {
+		if res.status >= 200 {
 			done(res)
 		}
 	}, func(error) { done(nil) })

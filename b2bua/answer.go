@@ -18,14 +18,14 @@ func (c *call) onInviteResponse(inv *invite, tx *clientTx, res *received) {
 	if inv.outTx != tx {
 		return
 	}
-	inv.final = res.StatusCode >= 200
-	c.firstAnswer(inv.from.Other(), res.StatusCode)
+	inv.final = res.status >= 200
+	c.firstAnswer(inv.from.Other(), res.status)
 	if inv.initial {
 		c.agent.heard(inv.target.trunk, inv.hop, answerOf(res))
 	}
-	if c.early() == inv && res.toTag != "" && res.StatusCode > 100 && res.StatusCode < 300 {
+	if c.early() == inv && res.toTag != "" && res.status > 100 && res.status < 300 {
 		f := c.forkOf(inv, res)
-		if f == nil || f.left && res.StatusCode < 200 {
+		if f == nil || f.left && res.status < 200 {
 			return
 		}
 		c.enter(inv, f)
@@ -37,15 +37,15 @@ func (c *call) onInviteResponse(inv *invite, tx *clientTx, res *received) {
 	if c.inv != inv {
 		// The release overtook this INVITE. RFC 3261 section 13.2.2.4: a 2xx is
 		// acknowledged all the same.
-		if status := res.StatusCode; status >= 200 && status < 300 {
+		if status := res.status; status >= 200 && status < 300 {
 			c.sendAck(inv, nil)
 		}
 		return
 	}
-	if s := res.StatusCode; !inv.initial && s > 100 && s != 408 && s != 481 { // a proxy may send 100 and 408
+	if s := res.status; !inv.initial && s > 100 && s != 408 && s != 481 { // a proxy may send 100 and 408
 		c.evidence(inv.from.Other(), strconv.Itoa(s)+" INVITE")
 	}
-	switch status := res.StatusCode; {
+	switch status := res.status; {
 	case status < 200:
 		c.onProvisional(inv, res)
 	case status < 300:
@@ -65,7 +65,7 @@ func (c *call) onProvisional(inv *invite, res *received) {
 		}
 		return
 	}
-	if res.StatusCode == 100 {
+	if res.status == 100 {
 		return
 	}
 	if inv.initial {
@@ -85,7 +85,7 @@ func (c *call) onProvisional(inv *invite, res *received) {
 // PRACK, RFC 3262 section 3.
 func isReliable(res *received) bool {
 	_, numbered := first(res, "rseq")
-	return numbered && res.StatusCode > 100 && res.StatusCode < 200
+	return numbered && res.status > 100 && res.status < 200
 }
 
 // learn takes over what a response to the initial INVITE says of the dialog,
@@ -98,16 +98,16 @@ func isReliable(res *received) bool {
 // not.
 func (c *call) learn(side store.Side, res *received) {
 	tag := res.toTag
-	if tag == "" && res.StatusCode < 200 {
+	if tag == "" && res.status < 200 {
 		return // no dialog yet
 	}
 	d := *c.dialog(side)
 	known := d.RemoteTag == tag && tag != ""
-	if known && res.StatusCode < 200 && !isReliable(res) {
+	if known && res.status < 200 && !isReliable(res) {
 		return
 	}
 	d.RemoteTag = tag
-	if !known || res.StatusCode >= 200 {
+	if !known || res.status >= 200 {
 		d.RouteSet = dialog.RouteSet(values(res, "record-route"), true)
 	}
 	if uri, err := contactURI(res); err == nil {
@@ -128,8 +128,8 @@ func (c *call) learn(side store.Side, res *received) {
 
 // relayed is a response of one leg as it goes back to the other.
 func (c *call) relayed(in *inbound, side store.Side, res *received) *response {
-	out := in.reply(res.StatusCode, res.Reason)
-	status := res.StatusCode
+	out := in.reply(res.status, res.reason)
+	status := res.status
 	if in.method == "INVITE" && status > 100 && status < 300 && c.inv != nil && c.inv.initial {
 		for _, v := range values(in.req, "record-route") { // RFC 3261 section 12.1.1
 			out.add("Record-Route", v)
@@ -354,7 +354,7 @@ func (c *call) onRefused(inv *invite, res *received) {
 		}
 		return
 	}
-	if s := res.StatusCode; inv.initial && (s == 503 || s == 408) && c.state() == store.Trying && inv.more() {
+	if s := res.status; inv.initial && (s == 503 || s == 408) && c.state() == store.Trying && inv.more() {
 		// RFC 3263 section 4.3. Departs from RFC 3263 section 4.3: 408 counts as a
 		// time-out, whoever's; and whoever was heard to ring is not left.
 		c.next(inv, &fault{status: s})
@@ -366,14 +366,14 @@ func (c *call) onRefused(inv *invite, res *received) {
 	}
 	inv.in.send(c.relayed(inv.in, inv.from, res))
 	if inv.initial {
-		c.abandon(inv, store.End{Reason: store.CalleeRejected, Status: res.StatusCode,
-			Text: strings.TrimSpace(res.Reason)})
+		c.abandon(inv, store.End{Reason: store.CalleeRejected, Status: res.status,
+			Text: strings.TrimSpace(res.reason)})
 		return
 	}
 	inv.stopRing()
 	c.inv = nil
 	c.unchanged(inv)
-	if res.StatusCode == 481 {
+	if res.status == 481 {
 		c.lost(inv.from.Other())
 	}
 }

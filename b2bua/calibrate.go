@@ -62,9 +62,9 @@ func (a *Agent) askOnce(out *request, timeout time.Duration, report func(store.A
 		}
 	})
 	a.await(tx, func(res *received) {
-		if res.StatusCode >= 200 {
+		if res.status >= 200 {
 			limit.Stop()
-			became(store.Answered, res.StatusCode, "")
+			became(store.Answered, res.status, "")
 		}
 	}, func(err error) {
 		limit.Stop()

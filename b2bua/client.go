@@ -119,7 +119,7 @@ func (c *call) ask(at *attempt, each func(*received), failed func(error)) error 
 	at.tx, at.sent = tx, time.Now()
 	c.agent.await(tx, func(res *received) {
 		c.here(res.callID, func() {
-			c.firstAnswer(at.side, res.StatusCode)
+			c.firstAnswer(at.side, res.status)
 			if at.over || !c.challenged(at, res) {
 				each(res)
 				return
@@ -139,10 +139,10 @@ func (c *call) ask(at *attempt, each func(*received), failed func(error)) error 
 // number (RFC 3261 section 22.2) and a branch of its own.
 func (c *call) challenged(at *attempt, res *received) bool {
 	ac := c.account(at.side)
-	if ac == nil || res.StatusCode < 200 {
+	if ac == nil || res.status < 200 {
 		return false
 	}
-	if res.StatusCode != 401 && res.StatusCode != 407 {
+	if res.status != 401 && res.status != 407 {
 		if len(at.used) > 0 {
 			ac.worked()
 		}

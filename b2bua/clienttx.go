@@ -116,11 +116,11 @@ func (tx *clientTx) receive(res *received) {
 	was := tx.state
 	switch {
 	case was > txProceeding:
-	case res.StatusCode < 200:
+	case res.status < 200:
 		tx.state = txProceeding
 	case !tx.isInvite():
 		tx.state = txCompleted
-	case res.StatusCode < 300:
+	case res.status < 300:
 		tx.state, tx.out = txAccepted, nil
 	default:
 		tx.state = txCompleted
@@ -134,12 +134,12 @@ func (tx *clientTx) receive(res *received) {
 	case was == txOver:
 		return
 	case was == txAccepted:
-		if onRepeated != nil && res.StatusCode < 300 && res.StatusCode >= 200 {
+		if onRepeated != nil && res.status < 300 && res.status >= 200 {
 			onRepeated(res)
 		}
 		return
 	case tx.isInvite() && state == txCompleted:
-		if res.StatusCode >= 300 {
+		if res.status >= 300 {
 			_ = tx.conn.put(ack) // or the refusal comes again
 		}
 		if was == txCompleted {

@@ -186,7 +186,7 @@ func (a *Agent) onLate(res *received) bool {
 	f, tag := v.(*forgotten), res.toTag
 	a.heard(f.trunk, f.hop, answerOf(res))
 	f.mu.Lock()
-	cancel := res.StatusCode < 200 && !f.cancelled
+	cancel := res.status < 200 && !f.cancelled
 	f.cancelled = f.cancelled || cancel
 	ack, full := f.declined[tag], len(f.declined) >= maxForks
 	f.mu.Unlock()
@@ -195,8 +195,8 @@ func (a *Agent) onLate(res *received) bool {
 		if tx, err := a.send(f.out.sameBranch("CANCEL")); err == nil {
 			a.await(tx, nil, nil)
 		}
-	case res.StatusCode < 200:
-	case res.StatusCode >= 300:
+	case res.status < 200:
+	case res.status >= 300:
 		a.write(f.out.refusedAck(res)) // for its transaction
 	case ack != nil:
 		a.write(ack)

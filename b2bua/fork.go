@@ -34,7 +34,7 @@ func (c *call) forkOf(inv *invite, res *received) *fork {
 		}
 	}
 	limit := maxForks
-	if res.StatusCode >= 200 {
+	if res.status >= 200 {
 		limit = 2 * maxForks
 	}
 	if len(inv.forks) >= limit {

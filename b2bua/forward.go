@@ -45,7 +45,7 @@ func (a *Agent) forwardOnce(in *inbound, out *request, done func()) {
 	}
 	a.metrics.forwarded.Inc()
 	a.await(tx, func(res *received) {
-		if res.StatusCode >= 200 {
+		if res.status >= 200 {
 			guarded(func() { in.send((&passage{in: in}).returned(res)) }, a.panicked)
 			done()
 		}
@@ -108,7 +108,7 @@ var errSilent = errors.New("the owner has not answered for too long")
 func (f *forwarding) answer(res *received) {
 	f.mu.Lock()
 	over := f.final
-	f.final = f.final || res.StatusCode >= 200
+	f.final = f.final || res.status >= 200
 	first := !f.answered
 	f.answered = true
 	if first && f.cancelled {
@@ -118,10 +118,10 @@ func (f *forwarding) answer(res *received) {
 	if over {
 		return
 	}
-	if res.StatusCode > 100 {
+	if res.status > 100 {
 		f.back(res)
 	}
-	if res.StatusCode >= 200 {
+	if res.status >= 200 {
 		f.limit.Stop()
 		f.done()
 	}

@@ -324,15 +324,15 @@ func (in *inbound) refuse(f *fault) {
 // send gives a response to the transaction. That it cannot be sent is the far
 // end's loss: it will ask again or give up.
 func (in *inbound) send(res *response) {
-	if res.StatusCode >= 200 {
-		in.agent.metrics.response(res.StatusCode)
+	if res.status >= 200 {
+		in.agent.metrics.response(res.status)
 	}
-	if res.StatusCode >= 300 {
+	if res.status >= 300 {
 		in.agent.transaction.refused(in.tx)
 	}
 	if err := in.tx.Respond(res); err != nil {
 		in.agent.log.Debug("response not sent", zap.String("method", in.method),
-			zap.Int("status", res.StatusCode), zap.Stringer("peer", in.source), zap.Error(err))
+			zap.Int("status", res.status), zap.Stringer("peer", in.source), zap.Error(err))
 	}
 	if in.method == "CANCEL" {
 		in.tx.Terminate() // the library would keep it: a repeated one is answered anew
@@ -352,17 +352,17 @@ func (a *Agent) onStrayResponse(res *received) {
 		return
 	}
 	id, side, ok := dialog.ReadTag(res.fromTag)
-	if !ok || res.StatusCode < 200 {
+	if !ok || res.status < 200 {
 		return
 	}
 	c := a.call(id)
 	if c == nil || !c.ownsResponse(side, res) {
 		return
 	}
-	if method := res.cseqMethod; method != "" && res.StatusCode != 481 && res.StatusCode != 408 {
+	if method := res.cseqMethod; method != "" && res.status != 481 && res.status != 408 {
 		c.do(func() {
 			if c.isFarEnd(side, res.source) {
-				c.evidence(side, "late "+strconv.Itoa(res.StatusCode)+" "+method)
+				c.evidence(side, "late "+strconv.Itoa(res.status)+" "+method)
 			}
 		})
 	}

@@ -107,7 +107,7 @@ func (a *Agent) heardFrom(in *inbound) {
 
 // answerOf is an answer as traffic.
 func answerOf(res *received) Traffic {
-	return Traffic{Kind: Answer, Status: res.StatusCode, Phrase: strings.TrimSpace(res.Reason), RetryAfter: retryAfter(res)}
+	return Traffic{Kind: Answer, Status: res.status, Phrase: strings.TrimSpace(res.reason), RetryAfter: retryAfter(res)}
 }
 
 // maxRetryAfter bounds what a peer can have us wait.

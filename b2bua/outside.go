@@ -290,7 +290,7 @@ func (p *passage) request(t target, to locate.Hop) *request {
 
 // answered passes an answer back, RFC 3261 section 16.7.
 func (p *passage) answered(res *received) {
-	status := res.StatusCode
+	status := res.status
 	if status < 200 {
 		return // RFC 4320 section 4.1: no provisional response but our own 100
 	}
@@ -313,10 +313,10 @@ func (p *passage) answered(res *received) {
 // that the request came with.
 func (p *passage) returned(res *received) *response {
 	in := p.in
-	if in.method == "REGISTER" && res.StatusCode < 300 {
+	if in.method == "REGISTER" && res.status < 300 {
 		in.keepAlives()
 	}
-	out := reply(in.req, res.StatusCode, res.Reason, value(res, "to"))
+	out := reply(in.req, res.status, res.reason, value(res, "to"))
 	for _, f := range res.fields {
 		switch f.key {
 		case "via", "from", "to", "call-id", "cseq":

@@ -105,7 +105,7 @@ func startLine(start string) *received {
 	case !ok:
 	case first == version:
 		if status, err := strconv.ParseUint(second, 10, 16); err == nil && status > 0 {
-			return &received{StatusCode: int(status), Reason: third}
+			return &received{status: int(status), reason: third}
 		}
 	case third == version && isPlainURI(second):
 		return &received{method: strings.ToUpper(first), uri: second}

@@ -50,7 +50,7 @@ func FuzzParse(f *testing.F) {
 
 // withLines is a response with these header lines.
 func withLines(status int, lines ...string) *received {
-	res := &received{StatusCode: status}
+	res := &received{status: status}
 	for _, line := range lines {
 		name, value, _ := strings.Cut(line, ": ")
 		res.fields = append(res.fields, headerField{fieldNamed(name), value})

@@ -141,7 +141,7 @@ func (q *ping) send() {
 		tx.Terminate()
 	}
 	q.agent.await(tx, func(res *received) {
-		if res.StatusCode < 200 {
+		if res.status < 200 {
 			return
 		}
 		if q.challenged(at, res) {
@@ -166,7 +166,7 @@ func (q *ping) challenged(at *attempt, res *received) bool {
 	if q.account == nil {
 		return false
 	}
-	if res.StatusCode != 401 && res.StatusCode != 407 {
+	if res.status != 401 && res.status != 407 {
 		if len(at.used) > 0 {
 			q.account.worked()
 		}

@@ -96,7 +96,7 @@ func (c *call) pending(method string) bool {
 // session timer was refreshed, which every UPDATE and INVITE does, RFC 4028
 // section 7.4.
 func (c *call) probeRefreshed(side store.Side, method string, res *received) {
-	if method == "OPTIONS" || res.StatusCode >= 300 {
+	if method == "OPTIONS" || res.status >= 300 {
 		return
 	}
 	c.refresh(side, res, res.source)
@@ -149,11 +149,11 @@ func (c *call) askProbe(at *attempt, timeout time.Duration, ans store.Answer) {
 		}
 	}
 	err := c.ask(at, func(res *received) {
-		if at.over || res.StatusCode < 200 {
+		if at.over || res.status < 200 {
 			return
 		}
 		limit.Stop()
-		ans.Status, ans.RTT = res.StatusCode, time.Since(at.sent)
+		ans.Status, ans.RTT = res.status, time.Since(at.sent)
 		c.probeRefreshed(at.side, ans.Method, res)
 		report(store.Answered)
 	}, failed)

@@ -18,8 +18,8 @@ type received struct {
 	uri        string // Request-URI
 	uriHeaders bool   // the Request-URI has some
 
-	StatusCode int // of a response
-	Reason     string
+	status int // of a response
+	reason string
 
 	fields []headerField // but for Content-Length
 	body   []byte
@@ -188,7 +188,7 @@ func receivedFrom(m sip.Message) *received {
 	case *sip.Request:
 		r.method, r.uri, r.uriHeaders = string(m.Method), m.Recipient.String(), len(m.Recipient.Headers) > 0
 	case *sip.Response:
-		r.StatusCode, r.Reason = m.StatusCode, m.Reason
+		r.status, r.reason = m.StatusCode, m.Reason
 	}
 	for _, h := range headersOf(m) {
 		switch v := h.(type) {

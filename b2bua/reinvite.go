@@ -41,9 +41,9 @@ func (c *call) reinvite(at *attempt, each func(*received, error)) error {
 
 // onOwnAnswer serves an answer to a re-INVITE of ours, or that there is none.
 func (c *call) onOwnAnswer(inv *invite, each func(*received, error), res *received, err error) {
-	inv.final = res == nil || res.StatusCode >= 200
+	inv.final = res == nil || res.status >= 200
 	if res != nil {
-		c.firstAnswer(inv.attempt.side, res.StatusCode)
+		c.firstAnswer(inv.attempt.side, res.status)
 	}
 	if !inv.final {
 		first := !inv.ringing
@@ -60,7 +60,7 @@ func (c *call) onOwnAnswer(inv *invite, each func(*received, error), res *receiv
 	}
 	switch {
 	case res == nil:
-	case res.StatusCode < 300:
+	case res.status < 300:
 		if c.end == nil {
 			c.refresh(inv.attempt.side, res, res.source)
 		}
@@ -137,14 +137,14 @@ func (c *call) probeByInvite(side store.Side, timeout time.Duration, ans store.A
 		switch {
 		case err != nil || res == nil:
 			failed(err)
-		case at.over, res.StatusCode < 200:
-			if s := res.StatusCode; s > 100 && s != 408 && s != 481 && (s < 200 || s != 487) {
+		case at.over, res.status < 200:
+			if s := res.status; s > 100 && s != 408 && s != 481 && (s < 200 || s != 487) {
 				c.evidence(side, strconv.Itoa(s)+" INVITE")
 			}
 		default:
 			limit.Stop()
 			at.over = true
-			ans.Status, ans.RTT = res.StatusCode, time.Since(at.sent)
+			ans.Status, ans.RTT = res.status, time.Since(at.sent)
 			c.probeRefreshed(side, "INVITE", res)
 			c.compare(side, res)
 			report(store.Answered)
@@ -208,7 +208,7 @@ func (c *call) unchanged(inv *invite) {
 // knows of this one's session.
 func (c *call) compare(side store.Side, res *received) {
 	known, answer := c.toldTo(side.Other()), description(res)
-	if res.StatusCode < 300 && len(known) > 0 && len(answer) > 0 && !bytes.Equal(withoutOrigin(known), withoutOrigin(answer)) {
+	if res.status < 300 && len(known) > 0 && len(answer) > 0 && !bytes.Equal(withoutOrigin(known), withoutOrigin(answer)) {
 		c.agent.log.Info("answer to our re-INVITE changes the session, which the other leg is not told",
 			c.fields(zap.String("leg", side.String()))...)
 	}

@@ -41,7 +41,7 @@ func (c *call) relay(side store.Side, in *inbound) {
 	c.transits = append(c.transits, tr)
 	err := c.ask(c.attempt(other, out), func(res *received) {
 		// RFC 4320 section 4.1: no provisional response but 100, and that late.
-		if res.StatusCode >= 200 && c.arrived(tr) {
+		if res.status >= 200 && c.arrived(tr) {
 			c.onRelayed(side, in, res)
 		}
 	}, func(err error) {
@@ -131,8 +131,8 @@ func (c *call) translateRAck(side store.Side, in *inbound) (string, bool) {
 // onRelayed passes an answer back.
 func (c *call) onRelayed(side store.Side, in *inbound, res *received) {
 	other := side.Other()
-	if res.StatusCode != 481 && res.StatusCode != 408 {
-		c.evidence(other, strconv.Itoa(res.StatusCode)+" "+in.method)
+	if res.status != 481 && res.status != 408 {
+		c.evidence(other, strconv.Itoa(res.status)+" "+in.method)
 	}
 	if in.method == "UPDATE" && c.raised(other, in, res) {
 		c.relay(side, in)
@@ -140,7 +140,7 @@ func (c *call) onRelayed(side store.Side, in *inbound, res *received) {
 	}
 	out := c.relayed(in, side, res)
 	switch {
-	case res.StatusCode >= 300:
+	case res.status >= 300:
 	case in.method == "UPDATE": // RFC 3311 section 5.1
 		c.refresh(other, res, res.source)
 		c.refresh(side, in.req, in.source)
@@ -151,7 +151,7 @@ func (c *call) onRelayed(side store.Side, in *inbound, res *received) {
 	}
 	c.subscribed(side, in, res)
 	in.send(out)
-	if res.StatusCode == 481 && !c.rec.Answered.IsZero() && (in.method == "UPDATE" || in.method == "INFO") {
+	if res.status == 481 && !c.rec.Answered.IsZero() && (in.method == "UPDATE" || in.method == "INFO") {
 		// While it rings the INVITE has its own answer. Of the usages of RFC
 		// 5057 section 5.1 these belong to the session; a 481 to
 		// NOTIFY or REFER ends a subscription only.

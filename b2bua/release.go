@@ -175,8 +175,8 @@ func (c *call) sendBye(side store.Side, more int) {
 func (c *call) askBye(at *attempt, more int) {
 	err := c.ask(at, func(res *received) {
 		switch {
-		case res.StatusCode < 200:
-		case res.StatusCode == 500 && more > 0:
+		case res.status < 200:
+		case res.status == 500 && more > 0:
 			c.sendBye(at.side, more-1)
 		default:
 			c.byeDone(at.side, res, nil)
@@ -194,13 +194,13 @@ func (c *call) byeDone(side store.Side, res *received, err error) {
 	case err != nil:
 		c.agent.log.Info("BYE got no answer", c.fields(zap.String("leg", side.String()),
 			zap.String("peer", c.dialog(side).Peer), zap.Error(err))...)
-	case res.StatusCode < 300:
+	case res.status < 300:
 		outcome = store.ReleaseConfirmed
-	case res.StatusCode == 481:
+	case res.status == 481:
 		outcome = store.ReleaseAlreadyGone
 	default:
 		c.agent.log.Info("BYE was refused", c.fields(zap.String("leg", side.String()),
-			zap.String("peer", c.dialog(side).Peer), zap.Int("status", res.StatusCode))...)
+			zap.String("peer", c.dialog(side).Peer), zap.Int("status", res.status))...)
 	}
 	c.released(side, outcome)
 }

@@ -89,7 +89,7 @@ func (c *call) sendRenewal(side store.Side, r *renewal) {
 func (c *call) onRenewal(side store.Side, r *renewal, res *received, err error) {
 	status := 0
 	if res != nil {
-		status = res.StatusCode
+		status = res.status
 	}
 	overtaken := c.end != nil || c.clock == nil || c.clock.renew != r
 	if overtaken || res != nil && status < 200 {

@@ -10,8 +10,8 @@ import (
 // response is an answer of ours. Like that of a request its header is text from
 // the start.
 type response struct {
-	StatusCode int
-	Reason     string
+	status int
+	reason string
 	header
 	own  int // bytes of it, behind which Content-Length goes
 	body []byte
@@ -26,7 +26,7 @@ var drafts = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }
 // 3261 section 8.2.6.2. to is the value of its To.
 func reply(req *received, status int, reason, to string) *response {
 	room := drafts.Get().(*[]byte)
-	res := &response{StatusCode: status, Reason: reason, header: (*room)[:0], room: room}
+	res := &response{status: status, reason: reason, header: (*room)[:0], room: room}
 	top := true
 	for i := range req.fields {
 		switch f := &req.fields[i]; f.key {
@@ -98,9 +98,9 @@ func (m *received) appendVia(b []byte, value string, from netip.AddrPort) []byte
 
 // text is the response as it goes out. It is called once.
 func (r *response) text() []byte {
-	b := make([]byte, 0, len("SIP/2.0 200 \r\nContent-Length: 12345\r\n\r\n")+len(r.Reason)+len(r.header)+len(r.body))
-	b = strconv.AppendInt(append(b, "SIP/2.0 "...), int64(r.StatusCode), 10)
-	b = append(append(append(b, ' '), r.Reason...), "\r\n"...)
+	b := make([]byte, 0, len("SIP/2.0 200 \r\nContent-Length: 12345\r\n\r\n")+len(r.reason)+len(r.header)+len(r.body))
+	b = strconv.AppendInt(append(b, "SIP/2.0 "...), int64(r.status), 10)
+	b = append(append(append(b, ' '), r.reason...), "\r\n"...)
 	b = append(append(b, r.header[:r.own]...), "Content-Length: "...)
 	b = append(strconv.AppendInt(b, int64(len(r.body)), 10), "\r\n"...)
 	b = append(append(append(b, r.header[r.own:]...), "\r\n"...), r.body...)

@@ -61,7 +61,7 @@ func (tx *serverTx) isInvite() bool { return tx.key.method == "INVITE" }
 // Respond sends an answer. After a final one nothing is sent but the same 2xx
 // to an INVITE, which is not repeated by itself: RFC 6026 section 7.1.
 func (tx *serverTx) Respond(res *response) error {
-	status := res.StatusCode
+	status := res.status
 	tx.mu.Lock()
 	switch {
 	case tx.state < txAccepted:

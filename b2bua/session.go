@@ -152,7 +152,7 @@ func withTimer(out *request, s store.Session) {
 // says whether it can be sent again with the interval that is asked for: once,
 // RFC 4028 section 7.3.
 func (c *call) raised(side store.Side, in *inbound, res *received) bool {
-	if res.StatusCode != 422 || in.raised || timerOf(in.req).Supported {
+	if res.status != 422 || in.raised || timerOf(in.req).Supported {
 		return false
 	}
 	in.raised = c.raise(side, timerOf(res).MinSE)

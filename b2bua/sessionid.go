@@ -80,7 +80,7 @@ func (c *call) ownSession(dst *header, to store.Side) {
 
 // ownSession does the same for our own answer to a request of a call.
 func (in *inbound) ownSession(res *response) {
-	if c := in.call; c != nil && res.StatusCode > 100 {
+	if c := in.call; c != nil && res.status > 100 {
 		c.ownSession(&res.header, in.side)
 	}
 }

@@ -88,7 +88,7 @@ func withoutSubscription(refer *received) bool {
 func (c *call) subscribed(side store.Side, in *inbound, res *received) {
 	status := 408
 	if res != nil {
-		status = res.StatusCode
+		status = res.status
 	}
 	switch in.method {
 	case "REFER", "SUBSCRIBE":

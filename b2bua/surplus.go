@@ -46,7 +46,7 @@ func (a *Agent) follow(bye *request, trunk string) {
 			return
 		}
 		a.await(tx, func(res *received) {
-			if ac == nil || res.StatusCode != 401 && res.StatusCode != 407 || ac.answer(at, res) != nil {
+			if ac == nil || res.status != 401 && res.status != 407 || ac.answer(at, res) != nil {
 				return
 			}
 			at.out = at.out.again(at.out.cseq + 1)

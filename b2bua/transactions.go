@@ -194,7 +194,7 @@ func (t *transactions) response(res *received, socket *packetConn) (q *queue) {
 	if tx == nil {
 		return t.arrivals.offer(res.callID, func() { t.onStray(res) })
 	}
-	tx.hear(res.StatusCode)
+	tx.hear(res.status)
 	came := socket.lastCame()
 	return t.arrivals.offer(res.callID, func() { t.strain.waited(came); tx.receive(res) })
 }
