@@ -195,7 +195,7 @@ func (a *Agent) Run(ctx context.Context, packets []net.PacketConn, streams []Lis
 	}
 	_ = a.streams.Close()
 	serving.Wait()
-	a.transaction.Close()
+	a.transaction.stop()
 	a.quick.stop()
 	close(a.closed) // for transactions that began meanwhile
 	a.streams.closeAll()

@@ -58,7 +58,7 @@ func (a *Agent) askOnce(out *request, timeout time.Duration, report func(store.A
 	limit := time.AfterFunc(timeout, func() {
 		if !a.closing.Load() {
 			became(store.Timeout, 0, "")
-			tx.Terminate()
+			tx.terminate()
 		}
 	})
 	a.await(tx, func(res *received) {

@@ -22,7 +22,7 @@ func (a *Agent) send(req *request) (*clientTx, error) {
 			return nil, err
 		}
 	}
-	return a.transaction.Request(req)
+	return a.transaction.begin(req)
 }
 
 // sendAlone sends a request that has no transaction, an ACK.

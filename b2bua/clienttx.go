@@ -190,8 +190,8 @@ func (tx *clientTx) listening() {
 	tx.waited = true
 }
 
-// Terminate gives the request up: no answer is awaited any more.
-func (tx *clientTx) Terminate() { tx.end(sip.ErrTransactionTerminated) }
+// terminate gives the request up: no answer is awaited any more.
+func (tx *clientTx) terminate() { tx.end(sip.ErrTransactionTerminated) }
 
 func (tx *clientTx) end(err error) {
 	tx.mu.Lock()

@@ -29,7 +29,7 @@
 //	RFC 3261 section 8.2.6.2 → reply, statelessAnswer, withoutBranch
 //	RFC 3261 section 8.2.7 → guard, guard.tag, guard.turnAway, transactions.statelessTag
 //	RFC 3261 section 9.1 → Agent.onLate, call.cancel, call.expire, call.onOwnAnswer, call.tooLate, forwarding.tell, request.sameBranch
-//	RFC 3261 section 9.2 → serverTx.Respond, transactions.cancel
+//	RFC 3261 section 9.2 → serverTx.respond, transactions.cancel
 //	RFC 3261 section 10.2 → Agent.pingRequest, passage.registrars
 //	RFC 3261 section 10.2.3 → Agent.pingRequest
 //	RFC 3261 section 11 → inbound.isForUs
@@ -161,7 +161,7 @@
 //	RFC 5922 section 7.1 → identities
 //	RFC 5922 section 7.2 → names
 //	RFC 5922 section 7.3 → Agent.clientTLS, locate.Hop
-//	RFC 6026 section 7.1 → serverTx, serverTx.Respond
+//	RFC 6026 section 7.1 → serverTx, serverTx.respond
 //	RFC 6026 section 7.2 → clientTx
 //	RFC 6141 section 4.3 → call.refresh
 //	RFC 6141 section 4.6 → call.onProvisional

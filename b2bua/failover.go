@@ -151,7 +151,7 @@ func (c *call) giveUp(inv *invite, tx *clientTx, status int) {
 	}
 	c.agent.heard(inv.target.trunk, inv.hop, Traffic{Kind: NoReply})
 	c.agent.forget(&forgotten{attempt: inv.attempt, hop: inv.hop, dialog: *c.dialog(store.Callee), trunk: c.trunk(store.Callee)})
-	tx.Terminate()
+	tx.terminate()
 	c.next(inv, &fault{status: status})
 }
 

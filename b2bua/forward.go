@@ -53,7 +53,7 @@ func (a *Agent) forwardOnce(in *inbound, out *request, done func()) {
 		if !errors.Is(err, sip.ErrTransactionTimeout) { // RFC 4320 section 4.2: no late answer
 			in.lost(err)
 		} else {
-			in.tx.Terminate()
+			in.tx.terminate()
 		}
 		done()
 	})
@@ -143,7 +143,7 @@ func (f *forwarding) failed(err error) {
 	}
 	f.limit.Stop()
 	if errors.Is(err, errSilent) {
-		f.tx.Terminate()
+		f.tx.terminate()
 	}
 	f.in.lost(err)
 	f.done()

@@ -15,7 +15,7 @@ func TestWhatHasWaitedInItsSocketDoesNotHoldUpItsReader(t *testing.T) {
 	id := "01987c3f-5e1a-7b2c-8d3e-4f5061728394"
 	bye := fmt.Sprintf("BYE sip:a@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bKa\r\nFrom: <sip:a@b>;tag=a\r\n"+
 		"To: <sip:b@b>;tag=%s\r\nCall-ID: a\r\nCSeq: 2 BYE\r\n\r\n", callerAddr, dialog.MintTag(n.agent.early, id, store.Caller))
-	m, err := n.agent.parser.ParseSIP([]byte(bye))
+	m, err := n.agent.parser.parse([]byte(bye))
 	if err != nil {
 		t.Fatal(err)
 	}

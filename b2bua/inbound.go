@@ -39,7 +39,7 @@ func (a *Agent) onRequest(req *received, tx *serverTx) {
 	in.takeSource()
 	a.metrics.request(in.method)
 	if in.method == "ACK" {
-		defer tx.Terminate() // an ACK is not answered
+		defer tx.terminate() // an ACK is not answered
 	}
 	if f := in.check(); f != nil {
 		in.refuse(f)
@@ -330,12 +330,12 @@ func (in *inbound) send(res *response) {
 	if res.status >= 300 {
 		in.agent.transaction.refused(in.tx)
 	}
-	if err := in.tx.Respond(res); err != nil {
+	if err := in.tx.respond(res); err != nil {
 		in.agent.log.Debug("response not sent", zap.String("method", in.method),
 			zap.Int("status", res.status), zap.Stringer("peer", in.source), zap.Error(err))
 	}
 	if in.method == "CANCEL" {
-		in.tx.Terminate() // the library would keep it: a repeated one is answered anew
+		in.tx.terminate() // the library would keep it: a repeated one is answered anew
 	}
 }
 

@@ -236,7 +236,7 @@ func (c *call) expire(inv *invite) {
 	time.AfterFunc(64*sip.T1, func() {
 		c.do(func() {
 			if !inv.final {
-				tx.Terminate()
+				tx.terminate()
 			}
 		})
 	})

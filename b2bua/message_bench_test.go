@@ -22,7 +22,7 @@ func BenchmarkParse(b *testing.B) {
 		if v := screen([]byte(benchInvite)); v != (verdict{}) {
 			b.Fatal("refused")
 		}
-		if _, err := parser.ParseSIP([]byte(benchInvite)); err != nil {
+		if _, err := parser.parse([]byte(benchInvite)); err != nil {
 			b.Fatal(err)
 		}
 	}

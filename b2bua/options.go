@@ -16,7 +16,7 @@ import (
 func (in *inbound) onOptions() {
 	trunk := in.agent.trunkOf(in.ip())
 	if in.agent.service(trunk).Mute {
-		in.tx.Terminate()
+		in.tx.terminate()
 		return
 	}
 	if f, _ := in.agent.refusal(trunk); f != nil {

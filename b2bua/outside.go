@@ -266,7 +266,7 @@ func (p *passage) try(t target, h locate.Hop) error {
 func (p *passage) unanswered(err error) {
 	if errors.Is(err, sip.ErrTransactionTimeout) {
 		p.end()
-		p.in.tx.Terminate()
+		p.in.tx.terminate()
 		return
 	}
 	p.next(&fault{status: 500})
@@ -301,7 +301,7 @@ func (p *passage) answered(res *received) {
 	p.end()
 	switch status {
 	case 408: // RFC 4320 section 4.2
-		p.in.tx.Terminate()
+		p.in.tx.terminate()
 	case 503: // RFC 3261 section 16.7: it is not we who cannot serve
 		p.in.answer(500)
 	default:

@@ -34,7 +34,7 @@ func FuzzOutside(f *testing.F) {
 		if v := screen(datagram); v.drop || v.status != 0 || v.adapt {
 			return
 		}
-		req, err := parser.ParseSIP(datagram)
+		req, err := parser.parse(datagram)
 		if err != nil || req.method == "" {
 			return
 		}
@@ -49,7 +49,7 @@ func FuzzOutside(f *testing.F) {
 		_ = in.looped()
 		target, _ := in.flowTarget()
 		out := written(p.request(target, locate.Hop{Transport: "udp", Addr: netip.MustParseAddrPort(calleeAddr.String())}))
-		sent, err := parser.ParseSIP([]byte(out))
+		sent, err := parser.parse([]byte(out))
 		if err != nil {
 			t.Fatalf("what is sent on cannot be read: %v\n%s", err, out)
 		}

@@ -22,8 +22,8 @@ func newParser() *parser {
 	}))}
 }
 
-// ParseSIP reads a datagram.
-func (p *parser) ParseSIP(datagram []byte) (*received, error) {
+// parse reads a datagram.
+func (p *parser) parse(datagram []byte) (*received, error) {
 	if m := plainMessage(datagram); m != nil {
 		return m, nil
 	}

@@ -138,7 +138,7 @@ func (q *ping) send() {
 	over := q.over
 	q.mu.Unlock()
 	if over {
-		tx.Terminate()
+		tx.terminate()
 	}
 	q.agent.await(tx, func(res *received) {
 		if res.status < 200 {
@@ -192,7 +192,7 @@ func (q *ping) giveUp(t Traffic) {
 	q.mu.Unlock()
 	q.end(t, nil)
 	if tx != nil {
-		tx.Terminate()
+		tx.terminate()
 	}
 }
 

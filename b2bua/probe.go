@@ -138,7 +138,7 @@ func (c *call) askProbe(at *attempt, timeout time.Duration, ans store.Answer) {
 		c.do(func() {
 			if !at.over && !c.agent.closing.Load() {
 				report(store.Timeout)
-				at.tx.Terminate()
+				at.tx.terminate()
 			}
 		})
 	})

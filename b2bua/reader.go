@@ -31,7 +31,7 @@ func (p *packetConn) serve(t *transactions) error {
 		if len(bytes.Trim(r.buf[:n], "\x00\r\n")) == 0 {
 			continue // a keep-alive
 		}
-		m, err := p.guard.agent.parser.ParseSIP(r.buf[:n])
+		m, err := p.guard.agent.parser.parse(r.buf[:n])
 		if err != nil {
 			p.guard.metrics.malformed.Inc()
 			continue

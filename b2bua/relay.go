@@ -52,7 +52,7 @@ func (c *call) relay(side store.Side, in *inbound) {
 		// RFC 4320 section 4.1: a request that got no answer gets none from us,
 		// and never 408.
 		if errors.Is(err, sip.ErrTransactionTimeout) {
-			in.tx.Terminate()
+			in.tx.terminate()
 			return
 		}
 		in.answer(500)

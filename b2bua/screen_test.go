@@ -157,7 +157,7 @@ func FuzzScreen(f *testing.F) {
 				buf := make([]byte, len(msg)+200)
 				msg = buf[:g.adapt(buf, copy(buf, msg))]
 			}
-			m, err := parser.ParseSIP(msg)
+			m, err := parser.parse(msg)
 			if err != nil {
 				t.Fatalf("passed, but: %v", err)
 			}

@@ -58,9 +58,9 @@ const (
 
 func (tx *serverTx) isInvite() bool { return tx.key.method == "INVITE" }
 
-// Respond sends an answer. After a final one nothing is sent but the same 2xx
+// respond sends an answer. After a final one nothing is sent but the same 2xx
 // to an INVITE, which is not repeated by itself: RFC 6026 section 7.1.
-func (tx *serverTx) Respond(res *response) error {
+func (tx *serverTx) respond(res *response) error {
 	status := res.status
 	tx.mu.Lock()
 	switch {
@@ -112,7 +112,7 @@ func (tx *serverTx) Respond(res *response) error {
 func (tx *serverTx) completed(state txState, overUDP bool) {
 	switch {
 	case !tx.isInvite() && !overUDP:
-		tx.Terminate()
+		tx.terminate()
 	case state == txCompleted && tx.isInvite() && overUDP:
 		tx.of.waits.after(sip.T1, tx, wakeRepeat)
 	default:
@@ -131,14 +131,14 @@ func (tx *serverTx) wake(why wake) {
 		if !trying {
 			return
 		}
-		say := func() { _ = tx.Respond(reply(req, 100, reasonPhrase(100), value(req, "to"))) } // or it will ask again
+		say := func() { _ = tx.respond(reply(req, 100, reasonPhrase(100), value(req, "to"))) } // or it will ask again
 		if _, overUDP := tx.conn.(*packetConn); overUDP {
 			say()
 		} else {
 			tx.of.arrivals.work.Go(say) // who does not read must not hold up the others
 		}
 	case wakeForget:
-		tx.Terminate()
+		tx.terminate()
 	case wakeRepeat:
 		tx.repeat()
 	}
@@ -157,7 +157,7 @@ func (tx *serverTx) repeat() {
 	next := tx.interval
 	tx.mu.Unlock()
 	if next <= 0 {
-		tx.Terminate()
+		tx.terminate()
 		return
 	}
 	tx.resend()
@@ -192,7 +192,7 @@ func (tx *serverTx) receive(req *received) {
 		if _, overUDP := tx.conn.(*packetConn); overUDP {
 			tx.of.waits.after(sip.T4, tx, wakeForget) // Timer I
 		} else {
-			tx.Terminate()
+			tx.terminate()
 		}
 	}
 }
@@ -205,8 +205,8 @@ func (tx *serverTx) listenAck(f func(ack *received)) {
 	tx.onAck = f
 }
 
-// Terminate forgets the transaction.
-func (tx *serverTx) Terminate() {
+// terminate forgets the transaction.
+func (tx *serverTx) terminate() {
 	tx.mu.Lock()
 	over := tx.state == txOver
 	tx.state, tx.req, tx.sent, tx.onAck = txOver, nil, nil, nil

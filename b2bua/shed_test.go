@@ -62,7 +62,7 @@ func FuzzGlance(f *testing.F) {
 		if v := screen(msg); v != (verdict{}) || !ok || len(msg) == 0 || msg[0] <= ' ' || len(msg) > maxDatagram {
 			return
 		}
-		req, err := parser.ParseSIP(msg)
+		req, err := parser.parse(msg)
 		if err != nil || req.method != "INVITE" && req.method != "ACK" {
 			return
 		}

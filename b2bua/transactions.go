@@ -199,8 +199,8 @@ func (t *transactions) response(res *received, socket *packetConn) (q *queue) {
 	return t.arrivals.offer(res.callID, func() { t.strain.waited(came); tx.receive(res) })
 }
 
-// Request starts a client transaction.
-func (t *transactions) Request(req *request) (*clientTx, error) {
+// begin starts a client transaction.
+func (t *transactions) begin(req *request) (*clientTx, error) {
 	conn, err := t.outlet(req)
 	if err != nil {
 		return nil, err
@@ -214,11 +214,11 @@ func (t *transactions) Request(req *request) (*clientTx, error) {
 	}
 	t.mu.Unlock()
 	if over {
-		tx.Terminate()
+		tx.terminate()
 		return nil, net.ErrClosed
 	}
 	if err := tx.start(); err != nil {
-		tx.Terminate()
+		tx.terminate()
 		return nil, err
 	}
 	return tx, nil
@@ -235,12 +235,12 @@ func (t *transactions) outlet(req *request) (outlet, error) {
 	return nil, fmt.Errorf("b2bua: no connection to %s", req.to)
 }
 
-// Close ends all transactions, and none begins any more.
-func (t *transactions) Close() {
+// stop ends all transactions, and none begins any more.
+func (t *transactions) stop() {
 	t.waits.stop()
 	t.mu.Lock()
 	t.over = true
-	var all []interface{ Terminate() }
+	var all []interface{ terminate() }
 	for _, tx := range t.clients {
 		all = append(all, tx)
 	}
@@ -249,7 +249,7 @@ func (t *transactions) Close() {
 	}
 	t.mu.Unlock()
 	for _, tx := range all {
-		tx.Terminate()
+		tx.terminate()
 	}
 }
 
