@@ -85,31 +85,35 @@ type sentBy struct {
 
 // readVia reads a Via with one value that is written as nearly all are.
 func readVia(value string) (v via, ok bool) {
-	text, ok := strings.CutPrefix(value, "SIP/2.0/")
+	text, ours := strings.CutPrefix(value, "SIP/2.0/")
 	transport, text, spaced := strings.Cut(text, " ")
-	where, params, more := strings.Cut(text, ";")
-	if !ok || !spaced || !isPlain(transport) {
-		return via{}, false
-	}
-	if v.sentBy, ok = plainHostPort(where); !ok {
-		return via{}, false
-	}
-	for more {
-		before := value[:len(value)-len(params)]
-		var param string
-		param, params, more = strings.Cut(params, ";")
-		name, text, valued := strings.Cut(param, "=")
-		if !isPlain(name) || valued && !isPlain(text) || strings.Contains(before, ";"+name) {
-			return via{}, false
-		}
+	where, good := plainParams(text, func(name, value string) {
 		switch name {
 		case "branch":
-			v.branch = text
+			v.branch = value
 		case "rport":
 			v.rport = true
 		}
+	})
+	v.sentBy, ok = plainHostPort(where)
+	return v, ok && good && ours && spaced && isPlain(transport)
+}
+
+// plainParams passes on the parameters behind a text, and returns the text. It
+// is false where one is not as they usually are, or may be there twice.
+func plainParams(s string, each func(name, value string)) (text string, ok bool) {
+	text, params, more := strings.Cut(s, ";")
+	for more {
+		before := s[:len(s)-len(params)]
+		var param string
+		param, params, more = strings.Cut(params, ";")
+		name, value, valued := strings.Cut(param, "=")
+		if !isPlain(name) || valued && !isPlain(value) || strings.Contains(before, ";"+name) {
+			return "", false
+		}
+		each(name, value)
 	}
-	return v, true
+	return text, true
 }
 
 // plainHostPort divides host and port where both are as they usually are.
@@ -165,20 +169,9 @@ func isPlainURI(uri string) bool {
 		ok = ok && isPlain(user)
 		rest = host
 	}
-	where, params, more := strings.Cut(rest, ";")
-	if _, good := plainHostPort(where); !ok || !good {
-		return false
-	}
-	for more {
-		before := rest[:len(rest)-len(params)]
-		var param string
-		param, params, more = strings.Cut(params, ";")
-		name, value, valued := strings.Cut(param, "=")
-		if !isPlain(name) || valued && !isPlain(value) || strings.Contains(before, ";"+name) {
-			return false
-		}
-	}
-	return true
+	where, good := plainParams(rest, func(_, _ string) {})
+	_, placed := plainHostPort(where)
+	return ok && good && placed
 }
 
 // receivedFrom is a message that the library has read.
