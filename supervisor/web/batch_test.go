@@ -35,7 +35,7 @@ func inBatches(t *testing.T, f *fakeCalls, test func(t *testing.T, s *Server)) {
 		s := newServer(t, f, healthy)
 		ctx, stop := context.WithCancel(t.Context())
 		var run sync.WaitGroup
-		run.Go(func() { s.runBatches(ctx) })
+		run.Go(func() { s.runErrands(ctx) })
 		test(t, s)
 		stop()
 		run.Wait()

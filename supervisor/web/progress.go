@@ -106,7 +106,7 @@ const (
 	drainPause   = 2 * time.Second
 )
 
-// runErrands runs them until ctx ends.
+// runErrands runs them, and batches, until ctx ends.
 func (s *Server) runErrands(ctx context.Context) {
 	var work sync.WaitGroup
 	defer work.Wait()
@@ -116,6 +116,8 @@ func (s *Server) runErrands(ctx context.Context) {
 			return
 		case e := <-s.errands:
 			work.Go(func() { e(ctx) })
+		case b := <-s.batches.start:
+			work.Go(func() { s.runBatch(ctx, b) })
 		}
 	}
 }

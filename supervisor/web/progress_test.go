@@ -149,7 +149,6 @@ func inErrands(t *testing.T, f *fakeCalls, test func(t *testing.T, s *Server)) {
 		ctx, stop := context.WithCancel(t.Context())
 		var run sync.WaitGroup
 		run.Go(func() { s.runErrands(ctx) })
-		run.Go(func() { s.runBatches(ctx) })
 		test(t, s)
 		stop()
 		run.Wait()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -14,20 +13,6 @@ import (
 	"sipvigil/store"
 	"sipvigil/supervisor"
 )
-
-// runBatches runs them until ctx ends.
-func (s *Server) runBatches(ctx context.Context) {
-	var work sync.WaitGroup
-	defer work.Wait()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case b := <-s.batches.start:
-			work.Go(func() { s.runBatch(ctx, b) })
-		}
-	}
-}
 
 // runBatch ends one call after the other.
 func (s *Server) runBatch(ctx context.Context, b *batch) {

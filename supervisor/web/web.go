@@ -184,7 +184,6 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	var telling sync.WaitGroup
 	told, stop := context.WithCancel(ctx)
 	telling.Go(func() { s.follow(told) })
-	telling.Go(func() { s.runBatches(told) })
 	if s.cfg.Wire != nil {
 		telling.Go(func() { s.tellOthers(told) })
 		telling.Go(func() { s.hearOthers(told) })

@@ -163,7 +163,6 @@ func onCluster(t *testing.T, test func(t *testing.T, c *cluster)) {
 			run.Go(func() { s.server.hearOthers(ctx) })
 			s.server.meet()
 			run.Go(func() { s.server.courier.run(ctx) })
-			run.Go(func() { s.server.runBatches(ctx) })
 			run.Go(func() { s.server.runErrands(ctx) })
 			return s
 		}
