@@ -335,7 +335,7 @@ func (in *inbound) send(res *response) {
 			zap.Int("status", res.status), zap.Stringer("peer", in.source), zap.Error(err))
 	}
 	if in.method == "CANCEL" {
-		in.tx.terminate() // the library would keep it: a repeated one is answered anew
+		in.tx.terminate() // a repeated one is answered anew: its INVITE may be here by then
 	}
 }
 
