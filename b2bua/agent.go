@@ -249,7 +249,7 @@ func (a *Agent) Calls(yield func(store.Call) bool) {
 func (a *Agent) all() []*call {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return slices.Collect(maps.Values(a.calls))
+	return slices.AppendSeq(make([]*call, 0, len(a.calls)), maps.Values(a.calls))
 }
 
 func (a *Agent) call(id string) *call {

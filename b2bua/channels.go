@@ -50,13 +50,7 @@ func (a *Agent) limited(name string) *Trunk {
 // Channels visits the channels that the calls of this agent hold, until yield is
 // false.
 func (a *Agent) Channels(yield func(trunk string, side store.Side, id string) bool) {
-	a.mu.Lock()
-	all := make([]*call, 0, len(a.calls))
-	for _, c := range a.calls {
-		all = append(all, c)
-	}
-	a.mu.Unlock()
-	for _, c := range all {
+	for _, c := range a.all() {
 		c.mu.Lock()
 		holds := c.holds
 		c.mu.Unlock()

@@ -52,6 +52,13 @@ func (c *call) unsettled() bool {
 	return c.state() != store.Confirmed || c.inv != nil
 }
 
+// Count counts the calls of this agent.
+func (a *Agent) Count() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.calls)
+}
+
 // Held returns the calls of this agent, by id, with the epoch of each.
 func (a *Agent) Held() map[string]int64 {
 	all := a.all()

@@ -106,13 +106,7 @@ func (a *Agent) disturb() {
 	ways := a.lost.ways
 	a.lost.ways = nil
 	a.lost.mu.Unlock()
-	a.mu.Lock()
-	all := make([]*call, 0, len(a.calls))
-	for _, c := range a.calls {
-		all = append(all, c)
-	}
-	a.mu.Unlock()
-	for _, c := range all {
+	for _, c := range a.all() {
 		for _, side := range store.Sides {
 			if why := ways[c.way(side)]; why != "" && c.snapshot().State == store.Confirmed {
 				a.observer.Disturbed(c.id, side, why)

@@ -166,7 +166,7 @@ func (d *Daemon) nodes(ctx context.Context) ([]store.Node, error) {
 	if d.member != nil {
 		return d.member.Nodes(ctx)
 	}
-	n := store.Node{Name: d.cfg.Node, State: store.NodeUp, Since: d.since, Seen: time.Now(), Calls: len(d.agent.Held()), Addr: d.sipAddr(), Doing: d.progress.List()}
+	n := store.Node{Name: d.cfg.Node, State: store.NodeUp, Since: d.since, Seen: time.Now(), Calls: d.agent.Count(), Addr: d.sipAddr(), Doing: d.progress.List()}
 	return []store.Node{n}, nil
 }
 

@@ -50,7 +50,7 @@ func (d *Daemon) drain(ctx context.Context) {
 		}
 	}
 	task.Left(d.agent.Unsettled())
-	d.log.Info("drained, other nodes may take the calls", zap.Int("calls", len(d.agent.Held())), zap.Duration("took", time.Since(start)))
+	d.log.Info("drained, other nodes may take the calls", zap.Int("calls", d.agent.Count()), zap.Duration("took", time.Since(start)))
 }
 
 // drain tells the other nodes that this one is about to stop.

@@ -42,6 +42,7 @@ func (r *resumed) Restore(_ context.Context, calls []store.Call) error {
 	return nil
 }
 
+func (*resumed) Count() int               { return 0 }
 func (*resumed) Held() map[string]int64   { return nil }
 func (*resumed) Drop(string)              {}
 func (*resumed) Claim(string, int64) bool { return false }

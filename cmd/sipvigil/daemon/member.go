@@ -34,6 +34,7 @@ type shared interface {
 
 // owned is what a member asks of the part that has the calls.
 type owned interface {
+	Count() int
 	Held() map[string]int64
 	Drop(id string)
 	Restore(ctx context.Context, calls []store.Call) error
@@ -232,7 +233,7 @@ func (m *member) renew(ctx context.Context) error {
 
 // ask has the store renew the lease.
 func (m *member) ask(ctx context.Context) (at time.Time, got redis.Leased, err error) {
-	n := store.Node{Name: m.name, State: store.NodeUp, Epoch: m.epoch, Since: m.since, Calls: len(m.calls.Held()), Addr: m.addr,
+	n := store.Node{Name: m.name, State: store.NodeUp, Epoch: m.epoch, Since: m.since, Calls: m.calls.Count(), Addr: m.addr,
 		Tally: m.tally(), Doing: m.progress.List()}
 	if m.draining.Load() {
 		n.State = store.NodeDraining

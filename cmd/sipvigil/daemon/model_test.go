@@ -262,6 +262,8 @@ func (h *host) Leave(int64)                          {}
 
 // host as the part that has the calls:
 
+func (h *host) Count() int { return len(h.Held()) }
+
 func (h *host) Held() map[string]int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -584,7 +586,7 @@ func live(t *testing.T, deeds []deed) (end endpoint, owned int) {
 		time.Sleep(time.Minute)
 		for _, h := range hosts {
 			if h.may() {
-				owned += len(h.Held())
+				owned += h.Count()
 			}
 			h.stop()
 		}
