@@ -104,7 +104,7 @@ func (t *transactions) request(req *received, socket *packetConn) (q *queue) {
 	t.mu.Lock()
 	known := t.servers[key]
 	t.mu.Unlock()
-	if known != nil && (req.isAck() || req.method == known.key.method) {
+	if known != nil {
 		known.receive(req)
 		return nil
 	}
@@ -116,9 +116,10 @@ func (t *transactions) request(req *received, socket *packetConn) (q *queue) {
 		return nil
 	}
 	tx := &serverTx{of: t, key: key, conn: conn, req: req}
+	var asked *inbound
 	if !req.isAck() {
 		tx.id = idOf(req)
-		if known = t.keep(tx); known != nil { // it came on another socket just now
+		if known, asked = t.keep(tx); known != nil { // it came on another socket just now
 			known.receive(req)
 			return nil
 		}
@@ -128,12 +129,6 @@ func (t *transactions) request(req *received, socket *packetConn) (q *queue) {
 	}
 	came := socket.lastCame()
 	q = t.arrivals.offer(req.callID, func() { t.strain.waited(came); t.onRequest(req, tx) })
-	if req.method != "INVITE" {
-		return q
-	}
-	t.mu.Lock()
-	asked := t.early[key]
-	t.mu.Unlock()
 	if asked != nil {
 		t.arrivals.add(req.callID, func() { t.late(key, asked) })
 	}
@@ -141,11 +136,12 @@ func (t *transactions) request(req *received, socket *packetConn) (q *queue) {
 }
 
 // keep has a transaction known until it ends, unless one with its key is known.
-func (t *transactions) keep(tx *serverTx) (known *serverTx) {
+// asked is a CANCEL that came before it.
+func (t *transactions) keep(tx *serverTx) (known *serverTx, asked *inbound) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if known = t.servers[tx.key]; known != nil {
-		return known
+		return known, nil
 	}
 	t.servers[tx.key] = tx
 	if tx.id != (requestID{}) {
@@ -153,8 +149,9 @@ func (t *transactions) keep(tx *serverTx) (known *serverTx) {
 			t.first[tx.id] = tx
 		}
 	}
-	_, tx.cancelled = t.early[tx.key]
-	return nil
+	asked = t.early[tx.key]
+	tx.cancelled = asked != nil
+	return nil, asked
 }
 
 // lose takes a transaction out of those that merged requests are known by;
