@@ -57,9 +57,9 @@ func (a *Agent) reach() []locate.Socket {
 	list := make([]locate.Socket, 0, len(a.sockets))
 	for i := range a.sockets {
 		s := &a.sockets[i]
-		list = append(list, locate.Socket{Transport: s.transport, IPv6: s.ip.To4() == nil})
+		list = append(list, locate.Socket{Transport: s.transport, IPv6: s.v6})
 		if a.cfg.TLS != nil {
-			list = append(list, locate.Socket{Transport: "tls", IPv6: s.ip.To4() == nil})
+			list = append(list, locate.Socket{Transport: "tls", IPv6: s.v6})
 		}
 	}
 	return list

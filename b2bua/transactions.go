@@ -19,7 +19,6 @@ import (
 // goroutines, where the messages of a dialog overtake each other, answer CANCEL
 // with tags of their own, and keep whole messages for as long as they linger.
 type transactions struct {
-	transport *sip.TransportLayer // of connections
 	arrivals  arrivals
 	waits     waits
 	onRequest func(*received, *serverTx)
@@ -55,9 +54,8 @@ type serverKey struct {
 // 3261 section 8.2.2.2. It is empty for requests inside a dialog.
 type requestID struct{ callID, fromTag, cseq string }
 
-func newTransactions(transport *sip.TransportLayer, a *Agent) *transactions {
+func newTransactions(a *Agent) *transactions {
 	t := &transactions{
-		transport: transport,
 		streams:   a.streams,
 		closing:   &a.closing,
 		arrivals:  arrivals{work: &a.work, panicked: a.panicked},
@@ -71,7 +69,7 @@ func newTransactions(transport *sip.TransportLayer, a *Agent) *transactions {
 		first:     make(map[requestID]*serverTx),
 		early:     make(map[serverKey]*inbound),
 	}
-	transport.OnMessage(func(m sip.Message) {
+	a.transport.OnMessage(func(m sip.Message) {
 		guarded(func() {
 			r := receivedFrom(m)
 			r.source, _ = addrPort(m.Source())

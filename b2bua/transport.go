@@ -30,17 +30,16 @@ import (
 const maxDatagram = 65535
 
 // tameLibrary sets, once a process, what the library keeps in package
-// variables: its limits of a UDP message are lifted, and its default logger,
-// which writes plain text to stderr, is silenced. Its layers get a logger of
-// ours.
+// variables: what it reads of a connection at a time, and its default logger,
+// which writes plain text to stderr and is silenced. Its transports get a
+// logger of ours.
 var tameLibrary = sync.OnceFunc(func() {
-	sip.UDPMTUSize = maxDatagram + 200
 	sip.TransportBufferReadSize = maxDatagram
 	sip.SetDefaultLogger(slog.New(slog.DiscardHandler))
 })
 
-// newLayers sets up parser, transports and transactions of the SIP library.
-// Its dialogs, its client and its server are not used.
+// newLayers sets up the parser and the transport of connections of the SIP
+// library, and transactions of our own.
 //
 // Departs from RFC 3261 section 18.2.2: a response whose connection is gone is
 // not sent over a new one. The far end sends its request again, or gives up.
@@ -53,7 +52,7 @@ func (a *Agent) newLayers() {
 	})
 	a.transport = sip.NewTransportLayer(net.DefaultResolver, a.parser.library, nil, sip.WithTransportLayerLogger(logger),
 		sip.WithTransportLayerTransports(sip.TransportsConfig{TCP: &sip.TransportTCP{DialerCreate: noDialer}}))
-	a.transaction = newTransactions(a.transport, a)
+	a.transaction = newTransactions(a)
 }
 
 // parseErrors counts what could not be parsed instead of logging whole
@@ -64,9 +63,7 @@ type parseErrors struct {
 }
 
 func (h *parseErrors) Handle(ctx context.Context, r slog.Record) error {
-	switch r.Message {
-	case "failed to parse",
-		"Server tx failed to handle request": // no transaction could be made of it
+	if r.Message == "failed to parse" {
 		h.metrics.malformed.Inc()
 		return nil
 	}
@@ -201,9 +198,7 @@ const ReceiveBuffer = 16 << 20
 type packetConn struct {
 	net.PacketConn
 	bunches *udpSocket // the same, nil where it is not read in bunches
-	ip      net.IP
-	port    int
-	addr    string // the local address
+	addr    string     // the local address
 	guard   *guard
 	lost    *errorQueue            // nil where the system has none
 	came    time.Time              // when what was read last came to this host
@@ -211,12 +206,11 @@ type packetConn struct {
 }
 
 func newPacketConn(conn net.PacketConn, m *metrics, seed maphash.Seed) *packetConn {
-	p := &packetConn{PacketConn: conn, guard: newGuard(m, seed)}
+	p := &packetConn{PacketConn: conn, addr: conn.LocalAddr().String(), guard: newGuard(m, seed)}
 	if p.bunches = newUDPSocket(conn); p.bunches != nil {
 		p.PacketConn = p.bunches
 	}
-	s := newSocket("udp", conn.LocalAddr(), "")
-	p.ip, p.port, p.addr, p.lost = s.ip, s.port, s.addr, newErrorQueue(p.PacketConn)
+	p.lost = newErrorQueue(p.PacketConn)
 	return p
 }
 
