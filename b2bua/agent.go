@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"hash/maphash"
 	"maps"
 	"net"
@@ -14,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/emiago/sipgo/sip"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
@@ -70,7 +68,6 @@ type Agent struct {
 	announcing *rate.Limiter // legs that are told where we are
 
 	parser      *parser
-	transport   *sip.TransportLayer
 	transaction *transactions
 	sockets     []socket // set by Run before the first message is read
 	streams     *streams
@@ -145,7 +142,7 @@ func New(cfg Config, st Store, obs Observer, log *zap.Logger, reg prometheus.Reg
 	a.mirror = newMirror(a, cfg.Mirror)
 	a.early = provisionalKey()
 	a.identity.Store(&identity{tagKey: a.early})
-	a.newLayers()
+	a.parser, a.transaction = newParser(), newTransactions(a)
 	return a, nil
 }
 
@@ -179,7 +176,6 @@ func (a *Agent) Run(ctx context.Context, packets []net.PacketConn, streams []Lis
 	for _, l := range streams {
 		serving.Go(func() { a.accept(ctx, l) })
 	}
-	serving.Go(func() { a.served("tcp", a.transport.ServeTCP(a.streams)) })
 	if a.mirror != nil {
 		a.work.Go(func() { a.mirror.run(a.closed) })
 	}
@@ -193,17 +189,12 @@ func (a *Agent) Run(ctx context.Context, packets []net.PacketConn, streams []Lis
 	for _, l := range streams {
 		_ = l.Close()
 	}
-	_ = a.streams.Close()
 	serving.Wait()
 	a.transaction.stop()
 	a.quick.stop()
 	close(a.closed) // for transactions that began meanwhile
 	a.streams.closeAll()
-	err := a.transport.Close()
 	a.work.Wait()
-	if err != nil {
-		return fmt.Errorf("b2bua: closing connections: %w", err)
-	}
 	return nil
 }
 

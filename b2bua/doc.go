@@ -68,7 +68,7 @@
 //	RFC 3261 section 17.2.3 → madeBranch, serverKey, transactions
 //	RFC 3261 section 18.1.1 → maxDatagram
 //	RFC 3261 section 18.2.1 → Finding.read, appendTopVia, received.appendVia
-//	RFC 3261 section 18.2.2 → Agent.newLayers, appendTopVia, response.returnPath
+//	RFC 3261 section 18.2.2 → appendTopVia, response.returnPath, transactions.carrier
 //	RFC 3261 section 18.3 → bodyLength, checkFields, delimited, lines
 //	RFC 3261 section 18.4 → Agent.undelivered
 //	RFC 3261 section 19.1.1 → Agent.pingRequest, dialog.URI, dialog.URI.Header, dialog.forRequest, inbound.checkMandatory
@@ -129,10 +129,10 @@
 //	RFC 4028 section 10 → call.onClock, call.onRenewal, call.renewAgain, dialog.SessionMargin
 //	RFC 4320 section 4.1 → Agent.outside, call.relay, passage.answered
 //	RFC 4320 section 4.2 → Agent.forwardOnce, passage.answered, passage.unanswered
-//	RFC 4475 section 3.1.2.3 → stream.Read
+//	RFC 4475 section 3.1.2.3 → stream.read
 //	RFC 4475 section 3.1.2.8 → screen
 //	RFC 4475 section 3.3.8 → repeated
-//	RFC 4475 section 3.3.9 → stream.Read
+//	RFC 4475 section 3.3.9 → stream.read
 //	RFC 4475 section 3.3.10 → isUnicast
 //	RFC 4488 section 4 → call.accepted
 //	RFC 4538 section 3 → crossing.targetDialog

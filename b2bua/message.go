@@ -144,7 +144,7 @@ const (
 	branchLen    = branchRandom + 9
 )
 
-// branchSeed makes the check. It keeps noise from the library, and decides
+// branchSeed makes the check. It keeps noise from the parser, and decides
 // nothing else.
 var branchSeed = maphash.MakeSeed()
 

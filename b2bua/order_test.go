@@ -141,7 +141,7 @@ func TestAnInviteThatHasToWaitIsToldSo(t *testing.T) {
 		w.alice.request("INFO", "")
 		w.alice.request("INVITE", offer)
 		pass(200 * time.Millisecond)
-		w.alice.next("100 INVITE") // the library's own, made in a goroutine of its own
+		w.alice.next("100 INVITE")
 		pass(100 * time.Millisecond)
 		w.bob.respond(w.bob.next("INFO"), 200, "")
 		w.bob.respond(w.bob.next("INVITE"), 486, "")

@@ -247,7 +247,7 @@ func (a *Agent) pingStream(p Ping, answered func(Traffic)) {
 		s := a.streams.find(p.Hop.Transport, p.Hop.Addr.String())
 		if err = net.ErrClosed; s != nil {
 			if err = s.ping(ctx); err != nil {
-				_ = s.Close()
+				s.close()
 			}
 		}
 	}

@@ -47,8 +47,7 @@ func (a *Agent) minted(tag string) bool {
 
 // isStrange says whether a message belongs to no call of ours, and comes from
 // an address that may make none. What is sent to us by the thousand from
-// invented addresses so never comes to the library, which keeps an entry for
-// each address that it has seen.
+// invented addresses so never gets as far as to be parsed.
 func (g *guard) isStrange(datagram []byte, from netip.Addr) bool {
 	return g.agent != nil && !g.agent.mayCall(from.WithZone("")) && !g.agent.insider(datagram)
 }

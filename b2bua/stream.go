@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"sync"
 	"time"
 )
@@ -23,24 +22,21 @@ const (
 	lingering      = time.Second      // for a last answer to be read
 )
 
-// stream is a connection as the library should see it: one that somebody else
-// opened, whose every Read is one whole message that it can read. TCP, TLS and
-// WebSockets are all the same to it.
+// stream is a connection that brings one message after the other. TCP, TLS and
+// WebSockets are all the same to whoever sends over it.
 type stream struct {
-	net.Conn            // the innermost: what is read from it is SIP, or the frames of a WebSocket
-	agent     *Agent    // whose it is
-	transport string    // tcp, tls, ws, wss
-	listener  string    // address of the socket that accepted it, "" when we opened it
-	remote    string    // address of the far end, by which the library files it
-	source    net.Addr  // the same
-	opened    time.Time // which [firstMessage] counts from
+	conn      net.Conn       // the innermost: what is read from it is SIP, or the frames of a WebSocket
+	agent     *Agent         // whose it is
+	transport string         // tcp, tls, ws, wss
+	listener  string         // address of the socket that accepted it, "" when we opened it
+	source    netip.AddrPort // the far end
+	remote    string         // the same as text
+	opened    time.Time      // which [firstMessage] counts from
 	framer    framer
 	guard     *guard
 	peer      *x509.Certificate // of the far end, verified; nil without
 
 	pongs   pongs
-	started chan struct{} // closed when the library reads, that is, knows the connection
-	once    sync.Once
 	closing sync.Once
 
 	// These belong to the goroutine that reads.
@@ -50,10 +46,10 @@ type stream struct {
 
 func (a *Agent) newStream(conn net.Conn, transport, listener string) *stream {
 	s := &stream{
-		Conn: conn, agent: a, transport: transport, listener: listener,
-		remote: addrText(conn.RemoteAddr()), source: conn.RemoteAddr(), opened: time.Now(),
-		guard: newGuard(a.metrics, a.seed), started: make(chan struct{}),
+		conn: conn, agent: a, transport: transport, listener: listener,
+		source: sourceOf(conn), opened: time.Now(), guard: newGuard(a.metrics, a.seed),
 	}
+	s.remote = s.source.String()
 	s.guard.agent = a
 	r := bufio.NewReader(conn)
 	s.framer = lines{r}
@@ -63,82 +59,73 @@ func (a *Agent) newStream(conn net.Conn, transport, listener string) *stream {
 	return s
 }
 
-func isWebSocket(transport string) bool { return transport == "ws" || transport == "wss" }
-
-// addrText is an address as the library writes it.
-func addrText(addr net.Addr) string {
-	if ap, err := netip.ParseAddrPort(addr.String()); err == nil {
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()).String()
-	}
-	return addr.String()
+// sourceOf is the address of the far end.
+func sourceOf(conn net.Conn) netip.AddrPort {
+	ap := addrPortOf(conn.RemoteAddr())
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
-// LocalAddr is the remote address: the library would also file a connection
-// under its local one, and find the last that was accepted there in place of
-// the peer that a request is for.
-func (s *stream) LocalAddr() net.Addr { return s.source }
+func isWebSocket(transport string) bool { return transport == "ws" || transport == "wss" }
 
-// Read returns one message. What cannot be read is answered as over UDP; after
-// a message whose end cannot be known the connection is closed, RFC 4475
-// sections 3.1.2.3 and 3.3.9.
-func (s *stream) Read(b []byte) (int, error) {
-	s.once.Do(func() { close(s.started) })
-	runtime.Gosched() // as in [packetConn.ReadFrom]
-	s.ended()
+// serve serves what comes until the connection ends. A panic costs one message.
+func (s *stream) serve() {
+	defer s.close()
+	buf := make([]byte, maxDatagram)
+	for s.agent.panics(func() { s.read(buf) }) {
+	}
+}
+
+// read reads messages. What cannot be read is answered as over UDP; after a
+// message whose end cannot be known the connection is closed, RFC 4475 sections
+// 3.1.2.3 and 3.3.9.
+func (s *stream) read(buf []byte) {
 	for {
-		n, v, err := s.framer.next(b, s)
+		s.ended()
+		n, v, err := s.framer.next(buf, s)
+		msg := buf[:n]
 		switch {
 		case err != nil:
 			s.failed(err)
-			return 0, io.EOF
+			return
 		case v.status != 0:
-			v.drop = b[0] <= ' ' || screen(b[:n]).drop // no SIP, or nothing that is answered
-			s.refuse(b[:n], v)
+			v.drop = buf[0] <= ' ' || screen(msg).drop // no SIP, or nothing that is answered
+			s.refuse(msg, v)
 			s.linger("framing")
-			return 0, io.EOF
-		}
-		n, keep := s.pass(b, n)
-		if !keep {
+			return
+		case !s.pass(buf, n):
 			s.linger("framing")
-			return 0, io.EOF
-		}
-		if n > 0 {
-			s.proven = true
-			s.agent.mirror.copy(s.transport, s.source, s.Conn.LocalAddr(), b[:n])
-			return n, nil
+			return
 		}
 	}
 }
 
-// pass says how long the message is for the library, 0 if it is not for it, and
-// whether others may follow.
-func (s *stream) pass(b []byte, n int) (length int, keep bool) {
-	v := screen(b[:n])
-	v.drop = v.drop || b[0] <= ' ' // which is a keep-alive in datagrams only
-	if v.drop || v.status != 0 || s.isStrange(b[:n]) {
-		s.refuse(b[:n], v)
+// pass serves the message in buf[:n] if it can, and says whether others may
+// follow.
+func (s *stream) pass(buf []byte, n int) (more bool) {
+	msg := buf[:n]
+	v := screen(msg)
+	v.drop = v.drop || msg[0] <= ' ' // which is a keep-alive in datagrams only
+	if v.drop || v.status != 0 || s.isStrange(msg) {
+		s.refuse(msg, v)
 		// A request line that is none of SIP: a peer of another protocol.
-		return 0, !v.drop || isStatusLine(b[:n]) || bytes.HasPrefix(b[:n], []byte("ACK "))
+		return !v.drop || isStatusLine(msg) || bytes.HasPrefix(msg, []byte("ACK "))
 	}
 	if v.adapt {
-		n = s.guard.adapt(b, n)
+		msg = buf[:s.guard.adapt(buf, n)]
 	}
-	if !s.agent.readable(b[:n]) {
-		s.refuse(b[:n], bad("Bad Message"))
-		return 0, true
+	var m *received
+	guarded(func() { m, _ = s.agent.parser.parse(msg) }, s.agent.panicked)
+	if m == nil {
+		s.refuse(msg, bad("Bad Message"))
+		return true
 	}
-	return n, true
-}
-
-// readable says whether the library can read the message. It closes the
-// connection of one that it cannot, and a panic in the goroutine that it reads
-// in would end the process.
-func (a *Agent) readable(msg []byte) (ok bool) {
-	guarded(func() {
-		_, n, err := a.parser.library.Parse(msg, true)
-		ok = err == nil && n == len(msg)
-	}, a.panicked)
-	return ok
+	s.proven = true
+	s.agent.mirror.copy(s.transport, s.conn.RemoteAddr(), s.conn.LocalAddr(), msg)
+	m.source = s.source
+	if q := s.agent.transaction.arrived(m, nil); q != nil {
+		s.agent.work.Go(q.run)
+	}
+	return true
 }
 
 // refuse answers if it can and may: strangers as over UDP.
@@ -146,21 +133,17 @@ func (s *stream) refuse(msg []byte, v verdict) {
 	if bytes.HasPrefix(msg, []byte("ACK ")) || isStatusLine(msg) {
 		v.drop = true
 	}
-	from, ok := addrPort(s.remote)
-	switch {
-	case !ok:
-	case s.isStrange(msg):
-		s.guard.turnAway(msg, v, from, answering{s: s})
-	default:
-		s.guard.refuse(msg, v, from, answering{s: s})
+	if s.isStrange(msg) {
+		s.guard.turnAway(msg, v, s.source, answering{s: s})
+		return
 	}
+	s.guard.refuse(msg, v, s.source, answering{s: s})
 }
 
 // isStrange is [guard.isStrange]. What a stranger says proves nothing: its
 // connection has no longer than one that says nothing.
 func (s *stream) isStrange(msg []byte) bool {
-	from, ok := addrPort(s.remote)
-	return ok && s.guard.isStrange(msg, from.Addr())
+	return s.guard.isStrange(msg, s.source.Addr())
 }
 
 // answering is a connection in the place of a socket.
@@ -169,7 +152,7 @@ type answering struct {
 	s *stream
 }
 
-func (a answering) WriteTo(b []byte, _ net.Addr) (int, error) { return a.s.Write(b) }
+func (a answering) WriteTo(b []byte, _ net.Addr) (int, error) { return len(b), a.s.send(b) }
 
 // failed notes why a connection ends when that is not the far end's will.
 func (s *stream) failed(err error) {
@@ -179,7 +162,7 @@ func (s *stream) failed(err error) {
 	case !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, net.ErrClosed) && !isNetwork(err):
 		s.agent.metrics.closed.WithLabelValues("framing").Inc()
 	}
-	_ = s.Close()
+	s.close()
 }
 
 func isNetwork(err error) bool {
@@ -191,12 +174,12 @@ func isNetwork(err error) bool {
 // not read when a socket is closed would make the kernel take it back.
 func (s *stream) linger(reason string) {
 	s.agent.metrics.closed.WithLabelValues(reason).Inc()
-	if c, ok := s.Conn.(interface{ CloseWrite() error }); ok {
+	if c, ok := s.conn.(interface{ CloseWrite() error }); ok {
 		_ = c.CloseWrite()
 	}
-	_ = s.SetReadDeadline(time.Now().Add(lingering))
-	_, _ = io.Copy(io.Discard, io.LimitReader(s.Conn, 1<<20))
-	_ = s.Close()
+	_ = s.conn.SetReadDeadline(time.Now().Add(lingering))
+	_, _ = io.Copy(io.Discard, io.LimitReader(s.conn, 1<<20))
+	s.close()
 }
 
 // begun implements [timing].
@@ -209,7 +192,7 @@ func (s *stream) begun() {
 	if !s.proven {
 		deadline = s.opened.Add(firstMessage + partialMessage)
 	}
-	_ = s.SetReadDeadline(deadline)
+	_ = s.conn.SetReadDeadline(deadline)
 }
 
 // ended implements [timing]. A connection that we opened, or that has brought a
@@ -221,14 +204,13 @@ func (s *stream) ended() {
 	if !s.proven && s.listener != "" {
 		deadline = s.opened.Add(firstMessage)
 	}
-	_ = s.SetReadDeadline(deadline)
+	_ = s.conn.SetReadDeadline(deadline)
 }
 
 // pinged implements [timing]: RFC 5626 section 4.4.1 has a ping answered with
 // one CRLF.
 func (s *stream) pinged() error {
-	_, err := s.Write([]byte("\r\n"))
-	return err
+	return s.send([]byte("\r\n"))
 }
 
 // pongs are those who wait for the answer to a ping of ours.
@@ -266,26 +248,22 @@ func (s *stream) ponged() bool {
 	return answered
 }
 
-// Write sends one message, without what the guard added for the library.
-func (s *stream) Write(b []byte) (int, error) {
+// send sends one message, without what the guard added for the library.
+func (s *stream) send(b []byte) error {
 	out := withoutBranch(b)
-	s.agent.mirror.copy(s.transport, s.Conn.LocalAddr(), s.source, out)
+	s.agent.mirror.copy(s.transport, s.conn.LocalAddr(), s.conn.RemoteAddr(), out)
 	if isWebSocket(s.transport) {
 		var err error
 		if out, err = frame(out); err != nil {
-			return 0, err
+			return err
 		}
 	}
-	if err := s.writeRaw(out); err != nil {
-		return 0, err
-	}
-	return len(b), nil
+	return s.writeRaw(out)
 }
 
 // answer implements carrier.
 func (s *stream) answer(text []byte, _ netip.AddrPort) error {
-	_, err := s.Write(text)
-	return err
+	return s.send(text)
 }
 
 // put implements outlet.
@@ -294,16 +272,15 @@ func (s *stream) put(r *request) error {
 	defer writing.Put(b)
 	b.Reset()
 	r.write(b)
-	_, err := s.Write(b.Bytes())
-	return err
+	return s.send(b.Bytes())
 }
 
 func (s *stream) writeRaw(b []byte) error {
 	s.agent.mayWait()
-	_ = s.SetWriteDeadline(time.Now().Add(stuckWrite))
-	_, err := s.Conn.Write(b)
+	_ = s.conn.SetWriteDeadline(time.Now().Add(stuckWrite))
+	_, err := s.conn.Write(b)
 	if err != nil {
-		_ = s.Close() // half a message may be out: nothing can follow it
+		s.close() // half a message may be out: nothing can follow it
 	}
 	return err
 }
@@ -313,13 +290,12 @@ type onlyWriter struct{ s *stream }
 
 func (w onlyWriter) Write(b []byte) (int, error) { return len(b), w.s.writeRaw(b) }
 
-// Close ends the connection at once.
-func (s *stream) Close() (err error) {
+// close ends the connection at once.
+func (s *stream) close() {
 	s.closing.Do(func() {
 		s.agent.streams.remove(s)
-		err = rawConn(s.Conn).Close()
+		_ = rawConn(s.conn).Close()
 	})
-	return err
 }
 
 // rawConn is the connection below TLS, whose own Close may wait for a peer that

@@ -5,11 +5,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -37,14 +38,12 @@ type Listener struct {
 	Transport string
 }
 
-// streams are the connections that are open. The library neither accepts nor
-// dials any: it gets them from here.
+// streams are the connections that are open.
 type streams struct {
-	funnel  chan *stream
-	closed  chan struct{} // ends the funnel
 	dialing singleflight.Group
 
 	mu       sync.Mutex // guards the rest
+	over     bool
 	open     map[string]*stream
 	taken    int // slots of [maxStreams]
 	bySource map[netip.Addr]int
@@ -52,59 +51,26 @@ type streams struct {
 }
 
 func newStreams() *streams {
-	return &streams{
-		funnel: make(chan *stream), closed: make(chan struct{}), open: make(map[string]*stream),
-		bySource: make(map[netip.Addr]int), verified: make(map[string]string),
-	}
+	return &streams{open: make(map[string]*stream), bySource: make(map[netip.Addr]int), verified: make(map[string]string)}
 }
 
-// Accept implements net.Listener for the library.
-func (p *streams) Accept() (net.Conn, error) {
-	select {
-	case s := <-p.funnel:
-		return s, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-// Addr implements net.Listener; nothing looks at it.
-func (p *streams) Addr() net.Addr { return &net.TCPAddr{} }
-
-// Close implements net.Listener.
-func (p *streams) Close() error { close(p.closed); return nil }
-
-// add files a connection and hands it to the library. One from the same address
-// that is there already has been given up by its far end.
-func (p *streams) add(ctx context.Context, s *stream) error {
+// add files a connection and has it served. One from the same address that is
+// there already has been given up by its far end.
+func (p *streams) add(s *stream) error {
+	s.agent.metrics.connections.WithLabelValues(s.transport).Inc()
 	p.mu.Lock()
-	older := p.open[s.remote]
+	older, over := p.open[s.remote], p.over
 	p.open[s.remote] = s
 	p.mu.Unlock()
-	s.agent.metrics.connections.WithLabelValues(s.transport).Inc()
 	if older != nil {
-		_ = older.Close()
+		older.close()
 	}
-	select {
-	case p.funnel <- s:
-		return s.ready(ctx)
-	case <-p.closed:
-		_ = s.Close()
+	if over {
+		s.close()
 		return net.ErrClosed
-	case <-ctx.Done():
-		_ = s.Close()
-		return ctx.Err()
 	}
-}
-
-// ready waits until the library knows the connection.
-func (s *stream) ready(ctx context.Context) error {
-	select {
-	case <-s.started:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	s.agent.work.Go(s.serve)
+	return nil
 }
 
 func (p *streams) remove(s *stream) {
@@ -116,7 +82,7 @@ func (p *streams) remove(s *stream) {
 		s.agent.lose(way{s.transport, s.remote}, connectionClosed)
 	}
 	if s.listener != "" {
-		p.giveBack(s.source)
+		p.giveBack(s.source.Addr())
 	}
 }
 
@@ -137,26 +103,19 @@ func (p *streams) at(addr string) *stream {
 	return p.open[addr]
 }
 
+// closeAll closes all, and those that are opened from now on.
 func (p *streams) closeAll() {
 	p.mu.Lock()
-	all := make([]*stream, 0, len(p.open))
-	for _, s := range p.open {
-		all = append(all, s)
-	}
+	p.over = true
+	all := slices.Collect(maps.Values(p.open))
 	p.mu.Unlock()
 	for _, s := range all {
-		_ = s.Close()
+		s.close()
 	}
-}
-
-func ipOf(addr net.Addr) netip.Addr {
-	ap, _ := netip.ParseAddrPort(addr.String())
-	return ap.Addr().Unmap()
 }
 
 // take says whether one more connection from there may be had.
-func (p *streams) take(source net.Addr, known bool) bool {
-	ip := ipOf(source)
+func (p *streams) take(ip netip.Addr, known bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.taken >= maxStreams || p.bySource[ip] >= maxPerSource && !known {
@@ -168,8 +127,7 @@ func (p *streams) take(source net.Addr, known bool) bool {
 }
 
 // giveBack is the end of what take took. Called locked.
-func (p *streams) giveBack(source net.Addr) {
-	ip := ipOf(source)
+func (p *streams) giveBack(ip netip.Addr) {
 	p.taken--
 	if p.bySource[ip]--; p.bySource[ip] == 0 {
 		delete(p.bySource, ip)
@@ -195,9 +153,9 @@ func (a *Agent) accept(ctx context.Context, l Listener) {
 				continue
 			}
 		}
-		source := conn.RemoteAddr()
-		known := a.trunkOf(ipOf(source)) != OtherTrunk || ipOf(source).IsLoopback()
-		if !a.streams.take(source, known) {
+		source := sourceOf(conn)
+		ip := source.Addr()
+		if !a.streams.take(ip, a.trunkOf(ip) != OtherTrunk || ip.IsLoopback()) {
 			a.metrics.closed.WithLabelValues("limit").Inc()
 			_ = conn.Close()
 			continue
@@ -231,7 +189,7 @@ func (a *Agent) welcome(ctx context.Context, raw net.Conn, l Listener) error {
 		_ = raw.Close()
 		a.streams.mu.Lock()
 		defer a.streams.mu.Unlock()
-		a.streams.giveBack(raw.RemoteAddr())
+		a.streams.giveBack(sourceOf(raw).Addr())
 		return err
 	}
 	_ = raw.SetDeadline(time.Time{})
@@ -239,7 +197,7 @@ func (a *Agent) welcome(ctx context.Context, raw net.Conn, l Listener) error {
 	if secured != nil {
 		s.peer = leaf(secured.ConnectionState())
 	}
-	return a.streams.add(ctx, s)
+	return a.streams.add(s)
 }
 
 func setKeepAlive(conn net.Conn) {
@@ -255,21 +213,21 @@ func (a *Agent) connect(ctx context.Context, req *request) error {
 	name := nextHopHost(req)
 	a.mayWait()
 	if s := a.streams.find(transport, addr); s != nil && s.serves(name) {
-		return s.ready(ctx)
+		return nil
 	}
 	if isWebSocket(transport) {
 		return errors.New("its WebSocket is closed, and only the far end can open it")
 	}
 	_, err, _ := a.streams.dialing.Do(transport+" "+addr+" "+name, func() (any, error) {
 		if s := a.streams.find(transport, addr); s != nil && s.serves(name) {
-			return nil, s.ready(ctx) // just opened
+			return nil, nil // just opened
 		}
 		return nil, a.dial(ctx, transport, addr, name)
 	})
 	return err
 }
 
-// dial opens a connection and hands it to the library.
+// dial opens a connection.
 func (a *Agent) dial(ctx context.Context, transport, addr, name string) error {
 	var dialer net.Dialer
 	raw, err := dialer.DialContext(ctx, "tcp", addr)
@@ -278,7 +236,7 @@ func (a *Agent) dial(ctx context.Context, transport, addr, name string) error {
 	}
 	setKeepAlive(raw)
 	if transport != "tls" {
-		return a.streams.add(ctx, a.newStream(raw, transport, ""))
+		return a.streams.add(a.newStream(raw, transport, ""))
 	}
 	if before := a.streams.nameAt(addr); before != "" && net.ParseIP(name) != nil {
 		name = before
@@ -291,7 +249,7 @@ func (a *Agent) dial(ctx context.Context, transport, addr, name string) error {
 	a.streams.remember(addr, name)
 	s := a.newStream(conn, transport, "")
 	s.peer = leaf(conn.ConnectionState())
-	return a.streams.add(ctx, s)
+	return a.streams.add(s)
 }
 
 // maxVerified bounds what is remembered about addresses.
@@ -340,12 +298,4 @@ func nextHopHost(req *request) string {
 		return ""
 	}
 	return strings.ToLower(u.Host)
-}
-
-// noDialer is what the library gets to dial with: every connection is opened
-// here, with what belongs to it.
-func noDialer(net.Addr) net.Dialer {
-	return net.Dialer{ControlContext: func(context.Context, string, string, syscall.RawConn) error {
-		return errors.New("the connection is gone")
-	}}
 }

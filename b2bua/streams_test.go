@@ -265,7 +265,7 @@ func TestAMessageThatBreaksTheParserCostsItsConnectionNothingElse(t *testing.T) 
 			"x":   func([]byte, string) (sip.Header, error) { panic("the parser is broken") }}
 		n.agent.parser.library = sip.NewParser(sip.WithHeadersParsers(parsers))
 		p, other := l.connect(n.T, 1), l.connect(n.T, 2)
-		p.write(bytes.Replace(options("bad"), []byte("To:"), []byte("X: y\r\nTo:"), 1))
+		p.write(bytes.Replace(options("bad"), []byte("To:"), []byte("X: y\r\n z\r\nTo:"), 1))
 		p.write(options("good"))
 		other.write(options("other"))
 		if got := p.statuses(); !slices.Equal(got, []int{400, 200}) {

@@ -7,17 +7,16 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-
-	"github.com/emiago/sipgo/sip"
 )
 
 // transactions brings each message to its transaction, RFC 3261 sections
 // 17.1.3 and 17.2.3, and hands what concerns the agent over in the order in
 // which it came: the messages of one Call-ID are served one after the other.
 //
-// The library's own transactions are not used. They serve each message in new
-// goroutines, where the messages of a dialog overtake each other, answer CANCEL
-// with tags of their own, and keep whole messages for as long as they linger.
+// Of the library only its parser is used. Its connections read each message
+// twice, and its transactions serve each one in new goroutines, where the
+// messages of a dialog overtake each other, answer CANCEL with tags of their own,
+// and keep whole messages for as long as they linger.
 type transactions struct {
 	arrivals  arrivals
 	waits     waits
@@ -69,15 +68,6 @@ func newTransactions(a *Agent) *transactions {
 		first:     make(map[requestID]*serverTx),
 		early:     make(map[serverKey]*inbound),
 	}
-	a.transport.OnMessage(func(m sip.Message) {
-		guarded(func() {
-			r := receivedFrom(m)
-			r.source, _ = addrPort(m.Source())
-			if q := t.arrived(r, nil); q != nil {
-				a.work.Go(q.run)
-			}
-		}, a.panicked)
-	})
 	return t
 }
 
@@ -263,6 +253,9 @@ func (t *transactions) unreadable(req *received, socket *packetConn) {
 
 // carrier is what the answers to a request leave by, nil when its connection is
 // closed by now.
+//
+// Departs from RFC 3261 section 18.2.2: a response whose connection is gone is
+// not sent over a new one. The far end sends its request again, or gives up.
 func (t *transactions) carrier(req *received, socket *packetConn) carrier {
 	if socket != nil {
 		return socket

@@ -2,11 +2,9 @@ package b2bua
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
@@ -15,9 +13,6 @@ import (
 	"time"
 
 	"github.com/emiago/sipgo/sip"
-	"go.uber.org/zap"
-	"go.uber.org/zap/exp/zapslog"
-	"go.uber.org/zap/zapcore"
 
 	"sipvigil/b2bua/dialog"
 )
@@ -29,59 +24,10 @@ import (
 // because peers that were reached over UDP often do not listen on TCP.
 const maxDatagram = 65535
 
-// tameLibrary sets, once a process, what the library keeps in package
-// variables: what it reads of a connection at a time, and its default logger,
-// which writes plain text to stderr and is silenced. Its transports get a
-// logger of ours.
-var tameLibrary = sync.OnceFunc(func() {
-	sip.TransportBufferReadSize = maxDatagram
-	sip.SetDefaultLogger(slog.New(slog.DiscardHandler))
-})
-
-// newLayers sets up the parser and the transport of connections of the SIP
-// library, and transactions of our own.
-//
-// Departs from RFC 3261 section 18.2.2: a response whose connection is gone is
-// not sent over a new one. The far end sends its request again, or gives up.
-func (a *Agent) newLayers() {
-	tameLibrary()
-	a.parser = newParser()
-	logger := slog.New(&parseErrors{
-		Handler: zapslog.NewHandler(a.log.WithOptions(zap.IncreaseLevel(zapcore.WarnLevel)).Core()),
-		metrics: a.metrics,
-	})
-	a.transport = sip.NewTransportLayer(net.DefaultResolver, a.parser.library, nil, sip.WithTransportLayerLogger(logger),
-		sip.WithTransportLayerTransports(sip.TransportsConfig{TCP: &sip.TransportTCP{DialerCreate: noDialer}}))
-	a.transaction = newTransactions(a)
-}
-
-// parseErrors counts what could not be parsed instead of logging whole
-// datagrams of strangers.
-type parseErrors struct {
-	slog.Handler
-	metrics *metrics
-}
-
-func (h *parseErrors) Handle(ctx context.Context, r slog.Record) error {
-	if r.Message == "failed to parse" {
-		h.metrics.malformed.Inc()
-		return nil
-	}
-	return h.Handler.Handle(ctx, r)
-}
-
-func (h *parseErrors) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &parseErrors{h.Handler.WithAttrs(attrs), h.metrics}
-}
-
-func (h *parseErrors) WithGroup(name string) slog.Handler {
-	return &parseErrors{h.Handler.WithGroup(name), h.metrics}
-}
-
 // socket is one address that we serve on.
 type socket struct {
 	transport string
-	addr      string // as in the library's connection pool
+	addr      string // with its port
 	ip        net.IP
 	port      int
 	v6        bool
