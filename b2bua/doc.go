@@ -26,8 +26,8 @@
 //	RFC 3261 section 8.2.2.2 → requestID, transactions.merged
 //	RFC 3261 section 8.2.2.3 → inbound.checkRequire
 //	RFC 3261 section 8.2.6.1 → Agent.onInvite
-//	RFC 3261 section 8.2.6.2 → reply, statelessAnswer, withoutBranch
-//	RFC 3261 section 8.2.7 → guard, guard.tag, guard.turnAway, transactions.statelessTag
+//	RFC 3261 section 8.2.6.2 → reply, statelessAnswer
+//	RFC 3261 section 8.2.7 → guard, guard.tag, guard.turnAway, statelessTag
 //	RFC 3261 section 9.1 → Agent.onLate, call.cancel, call.expire, call.onOwnAnswer, call.tooLate, forwarding.tell, request.sameBranch
 //	RFC 3261 section 9.2 → serverTx.respond, transactions.cancel
 //	RFC 3261 section 10.2 → Agent.pingRequest, passage.registrars
@@ -65,7 +65,7 @@
 //	RFC 3261 section 17.1.3 → clientKey, transactions
 //	RFC 3261 section 17.2 → serverTx
 //	RFC 3261 section 17.2.1 → tryingAfter
-//	RFC 3261 section 17.2.3 → madeBranch, serverKey, transactions
+//	RFC 3261 section 17.2.3 → serverKey, serverKeyOf, transactions
 //	RFC 3261 section 18.1.1 → maxDatagram
 //	RFC 3261 section 18.2.1 → Finding.read, appendTopVia, received.appendVia
 //	RFC 3261 section 18.2.2 → appendTopVia, response.returnPath, transactions.carrier

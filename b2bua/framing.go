@@ -8,7 +8,7 @@ import (
 )
 
 // maxMessage is the largest message that is read from a connection. It leaves
-// room below the library's limit for what [guard.adapt] adds.
+// room for what [delimited] adds.
 const maxMessage = maxDatagram - 1024
 
 // framer cuts single messages out of a connection.

@@ -3,7 +3,6 @@ package b2bua
 import (
 	"bytes"
 	"fmt"
-	"hash/maphash"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -57,33 +56,50 @@ func TestAnRFC2543PeerWithoutBranchAndTagsCanCall(t *testing.T) {
 	})
 }
 
-func TestViasAreMadeReadableAndGivenBackAsTheyWere(t *testing.T) {
-	g := newGuard(nil, maphash.MakeSeed())
+func TestViasAreMadeReadable(t *testing.T) {
 	test := func(via, want string) {
 		t.Helper()
 		const line, rest = "OPTIONS sip:a@b SIP/2.0\r\n", "\r\nf: <sip:c@d>\r\nSubject:\r\n folded\r\n\r\nbody"
-		msg := line + "v: " + via + rest
-		buf := make([]byte, 1000)
-		adapted := buf[:g.adapt(buf, copy(buf, msg))]
-		if !bytes.Contains(adapted, []byte(";branch=z9hG4bK")) {
-			t.Errorf("no branch for the library in %q", adapted)
-		}
-		// As a response, which has the same Via.
-		got := string(withoutBranch(bytes.Replace(adapted, []byte(line), []byte("SIP/2.0 200 OK\r\n"), 1)))
-		want = "SIP/2.0 200 OK\r\nVia: " + want + rest
-		if got != want {
+		msg := []byte(line + "v: " + via + rest)
+		if got, want := string(msg[:tidy(msg, len(msg))]), line+"v: "+want+rest; got != want {
 			t.Errorf("got  %q\nwant %q", got, want)
 		}
 	}
 	test("SIP/2.0/UDP a", "SIP/2.0/UDP a")
-	test("SIP/2.0/UDP a;branch=1;x", "SIP/2.0/UDP a;branch=1;x")
-	test("SIP/2.0/UDP a;Branch=z9hG4bK1;x", "SIP/2.0/UDP a;branch=z9hG4bK1;x")
-	test("SIP/2.0/UDP a;branch=z9hG4bK1;x", "SIP/2.0/UDP a;branch=z9hG4bK1;x")
+	test("SIP/2.0/UDP a;Branch=z9hG4bK1;x", "SIP/2.0/UDP a;Branch=z9hG4bK1;x")
 	test("SIP / 2.0\r\n /UDP\r\n   a : 1 ; branch = 1 , SIP/2.0/UDP b", "SIP/2.0/UDP a:1;branch=1,SIP/2.0/UDP b")
 	test("SIP/2.0/UDP a;x=\"; y\" ;z", "SIP/2.0/UDP a;x=\"; y\";z")
+}
 
-	small := []byte("OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP a\r\n\r\n")
-	if n := g.adapt(small, len(small)); n != len(small) || !bytes.HasPrefix(small, []byte("OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP a\r\n\r\n")) {
-		t.Errorf("what does not fit was changed: %q", small)
+func TestWhatNamesATransaction(t *testing.T) {
+	key := func(method, uri, via, to string) serverKey {
+		t.Helper()
+		m, err := newParser().parse(fmt.Appendf(nil, "%s %s SIP/2.0\r\nVia: SIP/2.0/UDP h%s\r\nFrom: <sip:a@h>\r\nTo: <sip:b@h>%s\r\n"+
+			"Call-ID: 1\r\nCSeq: 1 %[1]s\r\n\r\n", method, uri, via, to))
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, err := serverKeyOf(m, method)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	for _, via := range []string{";branch=z9hG4bK1", ";Branch=z9hG4bK1;x", ";x=y;BRANCH=z9hG4bK1"} {
+		if got, want := key("ACK", "sip:c@h", via, ";tag=1"), (serverKey{"z9hG4bK1", sentBy{host: "h"}, "INVITE"}); got != want {
+			t.Errorf("%s: got %+v, want %+v", via, got, want)
+		}
+	}
+	for _, via := range []string{"", ";branch=1", ";branch=z9hG4bK"} {
+		invite := key("INVITE", "sip:b@h", via, "")
+		if ack := key("ACK", "sip:b@h", via, ";tag=1"); ack != invite {
+			t.Errorf("%s: the ACK is of %+v, the INVITE of %+v", via, ack, invite)
+		}
+		if ack := key("ACK", "sip:contact@h", via, ";tag=1"); ack == invite {
+			t.Errorf("%s: an ACK to another Request-URI, as that of a 2xx, is of the INVITE", via)
+		}
+		if bye := key("BYE", "sip:b@h", via, ";tag=1"); bye == invite {
+			t.Errorf("%s: BYE and INVITE are one", via)
+		}
 	}
 }

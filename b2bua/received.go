@@ -88,10 +88,10 @@ func readVia(value string) (v via, ok bool) {
 	text, ours := strings.CutPrefix(value, "SIP/2.0/")
 	transport, text, spaced := strings.Cut(text, " ")
 	where, good := plainParams(text, func(name, value string) {
-		switch name {
-		case "branch":
+		switch {
+		case strings.EqualFold(name, "branch"):
 			v.branch = value
-		case "rport":
+		case name == "rport":
 			v.rport = true
 		}
 	})
@@ -174,6 +174,16 @@ func isPlainURI(uri string) bool {
 	return ok && good && placed
 }
 
+// branchOf is the branch of a Via, however its name is written.
+func branchOf(v *sip.ViaHeader) (branch string) {
+	for _, p := range v.Params {
+		if strings.EqualFold(p.K, "branch") {
+			branch = p.V
+		}
+	}
+	return branch
+}
+
 // receivedFrom is a message that the library has read.
 func receivedFrom(m sip.Message) *received {
 	r := &received{body: m.Body()}
@@ -188,9 +198,8 @@ func receivedFrom(m sip.Message) *received {
 		case *sip.ContentLengthHeader:
 		case *sip.ViaHeader:
 			if r.via.host == "" {
-				branch, _ := v.Params.Get("branch")
 				_, rport := v.Params.Get("rport")
-				r.via = via{sentBy{strings.ToLower(trimBrackets(v.Host)), v.Port}, branch, rport}
+				r.via = via{sentBy{strings.ToLower(trimBrackets(v.Host)), v.Port}, branchOf(v), rport}
 			}
 			if strings.IndexByte(v.Host, ':') >= 0 && v.Host[0] != '[' {
 				v.Host = "[" + v.Host + "]" // the library leaves them out for one that stands for IPv4

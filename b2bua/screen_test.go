@@ -135,7 +135,6 @@ func FuzzScreen(f *testing.F) {
 		f.Add(readTorture(f, filepath.FromSlash(tt.file)))
 	}
 	parser := newParser()
-	g := newGuard(newMetrics(prometheus.NewRegistry()), maphash.MakeSeed())
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		before := bytes.Clone(msg)
 		v := screen(msg)
@@ -153,9 +152,8 @@ func FuzzScreen(f *testing.F) {
 				t.Fatalf("answer is malformed:\n%q", answer)
 			}
 		default:
-			if v.adapt {
-				buf := make([]byte, len(msg)+200)
-				msg = buf[:g.adapt(buf, copy(buf, msg))]
+			if v.untidy {
+				msg = msg[:tidy(msg, len(msg))]
 			}
 			m, err := parser.parse(msg)
 			if err != nil {

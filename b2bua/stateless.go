@@ -37,8 +37,8 @@ func (g *guard) pass(buf []byte, n int, from netip.AddrPort, socket net.PacketCo
 		g.turnAway(datagram, v, from, socket)
 	case v.drop || v.status != 0:
 		g.refuse(datagram, v, from, socket)
-	case v.adapt:
-		return g.adapt(buf, n), true
+	case v.untidy:
+		return tidy(buf, n), true
 	default:
 		return n, !g.shed(datagram, from, socket)
 	}

@@ -102,24 +102,24 @@ func (s *strain) defers() bool {
 // tooMany answers a request that begins a new call while there is too much to
 // do, before anything is kept of it, and says when to try again: RFC 3261
 // section 21.5.4. It is false for any other request.
-func (t *transactions) tooMany(req *received, conn carrier) bool {
+func (t *transactions) tooMany(key serverKey, req *received, conn carrier) bool {
 	if req.method != "INVITE" || req.toTag != "" {
 		return false
 	}
-	if !t.strain.refuses(req.via.branch) {
+	if !t.strain.refuses(key.branch) {
 		return false
 	}
-	res := reply(req, 503, overloadText, dialog.WithTag(value(req, "to"), t.statelessTag(req)))
+	res := reply(req, 503, overloadText, dialog.WithTag(value(req, "to"), statelessTag(key)))
 	res.add("Retry-After", comeAgain)
 	_ = conn.answer(res.text(), res.to) // or it comes again
 	t.overload()
 	return true
 }
 
-// statelessTag is the same each time that this request comes, RFC 3261 section
+// statelessTag is the same each time that a request comes, RFC 3261 section
 // 8.2.7.
-func (t *transactions) statelessTag(req *received) string {
-	return noCallTag + string(appendDigits(nil, branchCheck([]byte(req.via.branch)), 9))
+func statelessTag(of serverKey) string {
+	return noCallTag + string(appendDigits(nil, branchCheck([]byte(of.branch)), 9))
 }
 
 // noCallTag begins the tags of answers that no call was made for. An ACK with

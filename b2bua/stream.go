@@ -110,8 +110,8 @@ func (s *stream) pass(buf []byte, n int) (more bool) {
 		// A request line that is none of SIP: a peer of another protocol.
 		return !v.drop || isStatusLine(msg) || bytes.HasPrefix(msg, []byte("ACK "))
 	}
-	if v.adapt {
-		msg = buf[:s.guard.adapt(buf, n)]
+	if v.untidy {
+		msg = buf[:tidy(buf, n)]
 	}
 	var m *received
 	guarded(func() { m, _ = s.agent.parser.parse(msg) }, s.agent.panicked)
@@ -248,9 +248,8 @@ func (s *stream) ponged() bool {
 	return answered
 }
 
-// send sends one message, without what the guard added for the library.
-func (s *stream) send(b []byte) error {
-	out := withoutBranch(b)
+// send sends one message.
+func (s *stream) send(out []byte) error {
 	s.agent.mirror.copy(s.transport, s.conn.LocalAddr(), s.conn.RemoteAddr(), out)
 	if isWebSocket(s.transport) {
 		var err error

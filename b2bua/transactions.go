@@ -100,7 +100,7 @@ func (t *transactions) request(req *received, socket *packetConn) (q *queue) {
 	if conn == nil {
 		return nil // there is nowhere to answer to
 	}
-	if req.isAck() && strings.HasPrefix(req.toTag, noCallTag) || t.tooMany(req, conn) {
+	if req.isAck() && strings.HasPrefix(req.toTag, noCallTag) || t.tooMany(key, req, conn) {
 		return nil
 	}
 	tx := &serverTx{of: t, key: key, conn: conn, req: req}
@@ -278,7 +278,10 @@ func clientKeyOf(m *received) (clientKey, error) {
 }
 
 // serverKeyOf is the key of a request; ACK and CANCEL are of their INVITE when
-// method says so.
+// method says so. A transaction of an RFC 2543 peer has no branch that names it:
+// RFC 3261 section 17.2.3 has it known by Request-URI, From tag, Call-ID, CSeq
+// number and topmost Via. The To tag is left out, so that ACK and CANCEL find
+// their INVITE.
 func serverKeyOf(req *received, method string) (serverKey, error) {
 	if req.via.host == "" || req.cseqMethod == "" {
 		return serverKey{}, errNoKey
@@ -289,7 +292,7 @@ func serverKeyOf(req *received, method string) (serverKey, error) {
 	if isUnique(req.via.branch) {
 		return serverKey{req.via.branch, req.via.sentBy, method}, nil
 	}
-	return serverKey{fmt.Sprintf("2543 %s %s %d %s", req.fromTag, req.callID, req.cseq, value(req, "via")), sentBy{}, method}, nil
+	return serverKey{fmt.Sprintf("2543 %s %s %s %d %s", req.uri, req.fromTag, req.callID, req.cseq, value(req, "via")), sentBy{}, method}, nil
 }
 
 // isUnique says whether a branch is one of RFC 3261, which names its transaction.

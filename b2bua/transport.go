@@ -227,12 +227,12 @@ func (p *packetConn) lastCame() time.Time {
 // longer is the work of whoever set the clock.
 const longestWait = 10 * time.Second
 
-// answer implements carrier. What the guard added for the library is left out.
+// answer implements carrier.
 func (p *packetConn) answer(text []byte, to netip.AddrPort) error {
 	if len(text) > maxDatagram {
 		return sip.ErrUDPMTUCongestion
 	}
-	return p.send(withoutBranch(text), to)
+	return p.send(text, to)
 }
 
 // put implements outlet.
@@ -247,7 +247,7 @@ func (p *packetConn) put(r *request) error {
 // writing holds what messages are written to.
 var writing = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// write sends a message without what the guard added for the library.
+// write sends a message.
 func (p *packetConn) write(msg []byte, to string) error {
 	if len(msg) > maxDatagram {
 		return sip.ErrUDPMTUCongestion
@@ -256,7 +256,7 @@ func (p *packetConn) write(msg []byte, to string) error {
 	if err != nil {
 		return fmt.Errorf("b2bua: destination of a message: %w", err)
 	}
-	return p.send(withoutBranch(msg), addr)
+	return p.send(msg, addr)
 }
 
 // send sends what is ready.
