@@ -186,6 +186,17 @@ func TestTheChannelOfATrunkThatFailsIsGivenBack(t *testing.T) {
 	})
 }
 
+func TestTheChannelOfATrunkThatFailsIsNotHeldOnOneWithoutALimit(t *testing.T) {
+	limited(t, nil, func(c *b2bua.Config) { c.Trunks[1].Limit = store.Limit{} }, func(w *world, r *register) {
+		w.dial()
+		w.bob.respond(w.invite, 503, "")
+		w.bob.next("ACK")
+		w.take(w.carol)
+		r.heard(t, "claimed pbx caller", "claimed a callee", "freed a callee")
+		same(t, w.channels(), "pbx caller")
+	})
+}
+
 func TestTheAddressesOfATrunkShareAChannel(t *testing.T) {
 	limited(t, nil, func(c *b2bua.Config) {
 		c.Trunks[0].Targets = append(c.Trunks[0].Targets, "sip:"+carolAddr)

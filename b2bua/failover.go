@@ -41,6 +41,9 @@ func (c *call) next(inv *invite, last *fault) {
 			c.leaveBy(inv, last)
 			return
 		}
+		if c.holds[store.Callee] != inv.target.trunk {
+			c.free(store.Callee) // of the trunk before, where this one has no limit
+		}
 		h := inv.hops[0]
 		inv.hops = inv.hops[1:]
 		if c.agent.isDown(inv.target.trunk, h) { // since the addresses were looked at
