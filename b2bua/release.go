@@ -137,9 +137,10 @@ func (c *call) onBye(side store.Side, in *inbound) {
 }
 
 // bye sends BYE on a leg and follows it to its end. A 500 may mean that a
-// takeover went below the far end's last number: once more, higher.
+// takeover went below the far end's last number: once more, higher. A call that
+// was read back and has no numbers yet sends its BYEs when it has, see resume.
 func (c *call) bye(side store.Side) {
-	if c.rec.End.Released[side] == "" {
+	if c.rec.End.Released[side] == "" && !c.waits() {
 		c.sendBye(side, 1)
 	}
 }

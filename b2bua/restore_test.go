@@ -127,6 +127,36 @@ func TestAByeOfAPhoneEndsARestoredCall(t *testing.T) {
 	})
 }
 
+func TestAByeBeforeARestoredCallHasNumbersReachesTheOtherPhone(t *testing.T) {
+	hangUps := map[string]func(w *world){
+		"caller-bye": func(w *world) { w.alice.request("BYE", ""); w.alice.next("200 BYE") },
+		"operator":   func(w *world) { w.agent.Release(w.id, store.End{Reason: store.Operator}) },
+	}
+	for why, hangUp := range hangUps {
+		idleWorld(t, func(w *world) {
+			w.serve()
+			w.store.held = true
+			done := make(chan error, 1)
+			go func() { done <- w.agent.Restore(w.Context(), []store.Call{w.remembered(store.Confirmed)}) }()
+			synctest.Wait()
+			hangUp(w)
+			w.heard("ending " + why)
+			w.bob.nothing() // its number might be one that was used
+			w.store.cover()
+			if err := <-done; err != nil {
+				w.Fatal(err)
+			}
+			bye := w.bob.next("BYE")
+			same(w.T, bye.Get("CSeq"), fmt.Sprintf("%d BYE", 160+dialog.Jump+1))
+			w.bob.respond(bye, 200, "")
+			if m := w.alice.poll(); m != nil {
+				w.alice.respond(m, 200, "")
+			}
+			w.heard("confirmed", "ending "+why, "ended "+why+" confirmed/confirmed")
+		})
+	}
+}
+
 func TestACallThatWasEndingIsReleasedOnceWeServe(t *testing.T) {
 	idleWorld(t, func(w *world) {
 		rec := w.remembered(store.Ending)
