@@ -88,6 +88,11 @@ func (c *call) pending(method string) bool {
 	case c.updates != [2]int8{}, c.clock != nil && c.clock.renew != nil:
 		return true
 	}
+	return c.updating()
+}
+
+// updating says whether an UPDATE is on its way from one leg to the other.
+func (c *call) updating() bool {
 	return slices.ContainsFunc(c.transits, func(tr *transit) bool { return tr.in.method == "UPDATE" })
 }
 

@@ -239,7 +239,7 @@ func (c *call) onClock() {
 		c.schedule(time.Now().Add(patience))
 	case s.Refresher == store.Self:
 		c.renew(side)
-	case c.inv != nil || time.Since(c.clock.due) > stall:
+	case c.inv != nil || c.updating() || time.Since(c.clock.due) > stall:
 		c.schedule(time.Now().Add(dialog.SessionMargin(s))) // a refresh may be on its way
 	default:
 		// RFC 4028 section 10. A proxy must not, by RFC 4028 section 8.3; but we

@@ -278,6 +278,23 @@ func TestAReinviteThatIsStillOnItsWayHoldsTheEndUp(t *testing.T) {
 	})
 }
 
+func TestAnUpdateThatIsStillOnItsWayHoldsTheEndUp(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.timed([]string{timer, "Session-Expires: 90"}, []string{"Session-Expires: 90;refresher=uac"})
+		pass(50 * time.Second)
+		w.alice.request("UPDATE", "", timer, "Session-Expires: 90;refresher=uac")
+		m := w.bob.next("UPDATE")
+		pass(14 * time.Second)
+		w.bob.all() // repetitions: its answers were lost
+		w.bob.respond(m, 200, "", "Session-Expires: 90;refresher=uac", "Require: timer")
+		w.alice.next("200 UPDATE") // at 64 s
+		pass(60*time.Second - time.Millisecond)
+		w.alice.nothing()
+		pass(time.Millisecond)
+		w.over(oldExpiry)
+	})
+}
+
 func TestAProcessThatWasStalledWaitsOnceMore(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		w.timed([]string{timer, "Session-Expires: 90"}, []string{"Session-Expires: 90;refresher=uac"})
