@@ -27,18 +27,19 @@ type call struct {
 	sessionIDs sessionIDs
 
 	// What follows is touched only by who has the turn.
-	updates  [2]int8    // UPDATEs that ask for a sign of life and have no answer yet, by leg
-	stored   bool       // the store knows the call
-	fresh    [2]bool    // no answer came since the numbers of the leg jumped
-	transits []*transit // requests on their way through, without INVITEs and BYEs
-	inv      *invite    // the INVITE that is on its way through, until its ACK
-	own      *invite    // a re-INVITE of ours that has no final answer yet
-	told     *told      // the session as it stands, nil where it is not known or not needed
-	end      *ending    // the release, once it has begun
-	clock    *clock     // of the session timer, nil without one
+	updates    [2]int8    // UPDATEs that ask for a sign of life and have no answer yet, by leg
+	stored     bool       // the store knows the call
+	fresh      [2]bool    // no answer came since the numbers of the leg jumped
+	inviteFrom store.Side // who sent the last INVITE that was passed on
+	inviteCSeq [2]uint32  // its number on each leg, also when it is over
+	transits   []*transit // requests on their way through, without INVITEs and BYEs
+	inv        *invite    // the INVITE that is on its way through, until its ACK
+	own        *invite    // a re-INVITE of ours that has no final answer yet
+	told       *told      // the session as it stands, nil where it is not known or not needed
+	end        *ending    // the release, once it has begun
+	clock      *clock     // of the session timer, nil without one
 
 	subscriptions []*subscription
-	farewell      *time.Timer // ends its lingering, see linger
 }
 
 func (a *Agent) newCall(rec store.Call) *call {

@@ -89,7 +89,7 @@
 //	RFC 3261 section 22.4 → account.authorize
 //	RFC 3261 section 25.1 → authParams, dialog.Addr, dialog.ParseAddr, dialog.URI.parseSIP, dialog.checkText, dialog.closing, dialog.comment, dialog.escape, dialog.inURI, dialog.isCallID, dialog.isHost, dialog.isSpace, dialog.isToken, dialog.routeURI, goodHostPort, goodVia, isNumber, tidyVia
 //	RFC 3261 section 26.2.2 → locate.search.allow
-//	RFC 3262 section 3 → call.across, isReliable
+//	RFC 3262 section 3 → call.across, call.translateRAck, isReliable
 //	RFC 3262 section 7.1 → dialog.RAck
 //	RFC 3262 section 7.2 → call.translateRAck, dialog.FormatRAck, dialog.RAck
 //	RFC 3263 section 4 → locate.search.hops

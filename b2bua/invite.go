@@ -178,6 +178,8 @@ func (c *call) sendInvite(inv *invite, at *attempt) error {
 	inv.attempt = at
 	inv.out, inv.outTx, inv.ringing, inv.final = at.out, tx, false, false
 	inv.outCSeq = at.out.cseq
+	c.inviteFrom = inv.from
+	c.inviteCSeq[inv.from], c.inviteCSeq[inv.from.Other()] = inv.in.cseq, inv.outCSeq
 	tx.onRetransmission(func(res *received) {
 		c.do(func() { c.onRepeated2xx(inv, res) })
 	})

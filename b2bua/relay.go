@@ -119,13 +119,15 @@ func (c *call) across(side store.Side, in *inbound) (*request, *fault) {
 }
 
 // translateRAck names the other leg's INVITE in a PRACK, RFC 3262 section 7.2.
+// A PRACK may come after the final answer, RFC 3262 section 3, and so after the
+// ACK.
 func (c *call) translateRAck(side store.Side, in *inbound) (string, bool) {
 	rseq, cseq, method, err := dialog.RAck(value(in.req, "rack"))
-	inv := c.inv
-	if err != nil || inv == nil || inv.from != side || cseq != inv.in.cseq || method != "INVITE" {
+	out := c.inviteCSeq[side.Other()]
+	if err != nil || out == 0 || c.inviteFrom != side || cseq != c.inviteCSeq[side] || method != "INVITE" {
 		return "", false
 	}
-	return dialog.FormatRAck(rseq, inv.outCSeq, method), true
+	return dialog.FormatRAck(rseq, out, method), true
 }
 
 // onRelayed passes an answer back.

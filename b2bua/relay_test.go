@@ -84,6 +84,26 @@ func TestPrackNamesTheInviteOfItsLeg(t *testing.T) {
 	})
 }
 
+func TestAPrackThatComesAfterTheAckIsPassedOn(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.alice.cseq = 4710
+		w.dial("Supported: 100rel")
+		w.bob.respond(w.invite, 180, "", "Require: 100rel", "RSeq: 9021")
+		m := w.alice.next("180 INVITE")
+		w.alice.remoteTag, w.alice.target = m.ToTag(), uri(m.Get("Contact"))
+		w.accept()
+		w.ack()
+		w.alice.request("PRACK", "", "RAck: 9021 4711 INVITE")
+		prack := w.bob.next("PRACK")
+		same(w.T, prack.Get("RAck")+", "+prack.Get("CSeq"), "9021 1 INVITE, 2 PRACK")
+		w.bob.respond(prack, 200, "")
+		w.alice.next("200 PRACK")
+		w.bob.request("PRACK", "", "RAck: 9021 1 INVITE") // it has sent none
+		w.bob.next("481 PRACK")
+		w.alice.nothing()
+	})
+}
+
 // reinvite has a phone send a re-INVITE.
 func (p *phone) reinvite() {
 	p.t.Helper()

@@ -15,8 +15,9 @@ import (
 // ending is the release of a call that was answered: a BYE on each leg whose
 // far end did not send one, followed to its end.
 type ending struct {
-	bye     *received // the BYE that began it, nil when we did
-	waiting bool      // the caller's BYE waits for its ACK
+	bye      *received   // the BYE that began it, nil when we did
+	waiting  bool        // the caller's BYE waits for its ACK
+	farewell *time.Timer // ends the lingering of the call, see linger
 }
 
 // Release ends a call with BYE on both legs, or gives its INVITE up when it is

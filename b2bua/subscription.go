@@ -181,7 +181,7 @@ func (c *call) linger() {
 	if len(c.subscriptions) == 0 || c.end == nil || !a.lingers(c) {
 		return
 	}
-	c.farewell = time.AfterFunc(a.cfg.RingTimeout+64*sip.T1, func() { c.do(c.depart) })
+	c.end.farewell = time.AfterFunc(a.cfg.RingTimeout+64*sip.T1, func() { c.do(c.depart) })
 }
 
 // lingers says whether there is room for one more call that lingers.
@@ -197,11 +197,11 @@ func (a *Agent) lingers(c *call) bool {
 
 // depart ends the lingering of a call.
 func (c *call) depart() {
-	if c.farewell == nil {
+	if c.end == nil || c.end.farewell == nil {
 		return
 	}
-	c.farewell.Stop()
-	c.farewell, c.subscriptions = nil, nil
+	c.end.farewell.Stop()
+	c.end.farewell, c.subscriptions = nil, nil
 	c.agent.mu.Lock()
 	defer c.agent.mu.Unlock()
 	delete(c.agent.lingering, c.id)

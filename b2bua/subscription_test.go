@@ -18,7 +18,7 @@ func TestNoMoreCallsLingerThanAreAllowed(t *testing.T) {
 	}
 	for _, c := range calls {
 		c.unsubscribed(c.subscriptions[0])
-		if c.farewell != nil {
+		if c.end.farewell != nil {
 			t.Errorf("call %s has a timer left", c.id)
 		}
 	}
