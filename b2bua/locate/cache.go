@@ -40,6 +40,7 @@ type flight struct {
 	done chan struct{} // closed when what follows is set
 	rrs  []rr
 	err  error
+	cut  bool // who asked had no time left: that says nothing of the servers
 }
 
 // recall is lookup that does not ask.
@@ -72,6 +73,9 @@ func (r *Resolver) lookup(ctx context.Context, q question) ([]rr, error) {
 	}
 	select {
 	case <-f.done:
+		if f.cut && shared {
+			return r.lookup(ctx, q)
+		}
 		return f.rrs, f.err
 	case <-ctx.Done():
 		return nil, errSilent
@@ -92,8 +96,10 @@ func (r *Resolver) fly(ctx context.Context, q question, f *flight, old *record) 
 	if a.err != nil && old != nil && old.err == nil && now.Sub(old.fresh) < maxStale {
 		k = &record{answer: old.answer, until: now.Add(staleTTL), fresh: old.fresh}
 	}
-	f.rrs, f.err = k.rrs, k.err
-	r.note(q, k)
+	f.rrs, f.err, f.cut = k.rrs, k.err, k.err != nil && ctx.Err() != nil
+	if !f.cut {
+		r.note(q, k)
+	}
 }
 
 // note keeps an answer. When there is no room it goes in the place of one that

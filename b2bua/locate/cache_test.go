@@ -196,6 +196,62 @@ func TestALookUpEndsAfterFiveSecondsAndWithItsContext(t *testing.T) {
 	})
 }
 
+func TestThatALookUpHadNoTimeLeftSaysNothingOfTheServer(t *testing.T) {
+	inPlace(t, "a.example. 60 IN A 192.0.2.1", func(p *place) {
+		var lost sync.Map                        // types
+		p.zone.Reply(func(q *dns.Msg) *dns.Msg { // the first question for each type is lost
+			if _, again := lost.LoadOrStore(q.Question[0].Qtype, true); !again && q.Question[0].Qtype != dns.TypeSRV {
+				return nil
+			}
+			time.Sleep(900 * time.Millisecond)
+			return p.zone.Answer(q)
+		})
+		waited := make(chan string)
+		go func() { // wants the address, too, and has time
+			time.Sleep(4700 * time.Millisecond)
+			waited <- func() string { got, _ := p.try(host, all); return got }()
+		}()
+		start := time.Now()
+		p.fails("sip:a.example", all, "no DNS server answers") // NAPTR, three SRV, and the address is asked for at 4.6 s
+		if took := time.Since(start); took != 5*time.Second {
+			p.Errorf("took %v", took)
+		}
+		if got := <-waited; got != first {
+			p.Errorf("who shared the question got %q", got)
+		}
+		p.find("sip:a.example", all, first)
+	})
+}
+
+func TestAHopThatThereWasNoTimeForIsLookedForAgainSoon(t *testing.T) {
+	inPlace(t, `
+carrier.example.           3600 IN NAPTR 1 1 "s" "SIP+D2U" "" _sip._udp.carrier.example.
+_sip._udp.carrier.example. 3600 IN SRV 1 0 5060 one.carrier.example.
+_sip._udp.carrier.example. 3600 IN SRV 2 0 5060 two.carrier.example.
+one.carrier.example.       3600 IN A 192.0.2.1
+two.carrier.example.       3600 IN A 192.0.2.2
+`, func(p *place) {
+		var lost sync.Map // names
+		lost.Store("one.carrier.example.", true)
+		p.zone.Reply(func(q *dns.Msg) *dns.Msg { // the first question for each is lost, but for one
+			if _, again := lost.LoadOrStore(q.Question[0].Name, true); !again {
+				return nil
+			}
+			time.Sleep(900 * time.Millisecond)
+			return p.zone.Answer(q)
+		})
+		u, _ := dialog.ParseURI("sip:carrier.example")
+		hops, until, err := p.resolver.FindUntil(context.Background(), u, sockets("udp"))
+		if err != nil || words(hops) != "udp:192.0.2.1:5060" {
+			p.Errorf("found %v, %v", hops, err)
+		}
+		if got := time.Until(until); got <= 0 || got > 5*time.Second {
+			p.Errorf("they are good for %v", got)
+		}
+		time.Sleep(time.Second) // the server is done
+	})
+}
+
 func TestWhatIsKnownIsToldWithoutAsking(t *testing.T) {
 	inPlace(t, carrier, func(p *place) {
 		u, _ := dialog.ParseURI("sip:carrier.example")

@@ -9,14 +9,19 @@ import (
 )
 
 // FindUntil is Find, and says when the first of the answers that it rests on
-// has to be had anew: never, a zero time, when the DNS was not asked.
+// has to be had anew: never, a zero time, when the DNS was not asked. An answer
+// that there was no time for is one of them.
 func (r *Resolver) FindUntil(ctx context.Context, u dialog.URI, sockets []Socket) (hops []Hop, until time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, findTime)
 	defer cancel()
 	var mu sync.Mutex // guards until
 	hops, err = r.find(u, sockets, func(q question) ([]rr, error) {
 		rrs, err := r.lookup(ctx, q)
-		if k := r.expiry(q); !k.IsZero() {
+		k, now := r.expiry(q), time.Now()
+		if err != nil && k.Before(now) { // it was not remembered
+			k = now.Add(failureTTL)
+		}
+		if !k.IsZero() {
 			mu.Lock()
 			defer mu.Unlock()
 			if until.IsZero() || k.Before(until) {
