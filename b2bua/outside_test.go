@@ -364,6 +364,73 @@ func TestACallerBehindANATIsReachedWhereItWasSeen(t *testing.T) {
 	}
 }
 
+// talking has a phone behind a NAT call bob, who answers.
+func (w *world) talking(p *phone) {
+	w.Helper()
+	p.target = "sip:bob@example.com"
+	p.ask("INVITE", offer, sdp)
+	w.take(w.bob)
+	w.bob.respond(w.invite, 200, answer, sdp)
+	m := p.lastOf(w, "200 INVITE")
+	p.remoteTag, p.target = m.ToTag(), uri(m.Get("Contact"))
+	p.say(behind(p.build("ACK", p.cseq, "")))
+	w.bob.next("ACK")
+	w.heard("started", "evidence caller: ACK", "confirmed")
+}
+
+func TestAPhoneIsReachedWhereItsNATHasItNow(t *testing.T) {
+	for _, addr := range []string{"203.0.113.9:40002", "198.51.100.20:6000"} { // of another network, as a mobile phone has it
+		inWorld(t, edge, func(w *world) {
+			before := w.dave()
+			w.talking(before)
+			now := w.posing(before, addr)
+			now.request("INFO", "")
+			w.bob.respond(w.bob.next("INFO"), 200, "")
+			now.next("200 INFO")
+			w.obs.heard()
+			w.agent.Probe(w.id, store.Caller, "OPTIONS", time.Second)
+			now.respond(now.next("OPTIONS"), 200, "")
+			w.heard("probe caller OPTIONS: answered 200 after 0s")
+
+			before.request("OPTIONS", "") // with a number that there was, which moves nothing
+			before.next("500 OPTIONS")
+			w.bob.request("BYE", "")
+			w.bob.next("200 BYE")
+			now.respond(now.next("BYE"), 200, "")
+			before.nothing()
+		})
+	}
+}
+
+func TestAPhoneBehindANATIsReachedOnItsNewConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, edge)
+		l := w.listens("tcp")
+		w.serve()
+		w.agent.Loaded()
+		p := w.dave()
+		p.connectTo(l, "tcp", nil)
+		w.talking(p)
+		second := *p
+		second.host = w.network.listen("203.0.113.9:40002")
+		second.connectTo(l, "tcp", nil)
+		t.Cleanup(func() { _ = second.stream.Close() })
+		second.request("OPTIONS", "")
+		second.next("200 OPTIONS")
+		w.agent.Probe(w.id, store.Caller, "OPTIONS", time.Second)
+		p.respond(p.next("OPTIONS"), 200, "") // the first is there yet
+
+		_ = p.stream.Close()
+		pass(time.Second)
+		second.request("OPTIONS", "")
+		second.next("200 OPTIONS")
+		w.obs.heard()
+		w.agent.Probe(w.id, store.Caller, "OPTIONS", time.Second)
+		second.respond(second.next("OPTIONS"), 200, "")
+		w.heard("probe caller OPTIONS: answered 200 after 0s")
+	})
+}
+
 // lastOf is the last message so far, which has to be this one.
 func (p *phone) lastOf(w *world, want string) *ua.Message {
 	w.Helper()

@@ -184,15 +184,27 @@ func (a *Agent) destination(d *store.Dialog) string {
 	return hops[0].Addr.String()
 }
 
-// back notes the connection of a browser that came back on another one: nothing
-// else leads to it, and what its Contact names nobody can connect to.
+// back notes where a far end is now that is reached by the way that it came: its
+// NAT gave it another address or port, or it came back on another connection.
+// Nothing else leads to it, and what its Contact names cannot be reached. A
+// connection that is there stays.
 func (c *call) back(side store.Side, in *inbound) {
 	d := c.dialog(side)
-	transport := in.transport()
-	if !isWebSocket(d.Transport) || !isWebSocket(transport) || in.source.String() == d.Peer || c.agent.streams.find(d.Transport, d.Peer) != nil {
+	transport, peer := in.transport(), in.source.String()
+	switch {
+	case peer == d.Peer, in.forwarded:
+		return
+	case isWebSocket(d.Transport) && isWebSocket(transport):
+	case !d.Kept, transport != d.Transport, !c.isFarEnd(side, in.source):
 		return
 	}
-	c.set(func(rec *record) { rec.Legs[side].Transport, rec.Legs[side].Peer = transport, in.source.String() })
+	if transport != "udp" && c.agent.streams.find(d.Transport, d.Peer) != nil {
+		return
+	}
+	c.set(func(rec *record) {
+		d := &rec.Legs[side].Dialog
+		d.Transport, d.Peer, d.Listener = transport, peer, in.listener()
+	})
 	if c.stored {
 		c.save()
 	}
