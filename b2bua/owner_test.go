@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -214,6 +215,27 @@ func TestReinviteThroughAnotherNodeThanTheOwner(t *testing.T) {
 		if c, _ := w.agent.Call(w.id); c.Leg(store.Caller).Seen != "127.0.0.1" || c.Leg(store.Caller).Target != "sip:moved@"+aliceAddr {
 			t.Errorf("the caller spoke from %s, and is at %s", c.Leg(store.Caller).Seen, c.Leg(store.Caller).Target)
 		}
+	})
+}
+
+// The node that a request came to has seen the certificate of its sender.
+func TestARequestOfATrunkWithCertificatesThroughAnotherNode(t *testing.T) {
+	inWorld(t, func(c *b2bua.Config) {
+		c.Trunks = []b2bua.Trunk{
+			{Name: "local", Sources: network127},
+			{Name: "carrier", Sources: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, ClientName: "sip.carrier.example"},
+		}
+		c.SourceCheck = b2bua.SourceOff
+	}, func(w *world) {
+		w.connect()
+		neighbour(w, agentAddr)
+		p := w.posing(w.alice, "192.0.2.9:5061")
+		p.request("BYE", "")
+		p.next("200 BYE")
+		w.bob.respond(w.bob.next("BYE"), 200, "")
+		p.to, _ = net.ResolveUDPAddr("udp", agentAddr)
+		p.request("BYE", "")
+		p.next("403 BYE") // without a node in between there is none
 	})
 }
 
