@@ -80,12 +80,15 @@ func (c *call) arrived(tr *transit) bool {
 }
 
 // stopTransits answers the requests that are on their way when their dialog
-// ends, RFC 3261 section 15.1.2.
+// ends, RFC 3261 section 15.1.2, but for those of subscriptions, which go on.
 func (c *call) stopTransits() {
-	for _, tr := range c.transits {
+	c.transits = slices.DeleteFunc(c.transits, func(tr *transit) bool {
+		if c.outlives(tr.side, tr.in) {
+			return false
+		}
 		tr.in.answer(487)
-	}
-	c.transits = nil
+		return true
+	})
 }
 
 // across builds the request of one leg for the other one.

@@ -342,6 +342,33 @@ func TestASubscriptionOutlivesTheBye(t *testing.T) {
 	})
 }
 
+func TestANotifyThatCrossesTheByeIsAnswered(t *testing.T) {
+	for _, released := range []bool{false, true} {
+		inWorld(t, nil, func(w *world) {
+			w.connect()
+			w.alice.request("REFER", "", "Refer-To: <sip:carol@h>")
+			w.done(w.bob.next("REFER"), w.bob, w.alice, 202)
+			w.bob.request("NOTIFY", "", "Event: refer", "Subscription-State: active")
+			w.bob.request("INFO", "")
+			m := w.alice.next("NOTIFY")
+			w.alice.next("INFO")
+			w.alice.request("BYE", "")
+			w.alice.next("200 BYE")
+			w.bob.next("487 INFO")
+			bye := w.bob.next("BYE")
+			if released {
+				w.bob.respond(bye, 200, "")
+			}
+			w.alice.respond(m, 200, "")
+			w.bob.next("200 NOTIFY")
+			if !released {
+				w.bob.respond(bye, 200, "")
+			}
+			w.notify(w.bob, w.alice, "refer", "terminated;reason=noresource", 200)
+		})
+	}
+}
+
 func TestWhatOutlivesACallIsForgottenInTime(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		w.connect()
