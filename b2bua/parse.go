@@ -13,11 +13,11 @@ import (
 // library, which reads each part by itself. Both read the same into the same.
 type parser struct{ library *sip.Parser }
 
-// newParser keeps what it does not need to know as it was written, byte for byte.
+// newParser keeps what it does not need to know as it was written, byte for byte:
+// also Via, of which the library garbles quoted parameters and repeated ones.
 func newParser() *parser {
 	parsers := sip.DefaultHeadersParser()
 	return &parser{sip.NewParser(sip.WithHeadersParsers(map[string]sip.HeaderParser{
-		"via": parsers["via"], "v": parsers["v"],
 		"content-length": parsers["content-length"], "l": parsers["l"],
 	}))}
 }

@@ -174,16 +174,6 @@ func isPlainURI(uri string) bool {
 	return ok && good && placed
 }
 
-// branchOf is the branch of a Via, however its name is written.
-func branchOf(v *sip.ViaHeader) (branch string) {
-	for _, p := range v.Params {
-		if strings.EqualFold(p.K, "branch") {
-			branch = p.V
-		}
-	}
-	return branch
-}
-
 // receivedFrom is a message that the library has read.
 func receivedFrom(m sip.Message) *received {
 	r := &received{body: m.Body()}
@@ -194,21 +184,37 @@ func receivedFrom(m sip.Message) *received {
 		r.status, r.reason = m.StatusCode, m.Reason
 	}
 	for _, h := range headersOf(m) {
-		switch v := h.(type) {
-		case *sip.ContentLengthHeader:
-		case *sip.ViaHeader:
+		if _, ok := h.(*sip.ContentLengthHeader); ok {
+			continue
+		}
+		name := fieldNamed(h.Name())
+		if name.key != "via" {
+			r.fields = append(r.fields, headerField{name, h.Value()})
+			continue
+		}
+		for _, value := range dialog.SplitList(h.Value()) {
 			if r.via.host == "" {
-				_, rport := v.Params.Get("rport")
-				r.via = via{sentBy{strings.ToLower(trimBrackets(v.Host)), v.Port}, branchOf(v), rport}
+				r.via = anyVia(value)
 			}
-			if strings.IndexByte(v.Host, ':') >= 0 && v.Host[0] != '[' {
-				v.Host = "[" + v.Host + "]" // the library leaves them out for one that stands for IPv4
-			}
-			r.fields = append(r.fields, headerField{fieldNamed("Via"), v.Value()})
-		default:
-			r.fields = append(r.fields, headerField{fieldNamed(h.Name()), h.Value()})
+			r.fields = append(r.fields, headerField{fieldNamed("Via"), value})
 		}
 	}
 	r.note()
 	return r
+}
+
+// anyVia reads a value of a Via that the screen let pass, however it is written.
+func anyVia(value string) via {
+	if v, ok := readVia(value); ok {
+		return v
+	}
+	where, params, _ := strings.Cut(value, ";")
+	where = where[strings.LastIndexAny(where, lws)+1:]
+	var v via
+	if u, err := dialog.ParseURI("sip:" + where); err == nil {
+		v.sentBy = sentBy{strings.ToLower(trimBrackets(u.Host)), u.Port}
+	}
+	v.branch, _ = dialog.Param(";"+params, "branch")
+	_, v.rport = dialog.Param(";"+params, "rport")
+	return v
 }

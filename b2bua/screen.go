@@ -221,13 +221,10 @@ func checkFields(f *fields, maxCSeq uint64) verdict {
 
 // goodVia says whether each of a Via's values begins with a protocol of three
 // parts and a host, RFC 3261 section 25.1.
-//
-// Departs from RFC 3261 section 25.1: a comma inside quotes divides too, since
-// that is how the library reads it.
 func goodVia(value []byte) bool {
 	for more := true; more; {
 		var one []byte
-		one, value, more = bytes.Cut(value, []byte{','})
+		one, value, more = cutUnquoted(value)
 		for range 2 {
 			slash := bytes.IndexByte(one, '/')
 			if slash < 0 || len(trimSpace(one[:slash])) == 0 {

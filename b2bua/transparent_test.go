@@ -103,3 +103,28 @@ func TestReasonIsRelayedInCancel(t *testing.T) {
 		same(w.T, strings.Join(w.bob.next("CANCEL").All("Reason"), "|"), `SIP;cause=200;text="Call completed elsewhere"|Q.850;cause=26`)
 	})
 }
+
+func TestAViaGoesBackAsItCame(t *testing.T) {
+	const below = `SIP/2.0/UDP 192.0.2.1;i="a;b";branch=z9hG4bK-below`
+	for _, via := range []string{
+		`;x-route-tag="cid:orig@192.0.2.1";branch=z9hG4bK-quoted`, // as gateways of Cisco write it
+		`;branch=z9hG4bK-quoted;x="cid:orig, or; \"so\""`,
+		`;branch=z9hG4bK-twice;x=1;x=2;y=`,
+	} {
+		test := func(w *world) {
+			invite := w.alice.build("INVITE", 1, offer)
+			start := strings.Index(invite, "Via: ") + len("Via: ")
+			was, _, _ := strings.Cut(invite[start:], "\r\n")
+			sentBy, _, _ := strings.Cut(was, ";")
+			whole := sentBy + via
+			w.alice.say(strings.Replace(invite, was, whole+", "+below, 1))
+			same(w.T, strings.Join(w.alice.next("100 INVITE").All("Via"), "\n"), whole+"\n"+below)
+			w.take(w.bob)
+			w.alice.say(swapMethod(strings.Replace(invite, was, whole, 1), "CANCEL")) // and the branch is read
+			w.alice.next("200 CANCEL")
+			same(w.T, strings.Join(w.alice.next("487 INVITE").All("Via"), "\n"), whole+"\n"+below)
+		}
+		inWorld(t, nil, test)
+		overTCP(t, test)
+	}
+}
