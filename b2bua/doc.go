@@ -87,7 +87,7 @@
 //	RFC 3261 section 22.2 → call.challenged, challenges, ping.challenged
 //	RFC 3261 section 22.3 → account, challenges
 //	RFC 3261 section 22.4 → account.authorize
-//	RFC 3261 section 25.1 → authParams, dialog.Addr, dialog.ParseAddr, dialog.URI.parseSIP, dialog.checkText, dialog.closing, dialog.comment, dialog.escape, dialog.inURI, dialog.isCallID, dialog.isHost, dialog.isSpace, dialog.isToken, dialog.routeURI, goodHostPort, goodVia, isNumber, tidyVia
+//	RFC 3261 section 25.1 → authParams, dialog.Addr, dialog.ParseAddr, dialog.URI.parseSIP, dialog.checkText, dialog.closing, dialog.comment, dialog.escape, dialog.inURI, dialog.isCallID, dialog.isHost, dialog.isSpace, dialog.isToken, dialog.routeURI, goodHostPort, goodVia, isNumber, socket, tidyVia
 //	RFC 3261 section 26.2.2 → locate.search.allow
 //	RFC 3262 section 3 → call.across, call.translateRAck, isReliable
 //	RFC 3262 section 7.1 → dialog.RAck
