@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"strconv"
+	"strings"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
@@ -129,9 +132,16 @@ func (s *Store) Records(ctx context.Context, before string, n int) ([]store.Reco
 	list := make([]store.Record, 0, len(entries))
 	for _, e := range entries {
 		line, _ := e.Values["cdr"].(string) // an entry without it is not ours; its place still counts
-		list = append(list, store.Record{Place: e.ID, Line: []byte(line)})
+		list = append(list, store.Record{Place: e.ID, Line: []byte(line), Written: writtenAt(e.ID)})
 	}
 	return list, nil
+}
+
+// writtenAt is when an entry of this id was added, by the clock of its server.
+func writtenAt(id string) time.Time {
+	text, _, _ := strings.Cut(id, "-")
+	ms, _ := strconv.ParseInt(text, 10, 64) // one that is too large is in the future
+	return time.UnixMilli(ms)
 }
 
 // placePattern is the form of a stream's entry ids.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -102,6 +103,9 @@ func TestCDRsAreReadNewestFirstPageByPage(t *testing.T) {
 		}
 		for _, r := range page {
 			got = append(got, string(r.Line))
+			if late := time.Since(r.Written); late < -time.Minute || late > time.Hour {
+				t.Errorf("%s was written %v ago", r.Line, late)
+			}
 		}
 		place = page[len(page)-1].Place
 	}

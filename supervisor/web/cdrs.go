@@ -50,11 +50,16 @@ func parseRecordQuery(raw string) (recordQuery, []string) {
 }
 
 // match says whether a record is among those selected, and whether older ones
-// may be: they are written in the order of their ends, but for a while.
-func (q *recordQuery) match(r *supervisor.CDR) (ok, more bool) {
+// may be: they were written before this one, and a call has ended before its
+// record is written, but for clocks that differ. That it ended long ago says
+// nothing: a node that was cut off from the store writes late.
+func (q *recordQuery) match(r *supervisor.CDR, written time.Time) (ok, more bool) {
 	ended, err := time.Parse(stampLayout, r.Ended)
 	if err != nil {
 		return false, true
+	}
+	if written.IsZero() {
+		written = ended
 	}
 	concerns := func(l *supervisor.CDRLeg) bool { return l.CallID == q.number || strings.Contains(l.URI, q.number) }
 	switch {
@@ -64,7 +69,7 @@ func (q *recordQuery) match(r *supervisor.CDR) (ok, more bool) {
 		q.endedBy != "" && r.EndedBy != q.endedBy,
 		!q.since.IsZero() && ended.Before(q.since),
 		!q.until.IsZero() && !ended.Before(q.until):
-		return false, q.since.IsZero() || ended.After(q.since.Add(-lateness))
+		return false, q.since.IsZero() || written.After(q.since.Add(-lateness))
 	}
 	return true, true
 }
@@ -149,7 +154,7 @@ func (s *Server) records(ctx context.Context, q *recordQuery, limit int) (CDRs, 
 			if json.Unmarshal(b.Line, &record) != nil {
 				continue // of another version
 			}
-			ok, more := q.match(&record)
+			ok, more := q.match(&record, b.Written)
 			if !more {
 				return page, nil
 			}

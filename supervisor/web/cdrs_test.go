@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"sipvigil/store"
+	"sipvigil/supervisor"
 )
 
 func TestCDRsAreSelectedNewestFirst(t *testing.T) {
@@ -51,6 +53,40 @@ func TestCDRsAreSelectedNewestFirst(t *testing.T) {
 		return nil, fmt.Errorf("read: %w", store.ErrUnavailable)
 	}
 	wantJSON(t, do(s, "GET", "/api/v1/cdrs"), 503, problemJSON(503, "the store cannot be reached now"))
+}
+
+func TestRecordsThatWereWrittenLateHideNoOthers(t *testing.T) {
+	s := newServer(t, &fakeCalls{}, healthy)
+	at := func(clock string) time.Time {
+		at, err := time.Parse(time.TimeOnly, clock)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return at.AddDate(2026, 2, 0)
+	}
+	s.cfg.Records = func(context.Context, string, int) ([]store.Record, error) {
+		var list []store.Record
+		for i, r := range []struct{ id, ended, written string }{ // one node could not write from 10:00 to 11:00
+			{"b2", "10:59:00", "11:00:01"}, {"b1", "10:05:00", "11:00:01"}, {"a2", "10:50:00", "10:50:00"}, {"a1", "10:05:00", "10:05:00"},
+			{"a0", "10:04:00", "10:04:00"},
+		} {
+			line := encode(supervisor.CDR{ID: r.id, Ended: at(r.ended).Format(stampLayout)})
+			list = append(list, store.Record{Place: fmt.Sprint(i), Line: line, Written: at(r.written)})
+		}
+		return list, nil
+	}
+	var page CDRs
+	w := do(s, "GET", "/api/v1/cdrs?since="+at("10:30:00").Format(time.RFC3339))
+	if err := json.Unmarshal(w.Body.Bytes(), &page); err != nil || w.Code != 200 {
+		t.Fatal(w.Code, w.Body)
+	}
+	var got []string
+	for _, r := range page.CDRs {
+		got = append(got, r.ID)
+	}
+	if d := cmp.Diff([]string{"b2", "a2"}, got); d != "" {
+		t.Errorf("records since 10:30 (-want +got):\n%s", d)
+	}
 }
 
 func TestASearchThatFindsLittleIsBounded(t *testing.T) {
