@@ -229,7 +229,8 @@ func (l *batches) add(ids []string, ask *BatchRequest, end command) (Batch, bool
 	}
 	l.running++
 	if len(l.all) == mostBatches {
-		l.all = slices.Delete(l.all, 0, 1)
+		over := slices.IndexFunc(l.all, func(b *batch) bool { return b.State != "running" }) // there is one: fewer may run
+		l.all = slices.Delete(l.all, over, over+1)
 	}
 	l.all = append(l.all, b)
 	l.start <- b // has room: that many run at most

@@ -125,6 +125,35 @@ func TestABatchIsStopped(t *testing.T) {
 	})
 }
 
+func TestABatchUnderWayIsNotForgotten(t *testing.T) {
+	f := &fakeCalls{}
+	inBatches(t, f, func(t *testing.T, s *Server) {
+		begin := func(body string) (b Batch) {
+			t.Helper()
+			w := post(s, "/api/v1/calls/hangup", body)
+			if err := json.Unmarshal(w.Body.Bytes(), &b); err != nil || w.Code != 202 {
+				t.Fatalf("%d %s", w.Code, w.Body)
+			}
+			synctest.Wait()
+			return b
+		}
+		long := begin(`{"ids": ["a", "b"], "per_second": 0.01}`)
+		first := begin(`{"ids": ["c"]}`)
+		for range mostBatches {
+			begin(`{"ids": ["c"]}`)
+		}
+		if w := do(s, "GET", "/api/v1/batches/"+first.ID); w.Code != 404 {
+			t.Errorf("the oldest that is done: %d %s", w.Code, w.Body)
+		}
+		if w := do(s, "DELETE", "/api/v1/batches/"+long.ID); w.Code != 202 {
+			t.Errorf("the one that is under way cannot be stopped: %d %s", w.Code, w.Body)
+		}
+		if n := len(s.batches.all); n != mostBatches {
+			t.Errorf("%d are remembered, want %d", n, mostBatches)
+		}
+	})
+}
+
 func TestBatchesUnderWayAreBounded(t *testing.T) {
 	inBatches(t, &fakeCalls{}, func(t *testing.T, s *Server) {
 		for range mostRunning {
