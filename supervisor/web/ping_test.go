@@ -1,9 +1,11 @@
 package web
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -34,16 +36,21 @@ func (f *fakePinger) Ping(_ context.Context, target string, timeout time.Duratio
 }
 
 func pingServer(t *testing.T, p Pinger) func(body string) *httptest.ResponseRecorder {
-	s, err := New(Config{Listen: "127.0.0.1:8080", Probe: time.Minute, Pinger: p}, &fakeCalls{},
-		func() store.Status { return store.Status{} }, func() []string { return nil }, prometheus.NewRegistry(), zap.NewNop())
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := newPingServer(t, p, time.Minute)
 	return func(body string) *httptest.ResponseRecorder {
 		w := httptest.NewRecorder()
 		s.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "http://127.0.0.1:8080/api/v1/ping", strings.NewReader(body)))
 		return w
 	}
+}
+
+func newPingServer(t *testing.T, p Pinger, probe time.Duration) *Server {
+	s, err := New(Config{Listen: "127.0.0.1:8080", Probe: probe, Pinger: p}, &fakeCalls{},
+		func() store.Status { return store.Status{} }, func() []string { return nil }, prometheus.NewRegistry(), zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 func TestPingOfATargetAndOfATrunk(t *testing.T) {
@@ -87,6 +94,46 @@ func TestOnlySoManyPingsAreUnderWay(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		if w := post(`{"target": "sip:any"}`); w.Code != 200 {
 			t.Errorf("once the others are over: %d %s", w.Code, w.Body)
+		}
+	})
+}
+
+// oneConn is a listener with one connection.
+type oneConn chan net.Conn
+
+func (l oneConn) Accept() (net.Conn, error) {
+	if conn, ok := <-l; ok {
+		return conn, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (l oneConn) Close() error   { close(l); return nil }
+func (l oneConn) Addr() net.Addr { return new(net.TCPAddr) }
+
+func TestThatNobodyAnswersAPingIsToldHoweverShortProbesAre(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newPingServer(t, &fakePinger{takes: mostPing + 10*time.Second}, time.Second) // the DNS takes its time, too
+		here, there := net.Pipe()
+		ln := make(oneConn, 1)
+		ln <- there
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- s.Run(ctx, ln) }()
+		r, err := http.NewRequest(http.MethodPost, "http://127.0.0.1:8080/api/v1/ping", strings.NewReader(`{"target": "sip:any", "timeout_ms": 32000}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		go r.Write(here)
+		if res, err := http.ReadResponse(bufio.NewReader(here), r); err != nil {
+			t.Error(err)
+		} else if res.StatusCode != 200 {
+			t.Error(res.Status)
+		}
+		here.Close()
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -175,7 +175,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		Handler:           s,
 		ReadHeaderTimeout: readTime,
 		ReadTimeout:       readTime,
-		WriteTimeout:      s.cfg.Probe + 2*readTime,
+		WriteTimeout:      max(s.cfg.Probe, mostPing, tableTime) + 2*readTime,
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeader,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
