@@ -45,7 +45,7 @@ type Config struct {
 // Validate returns all that is wrong with a configuration. It never tells the
 // password.
 func (c Config) Validate() error {
-	_, err := parse(c.URL)
+	err := CheckURL(c.URL)
 	if err != nil {
 		err = fmt.Errorf("store URL: %w", err)
 	}
@@ -55,6 +55,13 @@ func (c Config) Validate() error {
 	if strings.ContainsAny(c.Prefix, "{} \t\r\n") {
 		err = errors.Join(err, fmt.Errorf("store: prefix %q holds a brace or a space", c.Prefix))
 	}
+	return err
+}
+
+// CheckURL says what is wrong with the URL of a [Config]. It never tells the
+// password.
+func CheckURL(raw string) error {
+	_, err := parse(raw)
 	return err
 }
 

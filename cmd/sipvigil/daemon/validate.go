@@ -6,7 +6,6 @@ import (
 	"math"
 	"net"
 	"net/netip"
-	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -15,6 +14,7 @@ import (
 	"unicode"
 
 	"sipvigil/b2bua/dialog"
+	"sipvigil/store/redis"
 	"sipvigil/supervisor/links"
 )
 
@@ -394,22 +394,14 @@ func checkStoreURL(s string) error {
 		return fmt.Errorf("is no store: it is embedded, or %s", storeForms)
 	}
 	rest, _, _ = strings.Cut(rest, "?")
-	authority, path, _ := strings.Cut(rest, "/")
-	hosts := strings.Split(authority[strings.LastIndexByte(authority, '@')+1:], ",")
-	for _, host := range hosts {
+	authority, _, _ := strings.Cut(rest, "/")
+	for host := range strings.SplitSeq(authority[strings.LastIndexByte(authority, '@')+1:], ",") {
 		if !isHostPort(host) {
 			return fmt.Errorf("has a host that is none: %q", host)
 		}
 	}
-	switch scheme {
-	case "redis", "rediss":
-		if _, err := url.Parse(s); err != nil || len(hosts) > 1 {
-			return errors.New("is not the URL of one server such as redis://host:6379/0")
-		}
-	case "redis-sentinel":
-		if name, _, _ := strings.Cut(path, "/"); name == "" {
-			return errors.New("names no master: redis-sentinel://h1,h2,h3/MASTER/0")
-		}
+	if err := redis.CheckURL(s); err != nil {
+		return fmt.Errorf("is no store: %w", err)
 	}
 	return nil
 }
