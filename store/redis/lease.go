@@ -201,12 +201,17 @@ func (s *Store) Lost(ctx context.Context, held map[string]int64) (lost, behind [
 		for i, id := range part {
 			replies[i] = pipe.HMGet(ctx, s.keys.call(id), "node", "epoch")
 		}
-		if _, err := pipe.Exec(ctx); err != nil {
-			return nil, nil, s.unavailable("look who owns calls", err)
-		}
+		_, _ = pipe.Exec(ctx) // each reply has its own error
 		for i, id := range part {
-			node, known := replies[i].Val()[0].(string)
-			text, _ := replies[i].Val()[1].(string)
+			values, err := replies[i].Result()
+			if err != nil && goredis.HasErrorPrefix(err, "WRONGTYPE") {
+				continue // nobody owns what is no call
+			}
+			if err != nil {
+				return nil, nil, s.unavailable("look who owns calls", err)
+			}
+			node, known := values[0].(string)
+			text, _ := values[1].(string)
 			epoch, _ := strconv.ParseInt(text, 10, 64)
 			switch {
 			case !known || epoch == held[id] && node == s.cfg.Node:

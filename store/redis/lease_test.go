@@ -205,6 +205,30 @@ func TestAnAdoptionBegunBeforeTheOwnerCameBackFails(t *testing.T) {
 	})
 }
 
+func TestAKeyThatHoldsSomethingElseHoldsUpNoOwner(t *testing.T) {
+	t.Parallel()
+	url, server := storetest.Redis(t)
+	gone, other := member(t, url, "edge-1"), member(t, url, "edge-2")
+	epoch := epochOf(t, gone)
+	ids := owning(t, gone, "edge-1", epoch, 20)
+	admin := connect(t, server)
+	if err := admin.Set(t.Context(), callKey(ids[7]), "no hash", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	held := make(map[string]int64)
+	for _, id := range ids {
+		held[id] = epoch
+	}
+	lost, behind, err := gone.Lost(t.Context(), held)
+	if err != nil || len(lost)+len(behind) > 0 {
+		t.Errorf("lost %v, behind %v, %v", lost, behind, err)
+	}
+	calls, err := other.Adopt(t.Context(), "edge-1", epochOf(t, other), ids)
+	if err != nil || len(calls) != len(ids)-1 {
+		t.Errorf("%d of %d calls were adopted, %v", len(calls), len(ids), err)
+	}
+}
+
 func TestANodeThatLeavesFreesItsCallsWhenAllIsWritten(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, url string) {

@@ -7,12 +7,13 @@
 --
 -- Returns adopted, or changes nothing and returns
 --   gone     there is no such call, or it is over
---   other    somebody else has it, or a later run of the old owner
+--   other    somebody else has it, or a later run of the old owner, or its key holds no call
 --   fenced   the old owner came back after this adoption was begun
 -- Running it twice does the same as once.
 
 local id, from, to, epoch = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local c = redis.call('HMGET', KEYS[1], 'node', 'epoch', 'state')
+local c = redis.pcall('HMGET', KEYS[1], 'node', 'epoch', 'state')
+if c.err then return 'other' end
 local held = tonumber(c[2] or 0) or 0
 if not c[1] or c[3] == 'terminated' then
   redis.call('SREM', KEYS[2], id)
