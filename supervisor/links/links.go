@@ -92,6 +92,7 @@ type trunk struct {
 type target struct {
 	uri    string
 	trunk  *trunk
+	at     []Place   // where it leads
 	due    time.Time // when it is looked up next
 	asking bool
 	fault  string // why it has no address
@@ -306,7 +307,7 @@ func (p Place) sends(at Place, kind Kind) bool {
 	if kind == Inbound {
 		return p.Addr.Addr() == at.Addr.Addr()
 	}
-	return p.Transport == at.Transport && p.Addr == at.Addr
+	return p.same(at)
 }
 
 // Use says whether a new call may go to an address of a trunk. Nothing is known
@@ -318,10 +319,7 @@ func (l *Links) Use(name string, at Place) Use {
 	if t == nil {
 		return UseFirst
 	}
-	for _, k := range t.links {
-		if k.place.Transport != at.Transport || k.place.Addr != at.Addr {
-			continue
-		}
+	if k := find(t.links, at); k != nil {
 		return k.use()
 	}
 	return UseFirst

@@ -319,6 +319,28 @@ func TestATrunkIsTheSumOfItsAddresses(t *testing.T) {
 	})
 }
 
+func TestAnAddressThatOneTargetLeavesIsStillTheOtherOnes(t *testing.T) {
+	trunks := one(Default())
+	trunks[0].Targets = []string{"sip:192.0.2.1", "sip:carrier.example"}
+	names := map[string]lookup{"sip:192.0.2.1": {fault: "not yet"}, "sip:carrier.example": {addrs: []string{here}, ttl: time.Minute}}
+	inWorld(t, trunks, names, func(w *world) {
+		w.answers(here, inTurn("200 OK"))
+		w.until(time.Second)
+		w.mu.Lock()
+		w.names["sip:192.0.2.1"] = lookup{addrs: []string{here}}
+		w.names["sip:carrier.example"] = lookup{addrs: []string{there}}
+		w.mu.Unlock()
+		w.until(30 * time.Second)
+		w.happened("both lead there", "500ms ask", "510ms up")
+		w.until(4 * time.Minute)
+		if s := w.links.State("carrier"); s != Partial {
+			t.Errorf("with one of two addresses the trunk is %s", s)
+		}
+		w.happened("one leads elsewhere", "1m0.5s there ask", "1m0.51s ask", "1m30.5s there ask", "2m0.5s there ask", "2m0.52s ask",
+			"2m10.5s there down", "2m10.5s trunk partial", "2m30.5s there ask", "3m0.5s there ask", "3m0.53s ask", "3m30.5s there ask")
+	})
+}
+
 func TestQuestionsToManyAddressesAreSpreadAndPaced(t *testing.T) {
 	var addrs []string
 	for i := range 250 {

@@ -30,7 +30,8 @@ func (l *Links) found(g *target, at []Place, until time.Time, err error) {
 	if until.IsZero() {
 		g.due = now.Add(idle)
 	}
-	g.trunk.place(g, at, func(p Place) *link {
+	g.at = at
+	g.trunk.place(func(g *target, p Place) *link {
 		return &link{
 			health: newHealth(now), target: g, place: p,
 			due: now.Add(time.Duration(l.random() * float64(firstWait))),
@@ -39,31 +40,43 @@ func (l *Links) found(g *target, at []Place, until time.Time, err error) {
 	l.sum(g.trunk, now)
 }
 
-// place gives a target its addresses. One that another target of the trunk has
-// stays with that. Called locked.
-func (t *trunk) place(g *target, at []Place, add func(Place) *link) {
+// place makes the links of a trunk those that its targets lead to now, each once.
+// One that is there already goes on as it is, and stays with its target as long as
+// that leads there. Called locked.
+func (t *trunk) place(add func(*target, Place) *link) {
 	var all []*link
-	for _, other := range t.targets {
-		if other != g {
-			all = append(all, t.of(other)...)
-			continue
-		}
-		old := t.of(g)
-		for _, p := range at {
-			same := func(k *link) bool { return k.place.Transport == p.Transport && k.place.Addr == p.Addr }
-			if i := slices.IndexFunc(old, same); i >= 0 {
-				all = append(all, old[i])
-				old = slices.Delete(old, i, i+1)
-			} else if !slices.ContainsFunc(all, same) && !slices.ContainsFunc(t.links, same) {
-				all = append(all, add(p))
+	for _, g := range t.targets {
+		for _, p := range g.at {
+			k := find(t.links, p)
+			switch {
+			case find(all, p) != nil:
+				continue
+			case k == nil:
+				k = add(g, p)
+			case k.target != g && slices.ContainsFunc(k.target.at, p.same):
+				continue
 			}
+			k.target = g
+			all = append(all, k)
 		}
-		for _, k := range old {
-			k.gone = true
-		}
+	}
+	for _, k := range t.links {
+		k.gone = find(all, k.place) == nil
 	}
 	t.links = all
 }
+
+// find is the link to a place, nil if there is none.
+func find(links []*link, p Place) *link {
+	i := slices.IndexFunc(links, func(k *link) bool { return p.same(k.place) })
+	if i < 0 {
+		return nil
+	}
+	return links[i]
+}
+
+// same says whether two names lead to the same place.
+func (p Place) same(other Place) bool { return p.Transport == other.Transport && p.Addr == other.Addr }
 
 // of are the links of one target. Called locked.
 func (t *trunk) of(g *target) []*link {
