@@ -1,18 +1,15 @@
 package links
 
 import (
-	"sync/atomic"
 	"testing"
 	"time"
 )
 
 func TestATrunkThatIsHushedIsNotAskedAndStaysWhatItWas(t *testing.T) {
-	var quiet atomic.Bool
 	inWorld(t, one(Default()), oneAddress, func(w *world) {
-		w.links.Hush(func(trunk string) bool { return trunk == "carrier" && quiet.Load() })
 		w.answers(here, inTurn("200 OK"))
 		w.until(30 * time.Second)
-		quiet.Store(true)
+		w.quiet.Store(true)
 		w.until(5 * time.Minute)
 		w.happened("silence", "500ms ask", "510ms up")
 		if s := w.links.State("carrier"); s != Up {
@@ -23,7 +20,7 @@ func TestATrunkThatIsHushedIsNotAskedAndStaysWhatItWas(t *testing.T) {
 			t.Errorf("doubt %v", d)
 		}
 		w.until(5*time.Minute + 10*time.Second)
-		quiet.Store(false)
+		w.quiet.Store(false)
 		w.until(7 * time.Minute)
 		w.happened("half a minute after its last turn", "5m30.51s ask", "6m30.52s ask")
 	})

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,6 +32,7 @@ type world struct {
 	reg   *prometheus.Registry
 	zero  time.Time
 	run   sync.WaitGroup
+	quiet atomic.Bool // carrier is not to be asked
 
 	mu      sync.Mutex // guards what follows
 	events  []string
@@ -79,6 +81,7 @@ func inWorld(t *testing.T, trunks []Trunk, names map[string]lookup, test func(w 
 		}
 		w.links.random = func() float64 { return 0.5 }
 		w.links.Bind(w)
+		w.links.Hush(func(trunk string) bool { return trunk == "carrier" && w.quiet.Load() })
 		ctx, stop := context.WithCancel(t.Context())
 		w.run.Go(func() { w.links.Run(ctx) })
 		test(w)
