@@ -351,7 +351,7 @@ func (m *member) resolve(ctx context.Context) {
 
 // settle takes note that the lease stands since at.
 func (m *member) settle(ctx context.Context, at time.Time) error {
-	alone := false // while it is not known
+	alone := m.lease.Load().alone // as far as it is known
 	nodes, err := m.Nodes(ctx)
 	if err == nil {
 		alone = true
