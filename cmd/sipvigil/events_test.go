@@ -185,3 +185,20 @@ func TestWatchShowsTheListAgainWhenSomethingHappens(t *testing.T) {
 		t.Errorf("the list was shown %d times:\n%s", n, &out.written)
 	}
 }
+
+func TestWatchEndsWellWhileTheServerIsBeingAsked(t *testing.T) {
+	mux := http.NewServeMux()
+	ctx, interrupt := context.WithCancel(t.Context())
+	mux.HandleFunc("/api/v1/calls", func(_ http.ResponseWriter, r *http.Request) {
+		interrupt()
+		<-r.Context().Done()
+	})
+	mux.Handle("/api/v1/events", &telling{})
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	var out, errs bytes.Buffer
+	tool := tool{now: time.Now, stdout: &out, stderr: &errs, getenv: func(string) string { return "" }}
+	if code := tool.run(ctx, []string{"calls", "--watch", "--server", server.URL}); code != 0 || out.Len()+errs.Len() > 0 {
+		t.Errorf("exit code %d: %s%s", code, &out, &errs)
+	}
+}

@@ -80,7 +80,10 @@ func (t *tool) watch(ctx context.Context, c *client, show func(context.Context) 
 		case <-changed:
 		case <-time.After(watchMost - watchLeast):
 		}
-		if err := show(ctx); err != nil {
+		switch err := show(ctx); {
+		case ctx.Err() != nil:
+			return nil // asked to end, perhaps while the server was
+		case err != nil:
 			return err
 		}
 		select {
