@@ -2,6 +2,9 @@ package redis
 
 import "time"
 
+// MostGone is mostGone.
+const MostGone = mostGone
+
 // CheckEvery sets how often an idle connection is tried. The store must not run
 // yet.
 func (s *Store) CheckEvery(d time.Duration) { s.check = d }

@@ -212,6 +212,46 @@ func TestACallThatCameAndWentWhileRedisWasAwayIsWrittenOnce(t *testing.T) {
 	same(t, "version", "1", admin.HGet(t.Context(), callKey(c.ID), "version").Val())
 }
 
+func TestCallsThatComeAndGoWhileRedisIsAwayDoNotPileUp(t *testing.T) {
+	t.Parallel()
+	url, server := storetest.Redis(t)
+	s := open(t, redis.Config{URL: url})
+	storetest.Start(t, s)
+	call := func() store.Call {
+		c := storetest.Call()
+		c.Started = time.Now().UTC().Truncate(time.Millisecond)
+		s.Save(c)
+		return c
+	}
+	before := []store.Call{call(), call(), call()}
+	get(t, s, before[2].ID)
+	server.Kill()
+	away(t, s)
+	for _, c := range before { // these Redis may know
+		s.Finish(c, time.Hour)
+	}
+	goesOn := call()
+	var gone []store.Call
+	for range redis.MostGone * 3 / 2 {
+		c := call()
+		c.End.At = time.Now().UTC().Truncate(time.Millisecond)
+		s.Finish(c, time.Hour)
+		gone = append(gone, c)
+	}
+	if n := s.Status().Pending; n > redis.MostGone*6/5 {
+		t.Errorf("%d calls wait for Redis, %d have come and gone", n, len(gone))
+	}
+	server.Start()
+	for _, c := range append(before, gone[len(gone)-1]) {
+		c.State = store.Terminated
+		same(t, "call that is over", c, get(t, s, c.ID))
+	}
+	same(t, "call that goes on", goesOn, get(t, s, goesOn.ID))
+	if _, err := s.Get(t.Context(), gone[len(gone)/10].ID); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("one of the calls that went first: %v", err)
+	}
+}
+
 func TestWhatRedisLostIsWrittenAgain(t *testing.T) {
 	t.Parallel()
 	url, server := storetest.Redis(t)

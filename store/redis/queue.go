@@ -81,6 +81,7 @@ type queue struct {
 	changes map[string]*change
 	order   []*change // those in changes
 	orphans map[string]orphan
+	ended   int // calls, since trim has looked
 }
 
 // orphan is a part that waits for its call to be saved again.
@@ -91,6 +92,11 @@ type orphan struct {
 
 // orphanage is how long a part waits for its call.
 const orphanage = time.Minute
+
+// mostGone is how many calls wait to be written, about, that have come and gone
+// since Redis was last written to. Each takes 2 KB, and their records would be read
+// for a short while only.
+const mostGone = 20_000
 
 func newQueue() queue {
 	return queue{changes: make(map[string]*change), orphans: make(map[string]orphan)}
@@ -111,6 +117,30 @@ func (q *queue) add(c *change) {
 	}
 	q.changes[c.id] = c
 	q.order = append(q.order, c)
+}
+
+// trim forgets the calls that went first, of those that began after a time and
+// are over, if there are too many. Redis knows nothing of them if it was not
+// written to since. It looks now and then only, when so many have ended.
+func (q *queue) trim(since time.Time) {
+	if q.ended++; q.ended < mostGone/10 {
+		return
+	}
+	q.ended = 0
+	var gone []*change
+	for _, c := range q.order {
+		if c.final && c.call.Started.After(since) {
+			gone = append(gone, c)
+		}
+	}
+	if len(gone) <= mostGone {
+		return
+	}
+	slices.SortFunc(gone, func(a, b *change) int { return a.call.End.At.Compare(b.call.End.At) })
+	for _, c := range gone[:len(gone)-mostGone] {
+		delete(q.changes, c.id)
+	}
+	q.order = slices.DeleteFunc(q.order, func(c *change) bool { return q.changes[c.id] == nil })
 }
 
 // take takes up to n changes out of the queue, to be written now.

@@ -121,7 +121,8 @@ func (s *Store) Reserve(id string, side store.Side, mark uint32, covered func(ma
 	s.enqueue(s.wake, c)
 }
 
-// Finish queues the last record of a call, which Redis forgets after keep.
+// Finish queues the last record of a call, which Redis forgets after keep. While
+// Redis is away many calls may come and go: of these only the last are kept.
 func (s *Store) Finish(c store.Call, keep time.Duration) {
 	c.State = store.Terminated
 	r := recordOf(c)
@@ -139,6 +140,9 @@ func (s *Store) enqueue(how chan struct{}, changes ...*change) {
 		s.queue.add(c)
 		if c.call != nil {
 			s.epoch = max(s.epoch, c.call.Epoch)
+		}
+		if c.final {
+			s.queue.trim(s.written)
 		}
 	}
 	s.mu.Unlock()
