@@ -25,6 +25,8 @@ type BatchRequest struct {
 	Reason    string       `json:"reason"`
 	DryRun    bool         `json:"dry_run"`    // only say what would be ended
 	PerSecond float64      `json:"per_second"` // 0: 10
+
+	partial bool // the filter has found calls of this node only
 }
 
 // BatchFilter has the parameters of a list of calls. At least one must be given.
@@ -41,6 +43,8 @@ type BatchFilter struct {
 type Preview struct {
 	Total int    `json:"total"`
 	Calls []Call `json:"calls"` // the first of them
+
+	Partial bool `json:"partial,omitempty"` // the store is out of reach: only this node's calls
 }
 
 // Batch is how far a batch of hang-ups is. The node that it was asked for runs it;
@@ -52,9 +56,10 @@ type Batch struct {
 	State     string         `json:"state"` // running, done or stopped
 	PerSecond float64        `json:"per_second"`
 	Total     int            `json:"total"`
-	Ended     int            `json:"ended"`  // calls whose BYEs went out
-	Gone      int            `json:"gone"`   // that had ended by themselves
-	Failed    int            `json:"failed"` // that could not be ended
+	Partial   bool           `json:"partial,omitempty"` // the store was out of reach: only calls of the node that was asked
+	Ended     int            `json:"ended"`             // calls whose BYEs went out
+	Gone      int            `json:"gone"`              // that had ended by themselves
+	Failed    int            `json:"failed"`            // that could not be ended
 	Failures  []BatchFailure `json:"failures"`
 	Began     Time           `json:"began"`
 	Finished  Time           `json:"finished,omitzero"`
@@ -116,14 +121,14 @@ func (s *Server) hangupCalls(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ids, preview, err := s.choose(r.Context(), &ask, q)
-	remark(r, zap.Int("calls", len(ids)))
+	remark(r, zap.Int("calls", len(ids)), zap.Bool("partial", ask.partial))
 	switch {
 	case err != nil:
 		s.fail(w, r, err)
 	case len(ids) > mostBatch:
 		problem(w, http.StatusConflict, fmt.Sprintf("that is more than %d calls: choose fewer", mostBatch))
 	case ask.DryRun:
-		reply(w, http.StatusOK, Preview{Total: len(ids), Calls: preview})
+		reply(w, http.StatusOK, Preview{Total: len(ids), Calls: preview, Partial: ask.partial})
 	default:
 		b, ok := s.batches.add(ids, &ask, s.commandOf(r, http.MethodDelete, ""))
 		if !ok {
@@ -195,10 +200,11 @@ func (s *Server) choose(ctx context.Context, ask *BatchRequest, q store.Query) (
 		return ids, first, nil
 	}
 	for {
-		page, _, err := s.page(ctx, q) // without the store those of this node can be ended, no others
+		page, partial, err := s.page(ctx, q) // without the store those of this node can be ended, no others
 		if err != nil {
 			return nil, nil, err
 		}
+		ask.partial = ask.partial || partial
 		for i := range page.Calls {
 			c := &page.Calls[i]
 			if c.State == store.Ending {
@@ -223,7 +229,7 @@ func (l *batches) add(ids []string, ask *BatchRequest, end command) (Batch, bool
 	}
 	b := &batch{ids: ids, end: end, deaf: make(map[string]deafness), stop: make(chan struct{}), Batch: Batch{
 		ID: rand.Text()[:12] + l.at, By: end.User.Name, Reason: ask.Reason, State: "running",
-		PerSecond: ask.PerSecond, Total: len(ids), Failures: []BatchFailure{}, Began: Time{time.Now()}}}
+		PerSecond: ask.PerSecond, Total: len(ids), Partial: ask.partial, Failures: []BatchFailure{}, Began: Time{time.Now()}}}
 	if b.PerSecond == 0 {
 		b.PerSecond = usualPace
 	}

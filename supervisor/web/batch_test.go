@@ -195,6 +195,19 @@ func TestADryRunSaysWhatWouldEnd(t *testing.T) {
 	}
 }
 
+func TestABatchSaysThatCallsOfOtherNodesAreMissing(t *testing.T) {
+	c := confirmed()
+	f := &fakeCalls{page: store.Page{Calls: []store.Call{c}}, err: fmt.Errorf("list: %w", store.ErrUnavailable)}
+	s := newServer(t, f, healthy)
+	wantJSON(t, post(s, "/api/v1/calls/hangup", `{"filter": {"trunk": "pbx"}, "dry_run": true}`), 200,
+		`{"total": 1, "calls": [`+confirmedJSON+`], "partial": true}`)
+	var b Batch
+	w := post(s, "/api/v1/calls/hangup", `{"filter": {"trunk": "pbx"}}`)
+	if err := json.Unmarshal(w.Body.Bytes(), &b); err != nil || w.Code != 202 || b.Total != 1 || !b.Partial {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
 func TestFaultsOfABatchAreNamed(t *testing.T) {
 	s := newServer(t, &fakeCalls{}, healthy)
 	test := func(body, detail string) {
