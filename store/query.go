@@ -11,7 +11,7 @@ type Query struct {
 	Liveness Liveness
 	Trunk    string        // in or out
 	Number   string        // part of either leg's URI, or a whole Call-ID
-	Held     bool          // only those that go on although silent; a store does not know which
+	Held     bool          // only those that go on although silent; a store does not know which: see Local
 	Node     string        // only calls of this node
 	NotNode  string        // only calls of other nodes
 	Older    time.Duration // only calls started at least this long ago
@@ -36,6 +36,10 @@ type Page struct {
 	Calls []Call
 	Next  string // empty at the end
 }
+
+// Local says whether only the node that has the calls, or had them, knows which
+// they are: those that go on although silent, and those that ended lately.
+func (q Query) Local() bool { return q.Held || q.State == Terminated }
 
 // Match says whether a call is among those selected. It ignores Limit and
 // Cursor.

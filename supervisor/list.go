@@ -9,10 +9,10 @@ import (
 	"sipvigil/store"
 )
 
-// Calls returns a page of calls, of this node and the others. With the state
-// Terminated it is those of this node that ended a short while ago. When the
-// calls of other nodes cannot be read, it returns those of this node, and an
-// error that wraps store.ErrUnavailable.
+// Calls returns a page of calls, of this node and the others; of this node only
+// where [store.Query.Local] says so: with the state Terminated those that ended a
+// short while ago. When the calls of other nodes cannot be read, it returns those
+// of this node, and an error that wraps store.ErrUnavailable.
 func (s *Supervisor) Calls(ctx context.Context, q store.Query) (store.Page, error) {
 	now := time.Now()
 	sel, err := newSelection(q)
@@ -27,6 +27,10 @@ func (s *Supervisor) Calls(ctx context.Context, q store.Query) (store.Page, erro
 	}
 	if q.State == store.Terminated {
 		s.ended.each(now, pick)
+		return sel.page(), ctx.Err()
+	}
+	if q.Held {
+		s.eachHeld(pick)
 		return sel.page(), ctx.Err()
 	}
 	if (q.Node == "" || q.Node == s.cfg.Node) && q.NotNode != s.cfg.Node {
@@ -59,6 +63,26 @@ func (s *Supervisor) Calls(ctx context.Context, q store.Query) (store.Page, erro
 		if q.Sort == store.Oldest || q.Cursor == "" {
 			sel.until = q.Cursor
 			return sel.page(), nil
+		}
+	}
+}
+
+// eachHeld visits the calls of this node that go on although a leg is silent.
+func (s *Supervisor) eachHeld(yield func(store.Call) bool) {
+	var ids []string
+	s.mu.Lock()
+	for id, k := range s.calls {
+		for i := range k.legs {
+			if l := &k.legs[i]; s.brake.held[l] != nil || s.found(l) {
+				ids = append(ids, id)
+				break
+			}
+		}
+	}
+	s.mu.Unlock()
+	for _, id := range ids {
+		if c, ok := s.Local(id); ok && !yield(c) {
+			return
 		}
 	}
 }

@@ -136,6 +136,61 @@ func TestWithoutTheStoreTheCallsOfThisNodeAreListed(t *testing.T) {
 	})
 }
 
+// The store does not know which calls are held: a list of them needs none.
+func TestHeldCallsAreListedInPages(t *testing.T) {
+	braking := func(c *Config) { c.Brake.Floor = 2 }
+	for name, test := range map[string]struct {
+		change func(*Config)
+		says   reply
+	}{"by the brake": {braking, nothing()}, "for we observe only": {observing, status(481)}} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, test.change, func(t *testing.T, w *world) {
+				var want []string
+				for i := range 20 {
+					id := fmt.Sprintf("%02d", i)
+					if w.call(id); i%3 == 0 {
+						want = append(want, id)
+					}
+				}
+				sleep(40 * time.Second) // each has answered once
+				w.legs.mu.Lock()
+				w.legs.reply = func(id string, side store.Side) (reply, bool) {
+					return test.says, slices.Contains(want, id) && side == store.Callee
+				}
+				w.legs.mu.Unlock()
+				sleep(3 * time.Minute)
+				w.sup.st = &fakeStore{status: store.Status{LastError: "connection refused"}}
+				wantPages(t, w, store.Query{Held: true}, want...)
+				wantPages(t, w, store.Query{Held: true, Sort: store.Worst}, want...)
+				slices.Reverse(want)
+				wantPages(t, w, store.Query{Held: true, Sort: store.Newest}, want...)
+				wantPages(t, w, store.Query{Held: true, Node: "there"})
+			})
+		})
+	}
+}
+
+// wantPages compares a list in pages of several sizes.
+func wantPages(t *testing.T, w *world, q store.Query, want ...string) {
+	t.Helper()
+	for q.Limit = 1; q.Limit < 9; q.Limit++ {
+		var got []string
+		for q.Cursor = ""; ; {
+			p, err := w.sup.Calls(t.Context(), q)
+			if err != nil || len(p.Calls) > q.Limit {
+				t.Fatalf("%d calls on a page of %d, %v", len(p.Calls), q.Limit, err)
+			}
+			got = append(got, ids(p)...)
+			if q.Cursor = p.Next; q.Cursor == "" {
+				break
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%+v: %s", q, diff)
+		}
+	}
+}
+
 func TestEndedCallsAreRememberedForAWhile(t *testing.T) {
 	inWorld(t, func(c *Config) { c.Keep, c.KeepCalls = time.Minute, 20 }, func(t *testing.T, w *world) {
 		test := func(want ...string) {

@@ -1,11 +1,8 @@
 package supervisor
 
 import (
-	"cmp"
 	"errors"
 	"slices"
-	"strconv"
-	"strings"
 
 	"sipvigil/store"
 )
@@ -16,17 +13,11 @@ var ErrCursor = errors.New("the cursor is not one of this list")
 // selection collects the first calls after a place, from calls in any order.
 type selection struct {
 	sort  store.Sort
-	after *place // calls up to this one were on earlier pages; nil: there were none
-	until string // with the order Oldest: nothing is known of ids beyond this one, unless empty
+	after *store.Place // calls up to this one were on earlier pages; nil: there were none
+	until string       // with the order Oldest: nothing is known of ids beyond this one, unless empty
 	most  int
 	calls []store.Call
-	bound *place // with enough calls at hand: those beyond are of no use
-}
-
-// place is where a call stands in a list.
-type place struct {
-	badness int // counts where the order is Worst
-	id      string
+	bound *store.Place // with enough calls at hand: those beyond are of no use
 }
 
 func newSelection(q store.Query) (*selection, error) {
@@ -34,37 +25,20 @@ func newSelection(q store.Query) (*selection, error) {
 	if q.Cursor == "" {
 		return p, nil
 	}
-	after := place{id: q.Cursor}
-	if q.Sort == store.Worst {
-		badness, id, ok := strings.Cut(q.Cursor, ".")
-		n, err := strconv.Atoi(badness)
-		if !ok || err != nil {
-			return nil, ErrCursor
-		}
-		after = place{n, id}
+	after, ok := q.Sort.Find(q.Cursor)
+	if !ok {
+		return nil, ErrCursor
 	}
 	p.after = &after
 	return p, nil
 }
 
-func (p *selection) place(c *store.Call) place {
-	if p.sort != store.Worst {
-		return place{id: c.ID}
-	}
-	return place{c.Liveness().Badness(), c.ID}
-}
-
-func (p *selection) compare(a, b place) int {
-	if p.sort == store.Newest {
-		return strings.Compare(b.id, a.id)
-	}
-	return cmp.Or(cmp.Compare(b.badness, a.badness), strings.Compare(a.id, b.id))
-}
+func (p *selection) place(c *store.Call) store.Place { return p.sort.Place(c.ID, c.Liveness()) }
 
 // wants says whether a call may be on the page.
 func (p *selection) wants(c *store.Call) bool {
 	at := p.place(c)
-	return (p.after == nil || p.compare(at, *p.after) > 0) && (p.bound == nil || p.compare(at, *p.bound) < 0)
+	return (p.after == nil || p.sort.Compare(at, *p.after) > 0) && (p.bound == nil || p.sort.Compare(at, *p.bound) < 0)
 }
 
 // add takes a call. One more than fits is kept: it tells that there is more.
@@ -76,7 +50,7 @@ func (p *selection) add(c store.Call) {
 }
 
 func (p *selection) trim() {
-	slices.SortStableFunc(p.calls, func(a, b store.Call) int { return p.compare(p.place(&a), p.place(&b)) })
+	slices.SortStableFunc(p.calls, func(a, b store.Call) int { return p.sort.Compare(p.place(&a), p.place(&b)) })
 	p.calls = slices.CompactFunc(p.calls, func(a, b store.Call) bool { return a.ID == b.ID })
 	if keep := p.most + 1; len(p.calls) >= keep {
 		clear(p.calls[keep:])
@@ -99,15 +73,7 @@ func (p *selection) page() store.Page {
 	}
 	if len(calls) > p.most {
 		calls = calls[:p.most]
-		next = p.cursor(&calls[p.most-1])
+		next = p.sort.Cursor(p.place(&calls[p.most-1]))
 	}
 	return store.Page{Calls: calls, Next: next}
-}
-
-// cursor names the place of a call.
-func (p *selection) cursor(c *store.Call) string {
-	if p.sort == store.Worst {
-		return strconv.Itoa(c.Liveness().Badness()) + "." + c.ID
-	}
-	return c.ID
 }

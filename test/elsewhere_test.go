@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"syscall"
@@ -177,6 +178,19 @@ supervise: {brake: {floor: 2}}
 		}
 		return false
 	})
+	var want []string
+	for _, c := range all[:silent] {
+		want = append(want, c.id)
+	}
+	slices.Sort(want)
+	if got := one.pages(two, "held=true&trunk=carrier&limit=3"); !slices.Equal(got, want) {
+		t.Errorf("calls %v are listed as held, want %v", got, want)
+	}
+	var held struct{ Calls []shown }
+	ask(t, one, 0, &held, "calls", "--held", "--node", two.name)
+	if len(held.Calls) != silent || held.Calls[0].ID != want[0] || held.Calls[0].Callee.Held == "" {
+		t.Errorf("calls --held: %+v", held.Calls)
+	}
 	type released struct {
 		Node  string
 		Calls int
@@ -198,5 +212,54 @@ supervise: {brake: {floor: 2}}
 	}
 	for _, c := range all[silent:] {
 		byes(t, c, 0)
+	}
+}
+
+// pages reads a list to its end, each page from the other one of two nodes.
+func (d *sipvigil) pages(other *sipvigil, query string) (ids []string) {
+	d.t.Helper()
+	for next, more := "", true; more; d, other = other, d {
+		var part []string
+		part, next = d.page(query + "&cursor=" + url.QueryEscape(next))
+		ids, more = append(ids, part...), next != ""
+	}
+	return ids
+}
+
+func TestCallsThatEndedAtAnyNodeAreListedByEach(t *testing.T) {
+	t.Parallel()
+	nodes, _ := cluster(t, 2)
+	one, two := nodes[0], nodes[1]
+	asks(t, one)
+	asks(t, two)
+	byNode := make(map[string][]string)
+	var all []string
+	for _, d := range []*sipvigil{one, two, one} {
+		calls := dialMany(t, d, 3)
+		for _, c := range calls[:2] {
+			hangUp(t, c.caller, c.callee)
+			d.terminated(c.id)
+			byNode[d.name], all = append(byNode[d.name], c.id), append(all, c.id)
+		}
+	}
+	slices.Sort(all)
+	for _, limit := range []string{"1", "2", "4", "1000"} {
+		if got := one.pages(two, "state=terminated&limit="+limit); !slices.Equal(got, all) {
+			t.Errorf("in pages of %s: %v, want %v", limit, got, all)
+		}
+	}
+	for _, of := range nodes {
+		slices.Sort(byNode[of.name])
+		if got := one.pages(two, "state=terminated&limit=1&node="+of.name); !slices.Equal(got, byNode[of.name]) {
+			t.Errorf("those of %s: %v, want %v", of.name, got, byNode[of.name])
+		}
+	}
+	var list struct {
+		Calls   []shown
+		Partial bool
+	}
+	ask(t, two, 0, &list, "calls", "--state", "terminated")
+	if len(list.Calls) != len(all) || list.Calls[0].EndedBy != "caller-bye" || list.Partial {
+		t.Errorf("calls --state terminated: %+v", list)
 	}
 }

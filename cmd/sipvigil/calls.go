@@ -52,7 +52,7 @@ func listFlags(cmd *cobra.Command) {
 	fs.String("liveness", "", "only `LIVENESS`: unproven, alive, reachable, suspect, gone, silent or unsupported")
 	fs.String("trunk", "", "only from or to trunk `NAME`")
 	fs.String("number", "", "only with this `TEXT` in a URI, or this Call-ID")
-	fs.Bool("held", false, "only those that the brake lets go on although silent, of the node that is asked")
+	fs.Bool("held", false, "only those that the brake lets go on although silent")
 	fs.String("node", "", "only of node `NAME`")
 	fs.String("older", "", "only begun at least `D` ago, such as 2h")
 	fs.Int("limit", 0, "at most `N` calls in all (default: all)")
@@ -90,7 +90,7 @@ func (t *tool) listCommand(name string) *cobra.Command {
 				return report{}, err
 			}
 			if l.partial {
-				fmt.Fprintln(t.stderr, "sipvigil: the store cannot be reached: these are the calls of one node only")
+				fmt.Fprintln(t.stderr, "sipvigil: the store or a node cannot be reached: calls of other nodes are missing")
 			}
 			if l.more {
 				fmt.Fprintf(t.stderr, "sipvigil: there are more than these %d calls\n", len(l.items))

@@ -106,9 +106,9 @@ func TestListPassesItsFilters(t *testing.T) {
 		`older: "old" is not a length of time such as 90s, 15m or 2h` + "\n"})
 }
 
-func TestListOfOneNodeOnlySaysSo(t *testing.T) {
+func TestListThatIsNotWholeSaysSo(t *testing.T) {
 	got := run(t, serve(t, &fakeCalls{calls: sample()[:1], down: true}), "calls", "-o", "jsonl")
-	if got.Code != 0 || got.Errors != "sipvigil: the store cannot be reached: these are the calls of one node only\n" {
+	if got.Code != 0 || got.Errors != "sipvigil: the store or a node cannot be reached: calls of other nodes are missing\n" {
 		t.Errorf("got %+v", got)
 	}
 }

@@ -43,7 +43,7 @@ shows up, too.
 With --carrier-count, when the carrier tells only how many channels are in use,
 it shows which calls are the likeliest to be on one side only: those of ours
 whose far end is not proven to be there, and those whose BYE the carrier did not
-confirm, as far as the node that is asked remembers them.
+confirm, as far as the nodes remember them.
 
 The exit code is 0 when both sides agree, 1 when they do not.`,
 		Args: cobra.ExactArgs(1),
@@ -73,6 +73,9 @@ The exit code is 0 when both sides agree, 1 when they do not.`,
 			s, err := c.sides(ctx, args[0], counted)
 			if err != nil {
 				return report{}, err
+			}
+			if s.partial {
+				fmt.Fprintln(t.stderr, "sipvigil: not all nodes can be reached: calls that ended at others are missing")
 			}
 			if counted {
 				s.count(*count)
@@ -210,6 +213,7 @@ type sides struct {
 
 	channels []lone // ours, one for each leg at the trunk
 	unproven []lone // ended by us, but the carrier has not confirmed that
+	partial  bool   // of these some may be missing
 }
 
 // lone is a channel that one side has.
@@ -253,6 +257,7 @@ func (c *client) sides(ctx context.Context, trunk string, ended bool) (*sides, e
 	if l, err = c.list(ctx, url.Values{"trunk": {trunk}, "state": {"terminated"}}, 0); err != nil {
 		return nil, err
 	}
+	s.partial = l.partial
 	legs, err := channelsAt(trunk, l.items)
 	for _, leg := range legs {
 		if leg.State != "" {

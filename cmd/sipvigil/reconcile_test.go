@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"sipvigil/store"
 )
 
 func TestCallIDsAreReadFromWhatCarriersSend(t *testing.T) {
@@ -65,8 +67,9 @@ func FuzzCallIDsOfAnyFile(f *testing.F) {
 }
 
 // twoCalls is a server with trunk carrier, which has a call in each direction,
-// and one that has ended without the carrier's confirmation.
-func twoCalls(t *testing.T, partial bool) string {
+// and one that has ended without the carrier's confirmation. The list of one state
+// is partial if it is named: confirmed stands for what goes on.
+func twoCalls(t *testing.T, partial store.State) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body := `{"trunks":[{"name":"pbx"},{"name":"carrier"}]}`
@@ -80,15 +83,17 @@ func twoCalls(t *testing.T, partial bool) string {
 				`"caller":{"call_id":"in-1","uri":"<sip:200@pbx>","liveness":"alive"},"callee":{"call_id":"out-1","liveness":"silent","last_alive":"2026-03-01T11:10:00.000Z"}},` +
 				`{"id":"2","state":"confirmed","started":"2026-03-01T11:30:00.000Z","trunk_in":"carrier","trunk_out":"pbx",` +
 				`"caller":{"call_id":"in-2","liveness":"alive"},"callee":{"call_id":"out-2","uri":"<sip:201@pbx>","liveness":"alive"}}]`
-			if partial {
+			state := store.Confirmed
+			if q.Get("state") == "terminated" {
+				state = store.Terminated
+				body = `{"calls":[{"id":"3","state":"terminated","ended_by":"callee-silent","trunk_in":"pbx","trunk_out":"carrier",` +
+					`"caller":{"uri":"<sip:=202@pbx>"},"callee":{"call_id":"out-3","released":"unconfirmed"}},` +
+					`{"id":"4","state":"terminated","ended_by":"caller-bye","trunk_in":"pbx","trunk_out":"carrier","callee":{"call_id":"out-4","released":"confirmed"}}]`
+			}
+			if partial == state {
 				body += `,"partial":true`
 			}
 			body += "}"
-			if q.Get("state") == "terminated" {
-				body = `{"calls":[{"id":"3","state":"terminated","ended_by":"callee-silent","trunk_in":"pbx","trunk_out":"carrier",` +
-					`"caller":{"uri":"<sip:=202@pbx>"},"callee":{"call_id":"out-3","released":"unconfirmed"}},` +
-					`{"id":"4","state":"terminated","ended_by":"caller-bye","trunk_in":"pbx","trunk_out":"carrier","callee":{"call_id":"out-4","released":"confirmed"}}]}`
-			}
 		}
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write([]byte(body))
@@ -98,7 +103,7 @@ func twoCalls(t *testing.T, partial bool) string {
 }
 
 func TestReconcilingTwoLists(t *testing.T) {
-	url := twoCalls(t, false)
+	url := twoCalls(t, "")
 	list := func(text string) string {
 		path := filepath.Join(t.TempDir(), "carrier.csv")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -125,7 +130,7 @@ func TestReconcilingTwoLists(t *testing.T) {
 }
 
 func TestReconcilingACount(t *testing.T) {
-	url := twoCalls(t, false)
+	url := twoCalls(t, "")
 	wantRun(t, run(t, url, "trunks", "reconcile", "carrier", "--carrier-count", "2"), ran{Out: "ONLY  CALL-ID  STATE  AGE  EVIDENCE  NUMBER  CALL\n"})
 	wantRun(t, run(t, url, "trunks", "reconcile", "carrier", "--carrier-count", "0", "-o", "csv"), ran{Code: 1, Out: "" +
 		"side,call_id,call,state,started,evidence,number,sure\n" +
@@ -154,7 +159,7 @@ func TestReconcilingACount(t *testing.T) {
 }
 
 func TestReconcilingIsRefused(t *testing.T) {
-	url := twoCalls(t, false)
+	url := twoCalls(t, "")
 	for name, c := range map[string]struct {
 		args []string
 		code int
@@ -174,8 +179,12 @@ func TestReconcilingIsRefused(t *testing.T) {
 			t.Errorf("%s: exit %d, %q; want %d, %q", name, got.Code, got.Errors, c.code, c.want)
 		}
 	}
-	got := run(t, twoCalls(t, true), "trunks", "reconcile", "carrier", "--carrier-count", "2")
+	got := run(t, twoCalls(t, store.Confirmed), "trunks", "reconcile", "carrier", "--carrier-count", "2")
 	if got.Code != 1 || !strings.Contains(got.Errors, "cannot reach the store") {
 		t.Errorf("without the store: exit %d, %q", got.Code, got.Errors)
+	}
+	got = run(t, twoCalls(t, store.Terminated), "trunks", "reconcile", "carrier", "--carrier-count", "3", "-o", "csv")
+	if !strings.HasPrefix(got.Errors, "sipvigil: not all nodes can be reached: calls that ended at others are missing\n") || !strings.Contains(got.Out, "out-3") {
+		t.Errorf("without a node: exit %d, %q, %q", got.Code, got.Out, got.Errors)
 	}
 }

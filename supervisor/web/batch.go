@@ -245,7 +245,7 @@ func (l *batches) add(ids []string, ask *BatchRequest, end command) (Batch, bool
 
 // listBatches answers for all nodes.
 func (s *Server) listBatches(w http.ResponseWriter, r *http.Request) {
-	others, known := s.askOthers(r, "batches")
+	others, known := s.askOthers(r, "batches", "")
 	body := Batches{Batches: []Batch{}, Partial: !known}
 	s.batches.mu.Lock()
 	for _, b := range slices.Backward(s.batches.all) {

@@ -23,7 +23,7 @@ func (s *Server) listCalls(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusBadRequest, strings.Join(faults, "; "))
 		return
 	}
-	page, partial, err := s.page(r.Context(), q)
+	page, err := s.callsOf(r, q)
 	if err != nil {
 		s.fail(w, r, err)
 		return
@@ -32,11 +32,9 @@ func (s *Server) listCalls(w http.ResponseWriter, r *http.Request) {
 		s.exportCalls(w, r, q, page, media)
 		return
 	}
-	body := list(page)
-	body.Partial = partial
 	linkNext(w, r, page.Next)
 	w.Header().Add("Vary", "Accept")
-	replyTagged(w, r, body)
+	replyTagged(w, r, page)
 }
 
 // page returns one page of calls, and whether they are those of this node only.
@@ -50,8 +48,17 @@ func (s *Server) page(ctx context.Context, q store.Query) (page store.Page, part
 	return page, false, err
 }
 
-// exportCalls writes calls one a line: all that match, unless a limit was given.
-func (s *Server) exportCalls(w http.ResponseWriter, r *http.Request, q store.Query, page store.Page, media string) {
+// errPartial says that some calls of a list are not known.
+var errPartial = errors.New("the store or a node cannot be reached: calls of other nodes are missing")
+
+// exportCalls writes calls one a line: all that match, unless a limit was given. As
+// the lines cannot say that some are missing, there are none then.
+func (s *Server) exportCalls(w http.ResponseWriter, r *http.Request, q store.Query, page List, media string) {
+	if page.Partial {
+		w.Header().Set("Retry-After", "5")
+		problem(w, http.StatusServiceUnavailable, errPartial.Error()+"; as JSON the others are listed, and with node="+s.cfg.Node+" those of this node are")
+		return
+	}
 	out := newSheet(w, media)
 	if q.Limit > 0 {
 		linkNext(w, r, page.Next)
@@ -60,7 +67,7 @@ func (s *Server) exportCalls(w http.ResponseWriter, r *http.Request, q store.Que
 	for {
 		_ = deadline.SetWriteDeadline(time.Now().Add(sendTime)) // not every writer has one
 		for i := range page.Calls {
-			if out.write(call(&page.Calls[i])) != nil {
+			if out.write(page.Calls[i]) != nil {
 				return
 			}
 		}
@@ -68,7 +75,10 @@ func (s *Server) exportCalls(w http.ResponseWriter, r *http.Request, q store.Que
 			break
 		}
 		var err error
-		if page, _, err = s.page(r.Context(), q); err != nil {
+		if page, err = s.callsOf(r, q); err == nil && page.Partial {
+			err = errPartial
+		}
+		if err != nil {
 			s.log.Warn("a list of calls breaks off", zap.Error(err))
 			panic(http.ErrAbortHandler) // so that the client learns of it
 		}

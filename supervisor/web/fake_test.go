@@ -19,6 +19,7 @@ import (
 // fakeCalls answers what a test has put into it, and remembers what was asked.
 type fakeCalls struct {
 	page    store.Page
+	all     []store.Call // when set: Calls makes pages of them, as far as a node knows
 	calls   map[string]store.Call
 	answers [2]store.Answer
 	events  []supervisor.Event
@@ -45,7 +46,32 @@ func (f *fakeCalls) Calls(_ context.Context, q store.Query) (store.Page, error) 
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.query = q
-	return f.page, f.err
+	if f.all == nil || f.err != nil {
+		return f.page, f.err
+	}
+	return pageOf(f.all, q)
+}
+
+// pageOf makes a page of calls.
+func pageOf(all []store.Call, q store.Query) (page store.Page, err error) {
+	after, ok := q.Sort.Find(q.Cursor)
+	if !ok && q.Cursor != "" {
+		return page, supervisor.ErrCursor
+	}
+	place := func(c *store.Call) store.Place { return q.Sort.Place(c.ID, c.Liveness()) }
+	all = slices.Clone(all)
+	slices.SortFunc(all, func(a, b store.Call) int { return q.Sort.Compare(place(&a), place(&b)) })
+	for _, c := range all {
+		switch {
+		case !q.Match(&c, time.Now()) || q.Cursor != "" && q.Sort.Compare(place(&c), after) <= 0:
+		case len(page.Calls) == q.PageLimit():
+			page.Next = q.Sort.Cursor(place(&page.Calls[len(page.Calls)-1]))
+			return page, nil
+		default:
+			page.Calls = append(page.Calls, c)
+		}
+	}
+	return page, nil
 }
 
 func (f *fakeCalls) Rows(_ context.Context, node string, yield func(*supervisor.Row) bool) error {
@@ -53,7 +79,7 @@ func (f *fakeCalls) Rows(_ context.Context, node string, yield func(*supervisor.
 		if node != "" && f.rows[i].Node != node {
 			continue
 		}
-		if !yield(&f.rows[i]) {
+		if row := f.rows[i]; !yield(&row) {
 			break
 		}
 	}

@@ -84,9 +84,10 @@ type voice struct {
 	body json.RawMessage
 }
 
-// askOthers has all other nodes do what a request asks for, and returns what each
-// says, in the order of their names; and false when they are not known.
-func (s *Server) askOthers(r *http.Request, below string) ([]voice, bool) {
+// askOthers has all other nodes do what a request asks for, or one if it is named,
+// and returns what each says, in the order of their names; and false when they are
+// not known.
+func (s *Server) askOthers(r *http.Request, below, node string) ([]voice, bool) {
 	if s.courier == nil {
 		return nil, true
 	}
@@ -100,7 +101,9 @@ func (s *Server) askOthers(r *http.Request, below string) ([]voice, bool) {
 		s.log.Debug("nodes cannot be listed", zap.Error(err))
 		return nil, false
 	}
-	nodes = slices.DeleteFunc(slices.Clone(nodes), func(n store.Node) bool { return !n.Live() || n.Name == s.cfg.Node })
+	nodes = slices.DeleteFunc(slices.Clone(nodes), func(n store.Node) bool {
+		return !n.Live() || n.Name == s.cfg.Node || node != "" && n.Name != node
+	})
 	all := make([]voice, len(nodes))
 	var asking sync.WaitGroup
 	for i := range nodes {

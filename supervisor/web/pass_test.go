@@ -267,6 +267,7 @@ func TestAnswersOfOtherNodesAreAsTheOpenAPIDocumentSays(t *testing.T) {
 			check("Released", "POST", "/api/v1/brake/release")
 			check("Trunks", "GET", "/api/v1/trunks")
 			check("Batches", "GET", "/api/v1/batches")
+			check("Calls", "GET", "/api/v1/calls?held=true")
 			schemas := []string{"Problem", "Problem", "Problem", "Problem"}
 			if there {
 				schemas = []string{"Batch", "Events", "Probed", "Started"}

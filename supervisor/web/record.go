@@ -29,7 +29,7 @@ const stampLayout = "2006-01-02T15:04:05.000Z"
 type List struct {
 	Calls   []Call `json:"calls"`
 	Next    string `json:"next,omitempty"`    // cursor of the next page
-	Partial bool   `json:"partial,omitempty"` // the store is out of reach: only this node's calls
+	Partial bool   `json:"partial,omitempty"` // the store or a node is out of reach: calls of other nodes are missing
 }
 
 // Call is a call as the API shows it. Every field is always there, except for

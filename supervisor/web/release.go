@@ -67,7 +67,7 @@ func (s *Server) releaseHere(r *http.Request) int {
 func (s *Server) releaseAll(w http.ResponseWriter, r *http.Request, below string) {
 	body := Released{Calls: s.releaseHere(r)}
 	body.Nodes = []NodeReleased{{Node: s.cfg.Node, Calls: body.Calls}}
-	others, known := s.askOthers(r, below)
+	others, known := s.askOthers(r, below, "")
 	body.Partial = !known
 	for _, o := range others {
 		var there Released

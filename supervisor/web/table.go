@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -58,7 +59,15 @@ func (s *Server) table(w http.ResponseWriter, r *http.Request) {
 		out = z
 	}
 	t := &tableWriter{out: out, index: make(map[string]int)}
-	err := s.calls.Rows(ctx, node, t.row)
+	held := sync.OnceValue(func() map[string]Call { return s.heldElsewhere(r, node) })
+	err := s.calls.Rows(ctx, node, func(row *supervisor.Row) bool {
+		if s.another(r, row.Node) {
+			if c, ok := held()[row.ID]; ok {
+				row.Legs[store.Caller].Held, row.Legs[store.Callee].Held = c.Caller.Held, c.Callee.Held
+			}
+		}
+		return t.row(row)
+	})
 	t.flush()
 	end := `{"end":true}` + "\n"
 	if errors.Is(err, store.ErrUnavailable) {
@@ -69,6 +78,27 @@ func (s *Server) table(w http.ResponseWriter, r *http.Request) {
 	}
 	if t.err == nil && ctx.Err() == nil {
 		io.WriteString(out, end)
+	}
+}
+
+// heldElsewhere returns the calls that other nodes hold, or one, as far as these
+// answer at once: the store does not know which they are.
+func (s *Server) heldElsewhere(r *http.Request, node string) map[string]Call {
+	ctx, cancel := context.WithTimeout(r.Context(), soonTime)
+	defer cancel()
+	r = r.WithContext(ctx)
+	held := make(map[string]Call)
+	params := r.URL.Query()
+	params.Set("held", "true")
+	for q := (store.Query{Node: node, Limit: maxLimit}); ; {
+		shares, _ := s.sharesOf(r, &q, params)
+		page := join(&q, shares)
+		for _, c := range page.Calls {
+			held[c.ID] = c
+		}
+		if q.Cursor = page.Next; q.Cursor == "" {
+			return held
+		}
 	}
 }
 

@@ -51,7 +51,7 @@ func (s *Server) listTrunks(w http.ResponseWriter, r *http.Request) {
 	for i := range body.Trunks {
 		body.Trunks[i].Maintenance = s.maintenance(store.ScopeTrunk, body.Trunks[i].Name)
 	}
-	others, known := s.askOthers(r, "trunks")
+	others, known := s.askOthers(r, "trunks", "")
 	body.Partial = !known
 	for _, o := range others {
 		var there Trunks

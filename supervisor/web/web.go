@@ -29,8 +29,9 @@ import (
 // Calls is what this package asks about calls, and does to them. An id is that
 // of the call, or the Call-ID of either leg.
 type Calls interface {
-	// Calls returns one page of calls. While the store cannot be reached it
-	// returns those of this node and an error wrapping store.ErrUnavailable.
+	// Calls returns one page of calls, of this node only where store.Query.Local
+	// says so. While the store cannot be reached it returns those of this node and
+	// an error wrapping store.ErrUnavailable.
 	Calls(ctx context.Context, q store.Query) (store.Page, error)
 	// Rows visits all calls that go on, or those of one node, as a table of all
 	// shows them. While the store cannot be reached it visits those of

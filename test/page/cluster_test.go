@@ -125,6 +125,7 @@ func TestPageReleasesTheCallsOfAnotherNode(t *testing.T) {
 	one.carrier.Silence()
 	b.text(".brake", "3 calls held")
 	b.text(".brake", "3 on edge-1")
+	open(t, two.admin, "/?liveness=held", 1440, 760).count(3)
 	b.click(".brake .danger")
 	b.text("dialog", "End 3 held calls?")
 	b.text("dialog", "3 on edge-1")
@@ -136,4 +137,8 @@ func TestPageReleasesTheCallsOfAnotherNode(t *testing.T) {
 	b.await(`document.querySelectorAll('.row.over').length === 3`)
 	b.text(".row.over .c-state", "callee-silent")
 	one.carrier.Speak() // the BYEs are answered
+	b.text(".tally", "0 calls")
+	late := open(t, two.admin, "/?state=ended", 1440, 760) // when it has all happened
+	late.await(`document.querySelectorAll('.row.over').length === 3`)
+	late.await(`[...document.querySelectorAll('.row .c-node')].every((n) => n.innerText === 'edge-1')`)
 }

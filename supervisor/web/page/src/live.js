@@ -84,8 +84,18 @@ export async function readAll() {
   get('/api/v1/nodes').then((j) => { nodes.value = j.nodes; }).catch(quiet);
   get('/api/v1/me').then((j) => { me.value = j; }).catch(quiet);
   get('/api/v1/progress').then((j) => { progress.value = new Map(j.progress.map((p) => [p.id, p])); }).catch(quiet);
-  get('/api/v1/calls?state=terminated&limit=1000').then((j) => j.calls.forEach(calls.end)).catch(quiet);
+  readEnded().catch(quiet);
   await readTable('');
+}
+
+// readEnded reads the calls that ended lately, of all nodes.
+async function readEnded() {
+  let next = '';
+  do {
+    const j = await get(`/api/v1/calls?state=terminated&limit=1000&cursor=${encodeURIComponent(next)}`);
+    j.calls.forEach(calls.end);
+    next = j.next;
+  } while (next);
 }
 
 // readTable reads all calls, or those of one node, after what is being read
