@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 
 	"sipvigil/test/ua"
@@ -185,4 +186,29 @@ func TestCheckCSeqCatchesWrongNumbers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A BYE may take long to go out, when it opens a connection. Who says 481 before
+// it does has lost the call, and not hung up.
+func TestAPhoneKnowsItsCallUntilItsBYEIsOut(t *testing.T) {
+	onEach(t, func(t *testing.T, alice, bob *ua.Phone) {
+		caller, callee := connect(t, alice, bob)
+		held, goOn := make(chan struct{}), make(chan struct{})
+		hold := sync.OnceFunc(func() { close(held); <-goOn })
+		alice.Drop(func(d ua.Direction, m *ua.Message) bool {
+			if ua.Is(ua.Out, "BYE")(d, m) {
+				hold()
+			}
+			return false
+		})
+		hungUp := make(chan error, 1)
+		go func() { hungUp <- caller.Bye(t.Context()) }()
+		<-held
+		ask(t, callee, 200, "OPTIONS", "")
+		close(goOn)
+		if err := <-hungUp; err != nil {
+			t.Fatal(err)
+		}
+		ends(t, callee, ua.ByPeer)
+	})
 }

@@ -165,7 +165,6 @@ func (d *Dialog) ask(number func() uint32, method, body string, headers []Header
 	d.mu.Lock()
 	d.localCSeq = max(d.localCSeq, cseq)
 	d.inviting = d.inviting || method == "INVITE"
-	d.leaving = d.leaving || method == "BYE"
 	d.mu.Unlock()
 	m := d.Build(method, cseq, body, headers...)
 	to, err := d.hop()
@@ -177,6 +176,11 @@ func (d *Dialog) ask(number func() uint32, method, body string, headers []Header
 		return nil, err
 	}
 	x.dialog = d
+	if method == "BYE" { // before, which may be long when it opens a connection, the call goes on
+		d.mu.Lock()
+		d.leaving = true
+		d.mu.Unlock()
+	}
 	return x, nil
 }
 
