@@ -64,7 +64,7 @@ func dialTo(t *testing.T, d *sipvigil, callee *ua.Phone, headers ...ua.Header) *
 
 func TestAPhoneThatAnswersForAnyDialog(t *testing.T) {
 	t.Parallel()
-	d := serve(t, "embedded", "--probe-timeout", "3s")
+	d := serve(t, "embedded")
 	t.Run("is asked with UPDATE and found when it lost its call", func(t *testing.T) {
 		t.Parallel()
 		c := dialTo(t, d, blindPhone(t, "blind/1"), withUpdate)

@@ -147,7 +147,7 @@ func TestHeldCallsAreReleasedByWayOfAnotherNode(t *testing.T) {
 routes: [{from: pbx, to: [carrier]}]
 supervise: {brake: {floor: 2}}
 `, carrier.Addr()))
-	nodes := nodesAt(t, redisURL, 2, "--config", config, "--probe-timeout", "2s")
+	nodes := nodesAt(t, redisURL, 2, "--config", config, "--probe-timeout", "3s")
 	one, two := nodes[0], nodes[1]
 	const calls, silent = 12, 4
 	all := connectMany(t, pbx, carrier, slices.Repeat([]*sipvigil{two}, calls))

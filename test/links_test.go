@@ -135,7 +135,7 @@ two.carrier.example.       1 IN A   127.0.0.1
 	t.Cleanup(stop)
 	redisURL, _ := storetest.Redis(t)
 	d := serve(t, redisURL, "--config", file(t, "sipvigil.yaml", fmt.Sprintf(`sip: {dns: %q}
-trunks: [{name: carrier, targets: ["sip:carrier.example"], monitor: {interval: 1s, interval_down: 1s, timeout: 3s, down_after: 1, up_after: 2}}]
+trunks: [{name: carrier, targets: ["sip:carrier.example"], monitor: {interval: 1s, interval_down: 1s, timeout: 5s, down_after: 1, up_after: 2}}]
 routes: [{to: [carrier]}]
 `, addr)))
 	eventually(t, "one address is down", func() bool { return d.states("carrier") == "partial down up" })
@@ -159,7 +159,7 @@ func TestACallIsNotEndedForTheSilenceOfItsTrunk(t *testing.T) {
 	redisURL, _ := storetest.Redis(t)
 	d := serve(t, redisURL, "--config", file(t, "sipvigil.yaml", fmt.Sprintf(`trunks:
   - {name: pbx, targets: ["sip:127.0.0.2"], sources: [127.0.0.2]}
-  - {name: carrier, targets: ["sip:%s"], sources: [127.0.0.3], monitor: {interval: 1s, interval_down: 1s, timeout: 1s, down_after: 2}}
+  - {name: carrier, targets: ["sip:%s"], sources: [127.0.0.3], monitor: {interval: 1s, interval_down: 1s, timeout: 3s, down_after: 2}}
 routes: [{from: pbx, to: [carrier]}]
 `, carrier.Addr())))
 	c := &talk{callerPhone: trunkPhone(t, "pbx", "127.0.0.2"), calleePhone: carrier}

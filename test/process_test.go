@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -14,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sipvigil/store/storetest"
 )
 
 // process is one run of the binary. What it writes to stderr is its log.
@@ -180,11 +183,13 @@ type sipvigil struct {
 	redisURL, name  string
 }
 
-// serve starts a daemon on free ports that probes every second, and waits until
-// it is ready. Flags that are given come last and so decide.
+// serve starts a daemon that probes every second, and waits until it is ready.
+// Its phones have time to answer on a busy machine. Nobody takes its ports while
+// it is started again. Flags that are given come last and so decide.
 func serve(t testing.TB, redisURL string, flags ...string) *sipvigil {
 	t.Helper()
-	return serveAt(t, &sipvigil{udp: "127.0.0.1:0", tcp: "127.0.0.1:0", admin: "127.0.0.1:0"}, redisURL, flags...)
+	free := func() string { return fmt.Sprintf("127.0.0.1:%d", storetest.FreePort(t)) }
+	return serveAt(t, &sipvigil{udp: free(), tcp: free(), admin: free()}, redisURL, flags...)
 }
 
 // again starts another daemon on the ports of one that has ended.
@@ -197,7 +202,7 @@ func serveAt(t testing.TB, at *sipvigil, redisURL string, flags ...string) *sipv
 	t.Helper()
 	d := &sipvigil{redisURL: redisURL, name: nodeName(flags), process: launch(t, append([]string{"serve",
 		"--listen", "udp://" + at.udp, "--listen", "tcp://" + at.tcp, "--admin", at.admin, "--store", redisURL,
-		"--node", "edge-1", "--probe-interval", "1s", "--probe-timeout", "1s"}, flags...)...)}
+		"--node", "edge-1", "--probe-interval", "1s", "--probe-timeout", "3s"}, flags...)...)}
 	eventually(t, "sipvigil is ready", func() bool {
 		if !d.running() {
 			t.Fatal("sipvigil ended")
@@ -285,14 +290,4 @@ func within(t testing.TB, limit time.Duration, what string, condition func() boo
 		}
 		time.Sleep(20 * time.Millisecond) // between two looks
 	}
-}
-
-// soon says whether a condition comes to hold within a few seconds.
-func soon(condition func() bool) bool {
-	for deadline := time.Now().Add(5 * time.Second); !condition(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			return false
-		}
-	}
-	return true
 }

@@ -104,7 +104,7 @@ func proven(t *testing.T, d *sipvigil, c *talk) {
 func TestPhoneThatSpeaksAgainInTimeKeepsItsCall(t *testing.T) {
 	t.Parallel()
 	redisURL, _ := storetest.Redis(t)
-	d := serve(t, redisURL, "--probe-timeout", "3s")
+	d := serve(t, redisURL)
 	c := dial(t, d)
 	proven(t, d, c)
 	c.caller.Silence()

@@ -127,9 +127,9 @@ func TestWeRefreshALegWhoseFarEndAskedForIt(t *testing.T) {
 	for _, tt := range []struct{ allow, method string }{{"INVITE, ACK, BYE, UPDATE", "UPDATE"}, {"INVITE, ACK, BYE", "INVITE"}} {
 		t.Run(tt.method, func(t *testing.T) {
 			t.Parallel()
+			start := time.Now()
 			c, _ := timed(t, d, []ua.Header{supportsTimer, expires("90;refresher=uas"), ua.H("Allow", tt.allow)}, nil)
 			c.caller.Answer(tt.method, 200, "", expires("90;refresher=uac"), requiresTimer)
-			start := time.Now()
 			got, err := c.caller.Wait(limit(t, 75*time.Second), ua.Method(tt.method))
 			if err != nil {
 				t.Fatalf("no %s came: %v", tt.method, err)

@@ -99,7 +99,7 @@ func TestHalfATrunkIsHeldAndAFewDeadPhonesAreFound(t *testing.T) {
 // times; with the default timers it would have been 2 x 11 times.
 func TestTheOperatorEndsWhatTheBrakeHolds(t *testing.T) {
 	t.Parallel()
-	c := gather(t, 12, "supervise: {brake: {floor: 2}}", "--probe-interval", "1s", "--probe-timeout", "1s")
+	c := gather(t, 12, "supervise: {brake: {floor: 2}}")
 	dead := c.calls[:4]
 	for _, one := range dead {
 		one.callee.Silence()

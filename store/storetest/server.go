@@ -167,6 +167,9 @@ func FreePort(t testing.TB) int {
 	t.Helper()
 	for range 1000 {
 		port := 10_000 + rand.IntN(20_000)
+		if _, taken := ports.LoadOrStore(port, true); taken {
+			continue // its owner may be about to listen on it again
+		}
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 		stream, err := net.Listen("tcp", addr)
 		if err != nil {
@@ -178,15 +181,13 @@ func FreePort(t testing.TB) int {
 			continue
 		}
 		_ = packets.Close()
-		if _, taken := ports.LoadOrStore(port, true); !taken {
-			return port
-		}
+		return port
 	}
 	t.Fatal("no free port was found")
 	return 0
 }
 
-var ports sync.Map // that FreePort has returned
+var ports sync.Map // that FreePort has returned, or found to be taken
 
 // output is what a process wrote.
 type output struct {
