@@ -97,11 +97,11 @@ func hangup(b *tab) {
 	b.accessible("hang up")
 	b.shot("hangup")
 	b.keys(enter)
+	b.text(".row.over .c-state", "operator") // for ten seconds
 	b.text("dialog .done", "BYE")
 	b.click("dialog .buttons button")
 	b.text(".call .summary", "operator")
 	b.text(".call .summary", "carrier asked")
-	b.text(".row.over .c-state", "operator")
 	b.keys(esc)
 	b.gone(".call")
 }

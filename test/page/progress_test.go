@@ -67,10 +67,10 @@ func TestBatchIsWatchedAndStopped(t *testing.T) {
 	b.shot("batch-running")
 	b.click("dialog .plan button")
 	b.text("dialog .plan", "stopped")
+	b.text(".progress li", "stopped") // for a few seconds
 	b.shot("batch-stopped")
 	b.click("dialog .buttons button")
 	b.gone("dialog")
-	b.text(".progress li", "stopped")
 	b.gone(".progress button")
 
 	begin()
