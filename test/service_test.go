@@ -79,17 +79,17 @@ routes: [{to: [carrier]}]
 	if res, err := leg.Request(limit(t, patience), "INFO", ""); err != nil || res.Status != 200 {
 		t.Errorf("INFO inside the call: %v, %v", res, err)
 	}
-	drained := make(chan string, 1)
-	go func() {
-		_, errs, code := tool(t, "trunks", "maintenance", "carrier", "on", "--drain", "--server", "http://"+two.admin)
-		drained <- fmt.Sprintf("%d %s", code, errs)
-	}()
-	eventually(t, "it is draining", func() bool { return one.maintained("carrier") == `"state":"draining"` })
+	drain := launch(t, "trunks", "maintenance", "carrier", "on", "--drain", "--server", "http://"+two.admin)
+	const said = "sipvigil: trunk carrier is draining, 1 call left\n"
+	eventually(t, "it is draining, and says so", func() bool {
+		return one.maintained("carrier") == `"state":"draining"` && drain.log.String() == said
+	})
 	if err := leg.Bye(limit(t, patience)); err != nil {
 		t.Error(err)
 	}
-	if got, want := <-drained, "0 sipvigil: trunk carrier is draining, 1 call left\n"; got != want {
-		t.Errorf("the drain ended with %q, want %q", got, want)
+	drain.wait()
+	if got := fmt.Sprint(drain.cmd.ProcessState.ExitCode(), " ", drain.log); got != "0 "+said {
+		t.Errorf("the drain ended with %q, want %q", got, "0 "+said)
 	}
 
 	if ask(t, one, 0, &shown, "trunks", "maintenance", "carrier", "off"); shown.State != "in-service" {

@@ -214,7 +214,7 @@ AT                        LEG     EVENT    WHAT                  RTT
 }
 
 func TestHelpIsNoFault(t *testing.T) {
-	for _, args := range [][]string{nil, {"--help"}, {"config"}, {"calls", "--help"}} {
+	for _, args := range [][]string{{}, {"--help"}, {"config"}, {"calls", "--help"}} {
 		if got := run(t, "", args...); got.Code != 0 || got.Errors != "" || !strings.Contains(got.Out, "Usage:\n") {
 			t.Errorf("%q: %+v", args, got)
 		}
