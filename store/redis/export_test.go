@@ -16,3 +16,7 @@ func (s *Store) Grace(d time.Duration) { s.grace = d }
 // Linger sets how long the health of legs is gathered. The store must not run
 // yet.
 func (s *Store) Linger(d time.Duration) { s.linger = d }
+
+// Patient has Run take no Redis of a busy machine for lost. The store must not run
+// yet.
+func (s *Store) Patient() { s.patience, s.least = ioMost, ioMost }

@@ -21,7 +21,9 @@ import (
 // watched is a store whose log is kept.
 func watched(t *testing.T, cfg redis.Config) (*redis.Store, *observer.ObservedLogs) {
 	core, logs := observer.New(zap.InfoLevel)
-	return openLogging(t, cfg, zap.New(core)), logs
+	s := openLogging(t, cfg, zap.New(core))
+	s.Patient()
+	return s, logs
 }
 
 // messages are those of a log, with their pending field.

@@ -41,6 +41,7 @@ type Store struct {
 	servers   []string      // run ids of the masters that were there then
 	changed   bool          // another server than before answers
 	patience  time.Duration // how long it waits for an answer
+	least     time.Duration // of that
 	commands  arguments
 
 	mu      sync.Mutex
@@ -86,6 +87,7 @@ func New(cfg Config, log *zap.Logger) (*Store, error) {
 		grace:    2 * time.Second,
 		queue:    newQueue(),
 		patience: ioTimeout,
+		least:    ioTimeout,
 		status:   store.Status{Backend: e.kind, Since: time.Now()},
 	}, nil
 }

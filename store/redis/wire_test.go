@@ -52,9 +52,7 @@ func TestNodesHearWhatAnotherOnePublishes(t *testing.T) {
 	test := func(t *testing.T, one, two *redis.Store) {
 		ctx, leave := context.WithCancel(t.Context())
 		defer leave()
-		if n, err := one.Publish(ctx, []byte("nobody is there")); n != 0 || err != nil {
-			t.Errorf("it reached %d, %v", n, err)
-		}
+		publish(t, one, "nobody is there", 0)
 		h := listen(ctx, two, "edge-1")
 		publish(t, one, "ready", 1)
 		h.want(t, "ready")
@@ -62,9 +60,7 @@ func TestNodesHearWhatAnotherOnePublishes(t *testing.T) {
 			publish(t, one, text, 1)
 			h.want(t, text)
 		}
-		if n, err := two.Publish(ctx, []byte("that is another one's")); n != 0 || err != nil {
-			t.Errorf("it reached %d, %v", n, err)
-		}
+		publish(t, two, "that is another one's", 0)
 		leave()
 		<-h.ended
 		publish(t, one, "nobody is left", 0)
@@ -96,9 +92,7 @@ func TestANodeTakesWhatIsSentToIt(t *testing.T) {
 			send(text, 1)
 			h.want(t, text)
 		}
-		if n, err := one.Publish(ctx, []byte("that is for who listens")); n != 0 || err != nil {
-			t.Errorf("it reached %d, %v", n, err)
-		}
+		publish(t, one, "that is for who listens", 0)
 		leave()
 		if err := <-h.ended; err == nil {
 			t.Error("it does not say why it has ended")
@@ -146,9 +140,7 @@ func TestDatabasesOfOneServerDoNotHearEachOther(t *testing.T) {
 	h := listen(t.Context(), two, "edge-1")
 	publish(t, one, "ready", 1)
 	h.want(t, "ready")
-	if n, err := third.Publish(t.Context(), []byte("from elsewhere")); n != 0 || err != nil {
-		t.Errorf("it reached %d, %v", n, err)
-	}
+	publish(t, third, "from elsewhere", 0)
 }
 
 func TestWhoListensLearnsThatRedisIsGone(t *testing.T) {

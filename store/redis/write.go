@@ -106,7 +106,7 @@ func (s *Store) limited(ctx context.Context, exchange func(context.Context) erro
 	case limited.Err() != nil:
 		s.patience = min(2*s.patience, ioMost)
 	case err == nil:
-		s.patience = min(max(2*time.Since(began), ioTimeout), ioMost)
+		s.patience = min(max(2*time.Since(began), s.least), ioMost)
 	}
 	return err
 }
