@@ -18,13 +18,14 @@ func TestEvidenceThatComesByItselfPostponesTheProbe(t *testing.T) {
 	// The quiet call is the clock: while it is asked four times, the other one
 	// talks all the time. Its answers speak for the callee as well.
 	const often = 300 * time.Millisecond
-	var heard []time.Time // when sipvigil had certainly heard of both phones
+	var heard []sign
 	send := func() {
 		t.Helper()
+		sent := time.Now()
 		if res, err := busy.caller.Request(limit(t, patience), "INFO", ""); err != nil || res.Status != 200 {
 			t.Fatalf("INFO: %v, %v", res, err)
 		}
-		heard = append(heard, time.Now())
+		heard = append(heard, sign{sent, time.Now()})
 	}
 	send()
 	until := options(quiet.caller) + 4
@@ -34,7 +35,7 @@ func TestEvidenceThatComesByItselfPostponesTheProbe(t *testing.T) {
 		<-tick.C
 		send()
 	}
-	first, last := heard[0], heard[len(heard)-1]
+	first, last := heard[0].to, heard[len(heard)-1].to
 	for who, leg := range map[string]*ua.Dialog{"caller": busy.caller, "callee": busy.callee} {
 		for _, r := range requests(leg, "OPTIONS") {
 			if r.At.After(first) && r.At.Before(last) && !paused(heard, r.At) {
@@ -46,12 +47,16 @@ func TestEvidenceThatComesByItselfPostponesTheProbe(t *testing.T) {
 	hangUp(t, quiet.caller, quiet.callee)
 }
 
-// paused says whether this machine was so busy around a moment that there was
-// no evidence for about an interval: then a probe is right.
-func paused(heard []time.Time, at time.Time) bool {
+// sign is between when sipvigil has heard of both phones.
+type sign struct{ from, to time.Time }
+
+// paused says whether this machine was so busy around a moment that there may have
+// been no evidence for about an interval: then a probe is right.
+func paused(heard []sign, at time.Time) bool {
 	const nearly = 800 * time.Millisecond
 	for i := 1; i < len(heard); i++ {
-		if heard[i].Sub(heard[i-1]) >= nearly && at.After(heard[i-1]) && at.Before(heard[i].Add(nearly)) {
+		before, next := heard[i-1].from, heard[i].to
+		if next.Sub(before) >= nearly && at.After(before) && at.Before(next.Add(nearly)) {
 			return true
 		}
 	}

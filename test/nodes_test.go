@@ -192,7 +192,7 @@ func TestCallsOfAKilledNodeGoOnAtTheOthers(t *testing.T) {
 	nodes[0].kill()
 	before := numbers(calls)
 	done := make(map[string]int)
-	eventually(t, "one survivor shows how many calls both have adopted", func() bool {
+	within(t, adoptTime, "one survivor shows how many calls both have adopted", func() bool {
 		sum := 0
 		for _, p := range nodes[1].progress() {
 			if p.What == "adoption" && p.Of == "edge-1" {
