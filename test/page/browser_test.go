@@ -142,7 +142,12 @@ func (b *tab) fail(err error) {
 // js runs a script and returns its value as JSON, waiting for what it promises.
 func (b *tab) js(script string) string {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	return b.run(script, patience)
+}
+
+func (b *tab) run(script string, limit time.Duration) string {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, limit)
 	defer cancel()
 	value, err := chromedp.Run(ctx, chromedp.Evaluate[[]byte](script, chromedp.EvalAwaitPromise))
 	if err != nil {
@@ -154,7 +159,12 @@ func (b *tab) js(script string) string {
 // await waits until an expression is true.
 func (b *tab) await(expression string) {
 	b.t.Helper()
-	b.js(`new Promise((done) => { const look = () => ((` + expression + `) ? done(1) : setTimeout(look, 15)); look(); })`)
+	b.within(patience, expression)
+}
+
+func (b *tab) within(limit time.Duration, expression string) {
+	b.t.Helper()
+	b.run(`new Promise((done) => { const look = () => ((`+expression+`) ? done(1) : setTimeout(look, 15)); look(); })`, limit)
 }
 
 // text awaits an element whose text holds these words.
