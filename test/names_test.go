@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -84,7 +85,12 @@ func TestACallToANameCompletesAtItsSecondAddress(t *testing.T) {
 		z := pair("udp", dead.Addr(), carrier.Addr())
 		through(t, servedBy(t, z), carrier)
 		want := "carrier.example NAPTR, _sip._udp.carrier.example SRV, one.carrier.example A, two.carrier.example A"
-		asked := z.Asked()
+		var asked []string
+		for _, q := range z.Asked() {
+			if !slices.Contains(asked, q) { // else its answer was late, and it came once more
+				asked = append(asked, q)
+			}
+		}
 		if len(asked) != 4 || !strings.HasPrefix(want, asked[0]+", "+asked[1]) { // the last two come in any order
 			t.Errorf("asked %v, want %s", asked, want)
 		}
