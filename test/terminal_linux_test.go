@@ -145,8 +145,8 @@ func TestTopInATerminal(t *testing.T) {
 		t.Errorf("the other call is %q", other.State)
 	}
 
-	w.press(f7 + strings.Repeat("\x7f", len(calls[1].id)) + "\r") // without a filter
-	w.press("\r")                                                 // the other call opens
+	w.press(f7 + strings.Repeat("\x7f", len(calls[1].id)) + calls[0].id + "\r") // which leaves the other
+	w.press("\r")                                                               // and that one opens
 	w.shows("evidence")
 	w.press("qq") // back, and out
 	w.ends()

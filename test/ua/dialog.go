@@ -100,7 +100,8 @@ func (p *Phone) dialogOf(m *Message) *Dialog {
 }
 
 // finish ends the dialog once; later calls change nothing. For a while it still
-// answers 481 and records.
+// answers 481 and records, or is silent: longer than a request is repeated,
+// however late the phone reads the last of them.
 func (d *Dialog) finish(end End) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -113,7 +114,7 @@ func (d *Dialog) finish(end End) {
 	if end.By == Vanished && d.incoming != nil {
 		d.incoming.release()
 	}
-	d.phone.tasks.after(d.phone.timeout(), func() {
+	d.phone.tasks.after(2*d.phone.timeout(), func() {
 		d.phone.mu.Lock()
 		defer d.phone.mu.Unlock()
 		delete(d.phone.dialogs, d.id())
