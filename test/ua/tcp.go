@@ -37,7 +37,7 @@ type stream struct {
 
 // writeTimeout ends the wait for a peer that does not read; a phone that
 // cannot even dial in this time is not there.
-const writeTimeout = 5 * time.Second
+const writeTimeout = 20 * time.Second
 
 // tlsOf is what TLS needs, nil for a transport without it.
 func tlsOf(transport string, cfg *tls.Config) *tls.Config {
