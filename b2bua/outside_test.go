@@ -415,13 +415,7 @@ func TestAPhoneBehindANATIsReachedOnItsNewConnection(t *testing.T) {
 		second.host = w.network.listen("203.0.113.9:40002")
 		second.connectTo(l, "tcp", nil)
 		t.Cleanup(func() { _ = second.stream.Close() })
-		second.request("OPTIONS", "")
-		second.next("200 OPTIONS")
-		w.agent.Probe(w.id, store.Caller, "OPTIONS", time.Second)
-		p.respond(p.next("OPTIONS"), 200, "") // the first is there yet
-
-		_ = p.stream.Close()
-		pass(time.Second)
+		t.Cleanup(func() { _ = p.stream.Close() }) // it may take us a minute to notice that it is dead
 		second.request("OPTIONS", "")
 		second.next("200 OPTIONS")
 		w.obs.heard()

@@ -185,20 +185,21 @@ func (a *Agent) destination(d *store.Dialog) string {
 }
 
 // back notes where a far end is now that is reached by the way that it came: its
-// NAT gave it another address or port, or it came back on another connection.
-// Nothing else leads to it, and what its Contact names cannot be reached. A
-// connection that is there stays.
+// NAT gave it another address or port, or it came back on another connection,
+// maybe before we hear that the one before is dead. Nothing else leads to it. Any
+// other far end is reached on its new connection once the one before is closed,
+// since most phones take none.
 func (c *call) back(side store.Side, in *inbound) {
 	d := c.dialog(side)
 	transport, peer := in.transport(), in.source.String()
+	browser := isWebSocket(d.Transport) && isWebSocket(transport)
 	switch {
 	case peer == d.Peer, in.forwarded:
 		return
-	case isWebSocket(d.Transport) && isWebSocket(transport):
-	case !d.Kept, transport != d.Transport, !c.isFarEnd(side, in.source):
+	case browser:
+	case transport != d.Transport, !c.isFarEnd(side, in.source):
 		return
-	}
-	if transport != "udp" && c.agent.streams.find(d.Transport, d.Peer) != nil {
+	case !d.Kept && (transport == "udp" || c.agent.streams.find(transport, d.Peer) != nil):
 		return
 	}
 	c.set(func(rec *record) {

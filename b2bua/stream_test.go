@@ -265,6 +265,33 @@ func TestABrowserThatIsBackOnAnotherConnectionIsReachedThere(t *testing.T) {
 	})
 }
 
+// Where its Contact says nobody listens: most phones only connect.
+func TestAPhoneThatIsBackOnAnotherConnectionIsReachedThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		l := w.listens("tcp")
+		w.serve()
+		w.agent.Loaded()
+		w.alice.connectTo(l, "tcp", nil)
+		w.connect()
+		second := w.posing(w.alice, "127.0.0.1:5081")
+		second.connectTo(l, "tcp", nil)
+		t.Cleanup(func() { _ = second.stream.Close() })
+		second.request("OPTIONS", "")
+		second.next("200 OPTIONS")
+		w.agent.Probe(w.id, store.Caller, "OPTIONS", time.Second)
+		w.alice.respond(w.alice.next("OPTIONS"), 200, "") // its own is there yet
+		_ = w.alice.stream.Close()
+		pass(time.Second)
+		second.request("INFO", "")
+		w.bob.respond(w.bob.next("INFO"), 200, "")
+		second.next("200 INFO")
+		w.bob.request("BYE", "")
+		w.bob.next("200 BYE")
+		second.respond(second.next("BYE"), 200, "")
+	})
+}
+
 func TestAByeOnAConnectionThatClosesHasAnOutcome(t *testing.T) {
 	overTCP(t, func(w *world) {
 		w.connect()
