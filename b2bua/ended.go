@@ -58,6 +58,13 @@ func (b *bygone) wake(wake) {
 	delete(b.of.calls, b.id)
 }
 
+// has says whether a call has ended lately.
+func (e *ended) has(id string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.calls[id] != nil
+}
+
 // owns says whether a request belongs to a call that has ended lately.
 func (e *ended) owns(in *inbound) bool {
 	e.mu.Lock()

@@ -78,8 +78,11 @@ func (a *Agent) kept(ctx context.Context, calls []*call) (lost []string, err err
 }
 
 // restore puts a call that was read back from the store in its place. It is nil
-// when the call is there already, and in use.
+// when the call is there already, and in use, or has ended since it was read.
 func (a *Agent) restore(rec store.Call, covered *countdown) *call {
+	if a.ended.has(rec.ID) {
+		return nil
+	}
 	c := a.newCall(rec)
 	c.stored, c.restored = true, &[2]store.Health{rec.Legs[store.Caller].Health, rec.Legs[store.Callee].Health}
 	c.fresh = [2]bool{true, true}

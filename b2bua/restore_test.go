@@ -157,6 +157,31 @@ func TestAByeBeforeARestoredCallHasNumbersReachesTheOtherPhone(t *testing.T) {
 	}
 }
 
+func TestACallThatEndedBeforeItHadNumbersIsNotRestoredAgain(t *testing.T) {
+	idleWorld(t, func(w *world) {
+		w.serve()
+		w.store.held = true
+		rec := w.remembered(store.Confirmed)
+		ctx, cancel := context.WithTimeout(w.Context(), 5*time.Second)
+		defer cancel()
+		if err := w.agent.Restore(ctx, []store.Call{rec}); err == nil {
+			w.Error("restored without numbers")
+		}
+		for _, p := range []*phone{w.alice, w.bob} {
+			p.cseq += 100
+			p.request("BYE", "")
+			p.next("200 BYE")
+		}
+		w.heard("ending caller-bye", "ended caller-bye confirmed/confirmed")
+		w.store.cover()
+		w.restore(rec) // whoever adopted it tries again
+		w.heard()
+		if _, ok := w.agent.Call(w.id); ok {
+			w.Error("the call is there again")
+		}
+	})
+}
+
 func TestACallThatWasEndingIsReleasedOnceWeServe(t *testing.T) {
 	idleWorld(t, func(w *world) {
 		rec := w.remembered(store.Ending)
