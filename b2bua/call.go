@@ -166,9 +166,9 @@ func (c *call) onRequest(side store.Side, in *inbound) {
 	if !c.fromFarEnd(side, in) {
 		return
 	}
-	var order dialog.Order
-	c.set(func(rec *record) { order = dialog.Arrive(&rec.Legs[side].Dialog, in.cseq) })
-	if order == dialog.Old || order == dialog.Repeat {
+	var fresh bool
+	c.set(func(rec *record) { fresh = dialog.Arrive(&rec.Legs[side].Dialog, in.cseq) })
+	if !fresh {
 		// RFC 3261 section 12.2.2. It changes nothing, and proves nothing: a
 		// third party may have sent it.
 		in.answer(500)
@@ -203,6 +203,9 @@ func (c *call) onRequest(side store.Side, in *inbound) {
 	}
 }
 
+// keepEnded is how long the record of an ended call is kept.
+const keepEnded = 10 * time.Minute
+
 // finish forgets a call that has ended and tells everybody.
 func (c *call) finish(end store.End) {
 	if c.state() == store.Terminated {
@@ -224,7 +227,7 @@ func (c *call) finish(end store.End) {
 	c.agent.remove(c)
 	c.agent.ended.add(c)
 	if c.stored {
-		c.agent.store.Finish(c.snapshot(), c.agent.cfg.KeepEnded)
+		c.agent.store.Finish(c.snapshot(), keepEnded)
 		c.stored = false
 	}
 	c.agent.observer.Ended(c.snapshot())

@@ -23,7 +23,6 @@ type Config struct {
 	Trunks      []Trunk       // known peers
 	Routes      []Route       // the first that matches decides
 	RingTimeout time.Duration // how long a call may ring
-	KeepEnded   time.Duration // how long the record of an ended call is kept
 	RejectDown  bool          // refuse new calls while the store is not reachable
 	DNS         locate.Config // who knows what names stand for
 	Unknown     string        // requests from sources that no trunk has: UnknownReject or UnknownDrop
@@ -113,8 +112,8 @@ const OtherTrunk = "_other"
 // Default returns the configuration that Validate accepts without changes.
 func Default() Config {
 	return Config{
-		RingTimeout: 3 * time.Minute, KeepEnded: 10 * time.Minute,
-		Unknown: UnknownReject, SourceCheck: SourceEnforce,
+		RingTimeout: 3 * time.Minute,
+		Unknown:     UnknownReject, SourceCheck: SourceEnforce,
 	}
 }
 
@@ -123,9 +122,6 @@ func (c *Config) Validate() error {
 	var faults []error
 	if c.RingTimeout <= 0 {
 		faults = append(faults, fmt.Errorf("ring timeout %v: must be positive", c.RingTimeout))
-	}
-	if c.KeepEnded <= 0 {
-		faults = append(faults, fmt.Errorf("keeping ended calls for %v: must be positive", c.KeepEnded))
 	}
 	if c.Unknown != UnknownReject && c.Unknown != UnknownDrop {
 		faults = append(faults, fmt.Errorf("unknown sources: %q is neither reject nor drop", c.Unknown))

@@ -108,52 +108,19 @@ func plus(n, more uint32) uint32 {
 	return n + more
 }
 
-// Order is where the number of a request that came in stands.
-type Order uint8
-
-// The places of a number, by RFC 3261 section 12.2.2.
-const (
-	Next   Order = iota // one more than the last, or the first
-	Gap                 // higher by more than one: accepted
-	Repeat              // the last once more: such as a merged request
-	Old                 // lower than the last: answered 500, changes nothing
-)
-
-// String is the order in one word.
-func (o Order) String() string {
-	switch o {
-	case Next:
-		return "next"
-	case Gap:
-		return "gap"
-	case Repeat:
-		return "repeat"
-	default:
-		return "old"
-	}
-}
-
-// Arrive places the number of a request of the far end, and takes it over when
-// it is higher than the last: RFC 3261 section 12.2.2. ACK and CANCEL carry
-// their INVITE's number, which may be lower by then: they are not placed.
+// Arrive takes over the number of a request of the far end when it is higher
+// than the last, and says whether it is: RFC 3261 section 12.2.2. Gaps are
+// allowed. One that is not higher changes nothing and is answered 500. ACK and
+// CANCEL carry their INVITE's number, which may be lower by then: they are not
+// for Arrive.
 //
 // RemoteCSeq 0 means that the far end has sent no request, so that any first
-// number is Next: RFC 3261 section 12.1.2 calls the number empty. A far end
+// number is higher: RFC 3261 section 12.1.2 calls the number empty. A far end
 // whose first number is 0 counts as one that has sent nothing until its second.
-func Arrive(d *store.Dialog, n uint32) Order {
-	last := d.RemoteCSeq
-	switch {
-	case last == 0:
-		d.RemoteCSeq = n
-		return Next
-	case n < last:
-		return Old
-	case n == last:
-		return Repeat
+func Arrive(d *store.Dialog, n uint32) bool {
+	if d.RemoteCSeq != 0 && n <= d.RemoteCSeq {
+		return false
 	}
 	d.RemoteCSeq = n
-	if n-last > 1 {
-		return Gap
-	}
-	return Next
+	return true
 }
