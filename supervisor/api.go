@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -193,21 +192,4 @@ func (s *Supervisor) Hangup(ctx context.Context, id, text string) error {
 		return fmt.Errorf("hang up call %s: %w", id, ErrEnding)
 	}
 	return nil
-}
-
-// Counts is how many calls of this node go on, and how their legs fare.
-type Counts struct {
-	Calls int
-	Legs  [2]map[store.Liveness]int // of confirmed calls, by side
-}
-
-// Counts counts what is watched now.
-func (s *Supervisor) Counts() Counts {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := Counts{Calls: len(s.calls)}
-	for i := range c.Legs {
-		c.Legs[i] = maps.Clone(s.counts[i])
-	}
-	return c
 }

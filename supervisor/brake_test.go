@@ -66,7 +66,7 @@ func (w *world) wantBrake(what string, released, held, silent int, engaged map[s
 		Released, Held, Silent int
 		Engaged                map[string]int
 	}
-	got := seen{w.released(), len(w.sup.Held()), w.sup.Counts().Legs[store.Callee][store.Silent], make(map[string]int)}
+	got := seen{w.released(), len(w.sup.Held()), w.counts().Legs[store.Callee][store.Silent], make(map[string]int)}
 	for _, reason := range brakeReasons {
 		if n := int(w.metric("sipvigil_supervisor_brake_total", reason)); n > 0 {
 			got.Engaged[reason] = n
@@ -97,7 +97,7 @@ func TestANetworkThatIsGoneForAWhileEndsNoCall(t *testing.T) {
 			w.quietCallees(nobodyElse)
 			sleep(2 * time.Minute)
 			w.wantBrake("network back", 0, 0, 0, map[string]int{"peer": 1})
-			if n := w.sup.Counts().Legs[store.Callee][store.Alive]; n != 300 {
+			if n := w.counts().Legs[store.Callee][store.Alive]; n != 300 {
 				t.Errorf("%d alive, want 300", n)
 			}
 			if n := len(w.sup.brake.engaged); n != 0 {
@@ -318,7 +318,7 @@ func TestAStallEndsNoCall(t *testing.T) {
 					t.Errorf("%v was silent at %v", s.target, s.at)
 				}
 			}
-			if n := w.sup.Counts().Legs[store.Callee][store.Alive]; n != 5 {
+			if n := w.counts().Legs[store.Callee][store.Alive]; n != 5 {
 				t.Errorf("%d alive, want 5", n)
 			}
 		})

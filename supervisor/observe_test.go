@@ -31,7 +31,7 @@ func TestACallIsReleasedOnce(t *testing.T) {
 			t.Errorf("asked %d times, want once each", n)
 		}
 		w.legs.end("c", w.legs.released[0])
-		if got := w.sup.Counts().Calls; got != 0 {
+		if got := w.counts().Calls; got != 0 {
 			t.Errorf("%d calls are left", got)
 		}
 	})
@@ -89,8 +89,8 @@ func TestACallThatItsOwnerDroppedIsForgotten(t *testing.T) {
 		w.legs.says(store.Callee, always(dropped))
 		w.call("c")
 		sleep(10 * time.Second)
-		want := Counts{Legs: [2]map[store.Liveness]int{{store.Unproven: 0}, {store.Unproven: 0}}}
-		if diff := cmp.Diff(want, w.sup.Counts()); diff != "" {
+		want := counts{Legs: [2]map[store.Liveness]int{{store.Unproven: 0}, {store.Unproven: 0}}}
+		if diff := cmp.Diff(want, w.counts()); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -133,7 +133,7 @@ func TestACallIsConfirmedOnceAndNotAfterItsEnd(t *testing.T) {
 		w.sup.Confirmed(c)
 		sleep(10 * time.Second)
 		w.check(4.5)
-		if got := w.sup.Counts().Legs[store.Callee]; got[store.Alive] != 1 || got[store.Unproven] != 0 {
+		if got := w.counts().Legs[store.Callee]; got[store.Alive] != 1 || got[store.Unproven] != 0 {
 			t.Errorf("counted twice: %v", got)
 		}
 		w.sup.Started(w.legs.add("d"))
@@ -189,7 +189,7 @@ func TestManyCallsAtOnce(t *testing.T) {
 		if n := w.sup.queue.Len() + len(w.sup.calls) + len(w.sup.waiting); n > 0 {
 			t.Errorf("%d things are left", n)
 		}
-		for side, counts := range w.sup.Counts().Legs {
+		for side, counts := range w.counts().Legs {
 			for l, n := range counts {
 				if n != 0 {
 					t.Errorf("%d %vs are %s", n, store.Side(side), l)

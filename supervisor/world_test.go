@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -63,6 +64,22 @@ func newWorld(t *testing.T, cfg Config) *world {
 	sup.Bind(w.legs)
 	w.sup, w.legs.sup = sup, sup
 	return w
+}
+
+// counts is how many calls go on, and how their legs fare.
+type counts struct {
+	Calls int
+	Legs  [2]map[store.Liveness]int // of confirmed calls, by side
+}
+
+func (w *world) counts() counts {
+	w.sup.mu.Lock()
+	defer w.sup.mu.Unlock()
+	c := counts{Calls: len(w.sup.calls)}
+	for i := range c.Legs {
+		c.Legs[i] = maps.Clone(w.sup.counts[i])
+	}
+	return c
 }
 
 // call makes a confirmed call.

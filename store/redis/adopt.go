@@ -67,14 +67,6 @@ func (s *Store) Adopt(ctx context.Context, from string, epoch int64, ids []strin
 	return calls, nil
 }
 
-// NextEpochAbove is NextEpoch after this process has heard of another epoch.
-func (s *Store) NextEpochAbove(ctx context.Context, epoch int64) (int64, error) {
-	s.mu.Lock()
-	s.epoch = max(s.epoch, epoch)
-	s.mu.Unlock()
-	return s.NextEpoch(ctx)
-}
-
 func sorted(nodes []store.Node) []store.Node {
 	slices.SortFunc(nodes, func(a, b store.Node) int { return cmp.Compare(a.Name, b.Name) })
 	return nodes

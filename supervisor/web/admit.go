@@ -15,7 +15,7 @@ func (s *Server) admit(r route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		user, known := s.identify(req)
 		by, byNode := passedOn(req)
-		action := &action{user: user, known: known}
+		action := &action{user: user}
 		if byNode {
 			action.fields = append(action.fields, zap.String("via", by.node))
 		}
@@ -72,7 +72,6 @@ func (s *Server) identify(r *http.Request) (User, bool) {
 // action is what is known for the log of something that is done.
 type action struct {
 	user   User
-	known  bool
 	fields []zap.Field
 }
 
