@@ -193,6 +193,7 @@ func receivedFrom(m sip.Message) *received {
 			continue
 		}
 		for _, value := range dialog.SplitList(h.Value()) {
+			value = tidyVia(value)
 			if r.via.host == "" {
 				r.via = anyVia(value)
 			}
@@ -203,7 +204,8 @@ func receivedFrom(m sip.Message) *received {
 	return r
 }
 
-// anyVia reads a value of a Via that the screen let pass, however it is written.
+// anyVia reads a tidy value of a Via that the screen let pass, however it is
+// written.
 func anyVia(value string) via {
 	if v, ok := readVia(value); ok {
 		return v
@@ -211,10 +213,34 @@ func anyVia(value string) via {
 	where, params, _ := strings.Cut(value, ";")
 	where = where[strings.LastIndexAny(where, lws)+1:]
 	var v via
-	if u, err := dialog.ParseURI("sip:" + where); err == nil {
-		v.sentBy = sentBy{strings.ToLower(trimBrackets(u.Host)), u.Port}
+	if colon := strings.LastIndexByte(where, ':'); colon > strings.LastIndexByte(where, ']') {
+		v.port, _ = strconv.Atoi(where[colon+1:])
+		where = where[:colon]
 	}
+	v.host = strings.ToLower(trimBrackets(where))
 	v.branch, _ = dialog.Param(";"+params, "branch")
 	_, v.rport = dialog.Param(";"+params, "rport")
 	return v
+}
+
+// tidyVia takes LWS out of a Via wherever it may be left out, RFC 3261 section
+// 25.1, which is everywhere but before the host.
+func tidyVia(value string) string {
+	b := make([]byte, 0, len(value))
+	quoted := false
+	for i := range len(value) {
+		c := value[i]
+		switch {
+		case c == '"':
+			quoted = !quoted
+		case !quoted && isLWS(c):
+			next := strings.TrimLeft(value[i:], lws)
+			if next == "" || len(b) == 0 || isLWS(value[i-1]) || strings.IndexByte("/;=,:", b[len(b)-1]) >= 0 || strings.IndexByte("/;=,:", next[0]) >= 0 {
+				continue
+			}
+			c = ' '
+		}
+		b = append(b, c)
+	}
+	return string(b)
 }

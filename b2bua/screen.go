@@ -10,7 +10,6 @@ import (
 // zero value passes it on as it is.
 type verdict struct {
 	drop   bool   // without a word
-	untidy bool   // passed on after [tidy]
 	status int    // of the answer, if there is one
 	phrase string // its reason phrase, "" for the usual one
 }
@@ -179,7 +178,6 @@ func checkFields(f *fields, maxCSeq uint64) verdict {
 	var v verdict
 	var vias, cseqs, lengths int
 	var length uint64
-	var untidy bool
 	fault := func(phrase string) {
 		if v.status == 0 {
 			v = bad(phrase)
@@ -191,7 +189,6 @@ func checkFields(f *fields, maxCSeq uint64) verdict {
 			if vias++; !goodVia(f.value) {
 				fault("Bad Via")
 			}
-			untidy = untidy || isOddVia(f.value)
 		case fieldCSeq:
 			cseqs++
 			if !goodCSeq(f.value, maxCSeq) {
@@ -215,7 +212,6 @@ func checkFields(f *fields, maxCSeq uint64) verdict {
 	case length > uint64(len(f.rest)):
 		fault("Body Shorter Than Content-Length") // RFC 3261 section 18.3
 	}
-	v.untidy = untidy && v.status == 0
 	return v
 }
 

@@ -28,21 +28,18 @@ func newGuard(m *metrics, seed maphash.Seed) *guard {
 	return &guard{metrics: m, seed: seed, left: answersPerSecond, since: time.Now()}
 }
 
-// pass says whether the library may have the datagram in buf[:n], and its
-// length then. If not, it has been answered or counted as dropped.
-func (g *guard) pass(buf []byte, n int, from netip.AddrPort, socket net.PacketConn) (int, bool) {
-	datagram := buf[:n]
+// pass says whether a datagram is to be parsed. If not, it has been answered or
+// counted as dropped.
+func (g *guard) pass(datagram []byte, from netip.AddrPort, socket net.PacketConn) bool {
 	switch v := screen(datagram); {
 	case g.isStrange(datagram, from.Addr()):
 		g.turnAway(datagram, v, from, socket)
 	case v.drop || v.status != 0:
 		g.refuse(datagram, v, from, socket)
-	case v.untidy:
-		return tidy(buf, n), true
 	default:
-		return n, !g.shed(datagram, from, socket)
+		return !g.shed(datagram, from, socket)
 	}
-	return 0, false
+	return false
 }
 
 // refuse answers if it can and may.

@@ -92,26 +92,21 @@ func (s *stream) read(buf []byte) {
 			s.refuse(msg, v)
 			s.linger("framing")
 			return
-		case !s.pass(buf, n):
+		case !s.pass(msg):
 			s.linger("framing")
 			return
 		}
 	}
 }
 
-// pass serves the message in buf[:n] if it can, and says whether others may
-// follow.
-func (s *stream) pass(buf []byte, n int) (more bool) {
-	msg := buf[:n]
+// pass serves a message if it can, and says whether others may follow.
+func (s *stream) pass(msg []byte) (more bool) {
 	v := screen(msg)
 	v.drop = v.drop || msg[0] <= ' ' // which is a keep-alive in datagrams only
 	if v.drop || v.status != 0 || s.isStrange(msg) {
 		s.refuse(msg, v)
 		// A request line that is none of SIP: a peer of another protocol.
 		return !v.drop || isStatusLine(msg) || bytes.HasPrefix(msg, []byte("ACK "))
-	}
-	if v.untidy {
-		msg = buf[:tidy(buf, n)]
 	}
 	var m *received
 	guarded(func() { m, _ = s.agent.parser.parse(msg) }, s.agent.panicked)

@@ -181,11 +181,11 @@ func (p *packetConn) next(b []byte) (int, netip.AddrPort, error) {
 			continue
 		}
 		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-		if n, ok := p.guard.pass(b, copy(b, datagram), from, p.PacketConn); ok {
+		if p.guard.pass(datagram, from, p.PacketConn) {
 			if m := p.guard.agent.mirror; m != nil {
-				m.copy("udp", net.UDPAddrFromAddrPort(from), p.LocalAddr(), b[:n])
+				m.copy("udp", net.UDPAddrFromAddrPort(from), p.LocalAddr(), datagram)
 			}
-			return n, from, nil
+			return copy(b, datagram), from, nil
 		}
 	}
 }
