@@ -167,6 +167,27 @@ func TestABatchEndsCallsOfAllNodes(t *testing.T) {
 	})
 }
 
+func TestABatchFollowsACallThatHasMoved(t *testing.T) {
+	onPair(t, func(t *testing.T, c *cluster) {
+		owner := "edge-2"
+		c.one.calls.hangup = func(id string) error {
+			if owner == "edge-1" {
+				return nil
+			}
+			return &supervisor.Elsewhere{ID: id, Node: owner}
+		}
+		c.two.calls.hangup = func(id string) error {
+			owner = "edge-1"
+			return &supervisor.Elsewhere{ID: id, Node: owner}
+		}
+		b := c.one.batch(t, `{"ids": ["`+far+`"]}`)
+		pass(time.Minute)
+		if got := shown(t, c.one.server, b.ID); got.State != "done" || got.Ended != 1 || got.Failed != 0 {
+			t.Errorf("batch: %+v", got)
+		}
+	})
+}
+
 // A node that is stopped costs a batch some seconds, not so many for each call.
 func TestABatchDoesNotWaitForADeafNodeAgainAndAgain(t *testing.T) {
 	onPair(t, func(t *testing.T, c *cluster) {

@@ -51,13 +51,19 @@ func (b *batch) wait(ctx context.Context, next <-chan time.Time) bool {
 	}
 }
 
-// hangupOne ends one call of a batch, at the node that has it by now.
-func (s *Server) hangupOne(ctx context.Context, b *batch, id string) error {
-	look, cancel := context.WithTimeout(ctx, lookTime)
-	defer cancel()
-	err := s.calls.Hangup(look, id, b.Reason)
-	if at := (*supervisor.Elsewhere)(nil); errors.As(err, &at) && s.courier != nil {
-		return s.hangupThere(ctx, b, at)
+// hangupOne ends one call of a batch, at the node that has it by now. Of a call
+// that changes its owner just then it asks the next one.
+func (s *Server) hangupOne(ctx context.Context, b *batch, id string) (err error) {
+	for range 2 {
+		look, cancel := context.WithTimeout(ctx, lookTime)
+		err = s.calls.Hangup(look, id, b.Reason)
+		cancel()
+		if at := (*supervisor.Elsewhere)(nil); errors.As(err, &at) && s.courier != nil {
+			err = s.hangupThere(ctx, b, at)
+		}
+		if !errors.Is(err, supervisor.ErrElsewhere) {
+			break
+		}
 	}
 	return err
 }
@@ -77,6 +83,8 @@ func (s *Server) hangupThere(ctx context.Context, b *batch, at *supervisor.Elsew
 		return err
 	case out.Status == http.StatusNotFound:
 		return store.ErrNotFound
+	case out.Status == http.StatusMisdirectedRequest:
+		return fmt.Errorf("%w: %w", supervisor.ErrElsewhere, problemOf(out))
 	case out.Status == http.StatusConflict:
 		return fmt.Errorf("%w: %w", supervisor.ErrEnding, problemOf(out))
 	case out.Status >= 400:
