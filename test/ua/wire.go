@@ -58,6 +58,7 @@ func openUDP(addr string, receive receiver) (*udpWire, error) {
 	// Smaller buffers only lose more datagrams, which SIP repeats.
 	_ = conn.SetReadBuffer(socketBuffer)
 	_ = conn.SetWriteBuffer(socketBuffer)
+	force(conn)
 	return &udpWire{conn: conn, receive: receive}, nil
 }
 

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package ua
+
+import "net"
+
+// force does what only Linux can.
+func force(*net.UDPConn) {}
