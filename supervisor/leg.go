@@ -57,8 +57,12 @@ func (l *leg) side() store.Side {
 // restore takes over the health that an earlier owner stored. What counts
 // against the leg is forgotten: to be adopted is no sign of death. A method
 // that it refused is tried again.
-func (l *leg) restore(h store.Health) {
+// Nor did it show itself later than now, whatever the clock of that owner said.
+func (l *leg) restore(h store.Health, now time.Time) {
 	l.Health = h
+	if h.LastAlive.After(now) {
+		l.LastAlive = now
+	}
 	l.Misses = 0
 	switch h.Liveness {
 	case store.Alive, store.Reachable, store.Unsupported:

@@ -46,12 +46,12 @@ func (s *Supervisor) confirm(c *store.Call, at time.Time) (restored, ok bool) {
 	if k.confirmed || k.ending {
 		return restored, false
 	}
-	k.confirmed, k.answered = true, c.Answered.Sub(s.made)
+	k.confirmed, k.answered = true, min(c.Answered.Sub(s.made), at.Sub(s.made)) // the clock of an earlier owner may have been ahead
 	s.happened(k, 0, EventConfirmed, "", 0, at)
 	for i := range k.legs {
 		l := &k.legs[i]
 		if restored {
-			l.restore(c.Legs[i].Health)
+			l.restore(c.Legs[i].Health, at)
 		} else {
 			l.Liveness = store.Unproven
 		}

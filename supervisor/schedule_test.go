@@ -241,6 +241,22 @@ func TestARestoredCallWaitsForAnAckThatMayBeMissing(t *testing.T) {
 	})
 }
 
+func TestARestoredCallOfAClockThatWasAheadIsWatchedAsAnyOther(t *testing.T) {
+	inWorld(t, func(c *Config) { c.MaxDuration = 2 * time.Hour }, func(t *testing.T, w *world) {
+		ahead := store.Health{Liveness: store.Alive, LastAlive: time.Now().Add(time.Hour), Answers: true, Method: "OPTIONS"}
+		w.restored("c", -time.Hour, ahead, ahead)
+		sleep(50 * time.Second)
+		w.check(47)
+		w.sup.Evidence("c", store.Callee, store.Evidence{What: "INFO"})
+		sleep(61 * time.Second)
+		w.check(47, 80, 110.01)
+		sleep(2*time.Hour - 111*time.Second)
+		if len(w.legs.ends()) != 1 || w.legs.ends()[0].Reason != store.MaxDuration {
+			t.Errorf("released: %v", w.legs.ends())
+		}
+	})
+}
+
 func TestToBeRestoredIsNoSignOfDeath(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		w.legs.says(store.Callee, inTurn(nothing(), status(200)))
