@@ -144,6 +144,7 @@ func (l *leg) weigh(a store.Answer, e store.Evidence, cfg *Config) step {
 // doubt counts towards gone. Three doubts make it: a doubtful answer brings at
 // least the second one, 483 only the next.
 func (l *leg) doubt(v verdict) step {
+	l.Misses = 0 // it answered
 	l.doubts++
 	if v == doubtful {
 		l.doubts = max(l.doubts, 2)

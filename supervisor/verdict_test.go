@@ -171,6 +171,11 @@ func TestEachAnswerHasItsConsequence(t *testing.T) {
 			end:     store.End{Reason: "callee-gone", Status: 483, Text: "483 OPTIONS"},
 			health:  store.Health{Liveness: store.Gone, LastEvidence: "200 OPTIONS", Method: "OPTIONS", Answers: true},
 		}, {
+			name:    "404 is an answer: what comes to nothing before and after it are not two in a row",
+			replies: []reply{nothing(), status(404), nothing(), status(200)},
+			asked:   []time.Duration{34510, 66670, 66840, 99000},
+			health:  store.Health{Liveness: store.Alive, LastEvidence: "200 OPTIONS", Method: "OPTIONS", Answers: true},
+		}, {
 			name:    "no answer twice is silence",
 			replies: []reply{nothing()},
 			asked:   []time.Duration{34510, 66670},
