@@ -157,6 +157,21 @@ func TestObservedSilenceDoesNotUseUpWhatMayEndInAMinute(t *testing.T) {
 	})
 }
 
+func TestAnObservedVerdictLeavesTheProbeUnderWayAlone(t *testing.T) {
+	inWorld(t, func(c *Config) { c.Action, c.Interval = Observe, 10*time.Second }, func(t *testing.T, w *world) {
+		w.crowdOf(20)
+		w.quietCallees(everyone)
+		sleep(10 * time.Minute)
+		if n := w.sup.ReleaseHeld(); n != 20 {
+			t.Fatalf("%d are held", n)
+		}
+		sleep(10 * time.Minute) // nobody is asked while being asked
+		if n := w.metric("sipvigil_supervisor_probes_total", "OPTIONS", "lost"); n != 0 {
+			t.Errorf("%v probes are taken for lost", n)
+		}
+	})
+}
+
 func TestNoCallOutlastsTheMaximum(t *testing.T) {
 	for _, interval := range []time.Duration{0, 30 * time.Second, 2 * time.Hour} {
 		inWorld(t, func(c *Config) { c.Interval, c.MaxDuration = interval, time.Hour }, func(t *testing.T, w *world) {
