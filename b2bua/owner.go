@@ -17,8 +17,8 @@ func (a *Agent) postpone(id string, end store.End) {
 	}
 }
 
-// GoOn says that [Config.May] is true again, and that the calls of other owners
-// have been dropped: releases that were to begin meanwhile begin now.
+// GoOn says that [Config.May] is true, and that the calls of other owners have
+// been dropped: releases that were to begin while it was not begin now.
 func (a *Agent) GoOn() {
 	a.mu.Lock()
 	todo := a.postponed

@@ -176,9 +176,10 @@ func (m *member) hold(ctx context.Context) {
 			m.log.Debug("lease was not renewed", zap.Error(err))
 		}
 		m.tell()
-		wait := renewEvery
-		if !m.may() {
-			wait = time.Second
+		wait := time.Second
+		if m.may() { // whether the lease was lost meanwhile, or only renewed late
+			m.calls.GoOn()
+			wait = renewEvery
 		}
 		select {
 		case <-ctx.Done():
@@ -227,7 +228,6 @@ func (m *member) renew(ctx context.Context) error {
 	if _, err := m.regain(limited); err != nil {
 		return fmt.Errorf("getting the lease back: %w", err)
 	}
-	m.calls.GoOn()
 	return nil
 }
 

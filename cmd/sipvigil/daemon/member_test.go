@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sipvigil/store"
+	"sipvigil/store/redis"
 )
 
 // breaking is a shop that goes away just when the nodes are listed.
@@ -47,6 +48,63 @@ func TestANodeThatWasAloneGoesOnWhereverTheStoreBreaksOff(t *testing.T) {
 				t.Error("calls are not watched")
 				break
 			}
+		}
+		stop()
+		holding.Wait()
+	})
+}
+
+// lagging is a shop whose next renewal fails, and the one after that takes long.
+type lagging struct {
+	*host
+	left atomic.Int32 // of the two
+}
+
+func (l *lagging) Renew(ctx context.Context, n store.Node) (redis.Leased, error) {
+	switch l.left.Add(-1) {
+	case 1:
+		return "", store.ErrUnavailable
+	case 0:
+		time.Sleep(renewEvery - 100*time.Millisecond)
+	}
+	return l.host.Renew(ctx, n)
+}
+
+// called counts how often the calls are told to go on.
+type called struct {
+	*host
+	goOn atomic.Int32
+}
+
+func (c *called) GoOn() { c.goOn.Add(1) }
+
+// What was put off while the lease was in doubt begins when it is not any more,
+// though the lease was never lost.
+func TestCallsGoOnOnceTheLeaseStandsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(0)
+		s.leases["edge-2"], s.expires["edge-2"] = store.Node{Name: "edge-2", State: store.NodeUp}, time.Now().Add(time.Hour)
+		h := s.host("edge-1", 0)
+		st, calls := &lagging{host: h}, &called{host: h}
+		h.shared, h.member.calls = st, calls
+		ctx, stop := context.WithCancel(t.Context())
+		if _, err := h.join(ctx); err != nil {
+			t.Fatal(err)
+		}
+		var holding sync.WaitGroup
+		holding.Go(func() { h.hold(ctx) })
+		time.Sleep(10 * time.Second)
+		st.left.Store(2)
+		for h.may() {
+			time.Sleep(10 * time.Millisecond)
+		}
+		calls.goOn.Store(0)
+		for !h.may() {
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.Sleep(time.Millisecond)
+		if calls.goOn.Load() == 0 {
+			t.Error("they are not told to go on")
 		}
 		stop()
 		holding.Wait()
