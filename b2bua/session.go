@@ -262,9 +262,10 @@ func (c *call) resumeTimer() {
 		return
 	}
 	s := c.dialog(side).Session
-	if soonest := time.Now().Add(spread()); s.Refresher == store.Peer {
-		s.Refreshed = time.Now()
-	} else if due.Before(soonest) {
+	now := time.Now()
+	if soonest := now.Add(spread()); s.Refresher == store.Peer {
+		s.Refreshed = now
+	} else if due.Before(soonest) || s.Refreshed.After(now) { // by a clock that was ahead
 		s.Refreshed = soonest.Add(-s.Interval / 2)
 	}
 	c.set(func(rec *record) { rec.Legs[side].Session = s })

@@ -492,6 +492,18 @@ func TestARestartGoesOnWithOurRefreshes(t *testing.T) {
 	}
 }
 
+func TestARefreshIsNotPutOffByARecordFromAClockThatWasAhead(t *testing.T) {
+	idleWorld(t, func(w *world) {
+		rec := w.remembered(store.Confirmed)
+		rec.Legs[store.Callee].Allow = "UPDATE"
+		rec.Legs[store.Callee].Session = store.Session{Interval: 90 * time.Second, Refresher: store.Self, Refreshed: time.Now().Add(time.Hour)}
+		w.restore(rec)
+		w.serve()
+		pass(10 * time.Second)
+		w.bob.next("UPDATE")
+	})
+}
+
 func TestBeforeItServesAnAgentRefreshesNothing(t *testing.T) {
 	idleWorld(t, func(w *world) {
 		rec := w.remembered(store.Confirmed)
