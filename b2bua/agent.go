@@ -285,6 +285,9 @@ func (a *Agent) Drop(id string) {
 	}
 	a.remove(c)
 	a.forsake(id)
+	a.mu.Lock()
+	delete(a.postponed, id)
+	a.mu.Unlock()
 	c.do(func() {
 		c.set(func(rec *record) { rec.State = store.Terminated })
 		c.unwind()

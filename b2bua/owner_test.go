@@ -77,6 +77,24 @@ func TestACallThatWasDroppedIsNotReleasedLater(t *testing.T) {
 	})
 }
 
+func TestACallThatComesBackIsNotReleasedForWhatWasBefore(t *testing.T) {
+	inDoubt(t, func(w *world, may *atomic.Bool) {
+		rec := w.remembered(store.Confirmed)
+		w.restore(rec)
+		w.heard("confirmed")
+		may.Store(false)
+		w.agent.Release(w.id, store.End{Reason: store.Callee.Gone(), Status: 481})
+		pass(time.Second)
+		w.agent.Drop(w.id)
+		may.Store(true)
+		w.restore(rec)
+		w.agent.GoOn()
+		pass(time.Second)
+		w.heard("confirmed")
+		w.bob.nothing()
+	})
+}
+
 func TestNodeThatStopsTakesNoNewCalls(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		w.connect()
