@@ -18,6 +18,7 @@ type network struct {
 	mu      sync.Mutex // guards what is below
 	hosts   map[string]*host
 	refused map[string]bool // addresses that nothing can be sent to
+	full    int             // so many datagrams more find no room in the queue of their sender
 }
 
 func newNetwork() *network {
@@ -29,6 +30,13 @@ func (n *network) refuse(addr string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.refused[addr] = true
+}
+
+// fill has so many datagrams find no room.
+func (n *network) fill(datagrams int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.full = datagrams
 }
 
 // breaksReader stands for a message that makes the code that reads it panic.
@@ -81,8 +89,14 @@ func (h *host) WriteTo(b []byte, to net.Addr) (int, error) {
 	default:
 	}
 	h.network.mu.Lock()
-	peer, refused := h.network.hosts[to.String()], h.network.refused[to.String()]
+	peer, refused, full := h.network.hosts[to.String()], h.network.refused[to.String()], h.network.full > 0
+	if full {
+		h.network.full--
+	}
 	h.network.mu.Unlock()
+	if full {
+		return 0, syscall.ENOBUFS
+	}
 	if refused {
 		return 0, syscall.EHOSTUNREACH
 	}

@@ -109,6 +109,30 @@ func TestNoProbeGoesOutBeforeTheAckOrDuringAReinvite(t *testing.T) {
 	})
 }
 
+func TestARequestThatFindsNoRoomInOurQueueIsSentAgain(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.connect()
+		w.network.fill(2)
+		w.agent.Probe(w.id, store.Callee, "OPTIONS", 32*time.Second)
+		pass(1499 * time.Millisecond)
+		w.bob.nothing()
+		pass(time.Millisecond)
+		w.bob.respond(w.bob.next("OPTIONS"), 200, "")
+		w.heard("probe callee OPTIONS: answered 200 after 1.5s")
+		w.network.fill(1)
+		w.agent.Probe(w.id, store.Callee, "UPDATE", 32*time.Second)
+		w.bob.nothing()
+		pass(500 * time.Millisecond)
+		w.bob.respond(w.bob.next("UPDATE"), 200, "")
+		w.heard("probe callee UPDATE: answered 200 after 500ms")
+		w.network.fill(2)
+		w.agent.Release(w.id, store.End{Reason: store.Operator})
+		pass(500 * time.Millisecond)
+		w.bob.next("BYE")
+		w.alice.next("BYE")
+	})
+}
+
 func TestALateAnswerToAProbeIsEvidence(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		w.connect()

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -267,6 +268,11 @@ func (p *packetConn) send(msg []byte, to netip.AddrPort) error {
 	err := p.writeTo(msg, to)
 	for tries := 0; p.excuse(err) && tries < mostExcuses; tries++ {
 		err = p.writeTo(msg, to)
+	}
+	if errors.Is(err, syscall.ENOBUFS) {
+		// This host has dropped it, as any other on its way may: it is sent again,
+		// and says nothing about who it was for.
+		return nil
 	}
 	return err
 }
