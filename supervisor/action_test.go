@@ -157,6 +157,23 @@ func TestObservedSilenceDoesNotUseUpWhatMayEndInAMinute(t *testing.T) {
 	})
 }
 
+func TestALegThatIsObservedForLongStaysGone(t *testing.T) {
+	inWorld(t, observing, func(t *testing.T, w *world) {
+		w.legs.says(store.Callee, inTurn(status(200), status(404)))
+		w.call("c")
+		sleep(5 * time.Minute)
+		for range 600 {
+			if got := w.health("c", store.Callee).Liveness; got != store.Gone {
+				t.Fatalf("%s after %v", got, time.Since(w.zero))
+			}
+			sleep(30 * time.Second)
+		}
+		if n, most := len(w.legs.times("c", store.Callee)), 2+5*2+600; n > most {
+			t.Errorf("asked %d times, at most %d are due", n, most)
+		}
+	})
+}
+
 func TestAnObservedVerdictLeavesTheProbeUnderWayAlone(t *testing.T) {
 	inWorld(t, func(c *Config) { c.Action, c.Interval = Observe, 10*time.Second }, func(t *testing.T, w *world) {
 		w.crowdOf(20)

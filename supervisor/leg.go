@@ -145,7 +145,7 @@ func (l *leg) weigh(a store.Answer, e store.Evidence, cfg *Config) step {
 // least the second one, 483 only the next.
 func (l *leg) doubt(v verdict) step {
 	l.Misses = 0 // it answered
-	l.doubts++
+	l.doubts = min(l.doubts+1, 3)
 	if v == doubtful {
 		l.doubts = max(l.doubts, 2)
 	}
