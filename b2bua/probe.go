@@ -14,7 +14,7 @@ import (
 // is false for one that cannot be asked here and now, and is asked elsewhere.
 func (a *Agent) begin(c *call, q store.Question, timeout time.Duration) bool {
 	if c == nil {
-		a.observer.Answered(q.ID, q.Side, store.Answer{Kind: store.NoCall, Method: q.Method, At: time.Now()})
+		a.observer.Answered(q.ID, q.Side, store.Answer{Kind: store.NoCall, Method: q.Method, At: time.Now(), Of: q.Of})
 		return false
 	}
 	select {
@@ -38,7 +38,7 @@ func (a *Agent) begin(c *call, q store.Question, timeout time.Duration) bool {
 func (c *call) probe(q store.Question, timeout time.Duration, v *volley) {
 	side, method := q.Side, q.Method
 	not := func(kind store.AnswerKind) {
-		c.agent.observer.Answered(c.id, side, store.Answer{Kind: kind, Method: method, At: time.Now()})
+		c.agent.observer.Answered(c.id, side, store.Answer{Kind: kind, Method: method, At: time.Now(), Of: q.Of})
 	}
 	if c.state() != store.Confirmed {
 		not(store.NoCall)
@@ -49,7 +49,7 @@ func (c *call) probe(q store.Question, timeout time.Duration, v *volley) {
 		return
 	}
 	if method == "INVITE" {
-		c.probeByInvite(side, timeout, store.Answer{Method: method})
+		c.probeByInvite(side, timeout, store.Answer{Method: method, Of: q.Of})
 		return
 	}
 	cseq, ok := c.spend(side)
@@ -66,7 +66,7 @@ func (c *call) probe(q store.Question, timeout time.Duration, v *volley) {
 		withTimer(out, s) // RFC 4028 section 7.4: without it the timer would be off
 	}
 	c.ownSession(&out.header, side)
-	c.askProbe(c.attempt(side, out), timeout, store.Answer{Method: method})
+	c.askProbe(c.attempt(side, out), timeout, store.Answer{Method: method, Of: q.Of})
 }
 
 // pending says whether a probe has to wait: any for the end of an INVITE, and

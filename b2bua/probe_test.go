@@ -2,6 +2,7 @@ package b2bua_test
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sipvigil/store"
@@ -130,6 +131,47 @@ func TestARequestThatFindsNoRoomInOurQueueIsSentAgain(t *testing.T) {
 		pass(500 * time.Millisecond)
 		w.bob.next("BYE")
 		w.alice.next("BYE")
+	})
+}
+
+// Else it might count for another leg of the same call: one that was dropped and
+// adopted again meanwhile.
+func TestWhatBecomesOfAProbeComesWithItsQuestion(t *testing.T) {
+	for _, tt := range []struct {
+		method string
+		status int // 0 = nothing comes back
+		want   string
+	}{
+		{"OPTIONS", 200, "answered 200 after 0s"}, {"OPTIONS", 0, "timeout"},
+		{"UPDATE", 200, "answered 200 after 0s"}, {"UPDATE", 0, "timeout"},
+		{"INVITE", 0, "unable"}, // the session is not known
+	} {
+		inWorld(t, nil, func(w *world) {
+			w.connect()
+			w.agent.Ask([]store.Question{{ID: w.id, Side: store.Callee, Method: tt.method, Of: "it"}}, 5*time.Second)
+			synctest.Wait()
+			if tt.method != "INVITE" {
+				if m := w.bob.next(tt.method); tt.status != 0 {
+					w.bob.respond(m, tt.status, "")
+				}
+			}
+			pass(5 * time.Second)
+			w.heard("probe callee " + tt.method + ": " + tt.want + " of it")
+		})
+	}
+	inWorld(t, nil, func(w *world) {
+		w.connect()
+		w.network.refuse(bobAddr)
+		ask := func(method string) {
+			w.agent.Ask([]store.Question{{ID: w.id, Side: store.Callee, Method: method, Of: "it"}}, 5*time.Second)
+		}
+		ask("OPTIONS")
+		w.heard("probe callee OPTIONS: unsent of it")
+		ask("UPDATE")
+		w.heard("probe callee UPDATE: unsent of it")
+		w.agent.Drop(w.id)
+		ask("OPTIONS")
+		w.heard("probe callee OPTIONS: no call of it")
 	})
 }
 

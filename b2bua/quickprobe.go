@@ -76,7 +76,7 @@ func (c *call) probeQuickly(question store.Question, s *socket, cseq uint32, tim
 	side, q := question.Side, &c.agent.quick
 	to, err := netip.ParseAddrPort(c.dialog(side).Peer)
 	if err != nil {
-		c.probed(side, store.Answer{Kind: store.Unsent, Reason: err.Error()})
+		c.probed(question, store.Answer{Kind: store.Unsent, Reason: err.Error()})
 		return
 	}
 	p, _ := q.free.Get().(*quickProbe)
@@ -88,7 +88,7 @@ func (c *call) probeQuickly(question store.Question, s *socket, cseq uint32, tim
 	left := min(timeout, 64*sip.T1)
 	if !q.add(p, left) {
 		q.free.Put(p)
-		c.probed(side, store.Answer{Kind: store.Deferred})
+		c.probed(question, store.Answer{Kind: store.Deferred})
 		return
 	}
 	if left < sip.T1 {
@@ -105,20 +105,20 @@ func (c *call) probeQuickly(question store.Question, s *socket, cseq uint32, tim
 // send sends a probe, with the turn.
 func (p *quickProbe) send() {
 	if err := p.socket.send(p.text, p.to); err != nil && p.of.finish(p) {
-		p.call.unsent(p.question.Side, p.to, err)
+		p.call.unsent(p.question, p.to, err)
 	}
 }
 
 // probed reports what became of a probe, with the turn.
-func (c *call) probed(side store.Side, ans store.Answer) {
-	ans.Method, ans.At = "OPTIONS", time.Now()
-	c.agent.observer.Answered(c.id, side, ans)
+func (c *call) probed(q store.Question, ans store.Answer) {
+	ans.Method, ans.At, ans.Of = q.Method, time.Now(), q.Of
+	c.agent.observer.Answered(c.id, q.Side, ans)
 }
 
 // unsent reports a probe that the network did not take, with the turn.
-func (c *call) unsent(side store.Side, to netip.AddrPort, err error) {
-	c.moveOn(side, to.String())
-	c.probed(side, store.Answer{Kind: store.Unsent, Reason: err.Error()})
+func (c *call) unsent(q store.Question, to netip.AddrPort, err error) {
+	c.moveOn(q.Side, to.String())
+	c.probed(q, store.Answer{Kind: store.Unsent, Reason: err.Error()})
 }
 
 // add has a probe wait, held by who sends it, and by its waker if it is not to
@@ -277,19 +277,19 @@ func (p *quickProbe) wake(wake) {
 		p.holders++ // for the next wake
 	}
 	q.mu.Unlock()
-	c, side, to := p.call, p.question.Side, p.to
+	c, question, to := p.call, p.question, p.to
 	if interval <= 0 {
 		if q.finish(p) && !c.agent.closing.Load() {
-			c.do(func() { c.probed(side, store.Answer{Kind: store.Timeout}) })
+			c.do(func() { c.probed(question, store.Answer{Kind: store.Timeout}) })
 		}
 		return
 	}
 	if !c.agent.may() { // another node may have asked meanwhile, with higher numbers
 		if q.finish(p) {
-			c.do(func() { c.probed(side, store.Answer{Kind: store.Deferred}) })
+			c.do(func() { c.probed(question, store.Answer{Kind: store.Deferred}) })
 		}
 	} else if err := p.socket.send(p.text, to); err != nil && q.finish(p) {
-		c.do(func() { c.unsent(side, to, err) })
+		c.do(func() { c.unsent(question, to, err) })
 	}
 	// Only now: it must not be given up, and the next number used, before it is sent.
 	c.agent.transaction.waits.after(interval, p, wakeRepeat)

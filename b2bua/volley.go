@@ -131,7 +131,7 @@ func (v *volley) fire(a *Agent) {
 	may := a.may()
 	for _, p := range v.probes {
 		if !may && q.finish(p) {
-			p.call.probed(p.question.Side, store.Answer{Kind: store.Deferred})
+			p.call.probed(p.question, store.Answer{Kind: store.Deferred})
 		}
 	}
 	for from, to := 0, 0; may && from < len(v.probes); from = to {

@@ -70,6 +70,9 @@ func became(a store.Answer) string {
 	if a.Status != 0 {
 		kind += fmt.Sprintf(" %d after %v", a.Status, a.RTT)
 	}
+	if a.Of != nil {
+		kind += fmt.Sprintf(" of %v", a.Of)
+	}
 	return kind
 }
 

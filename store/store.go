@@ -249,7 +249,7 @@ type Question struct {
 	ID     string
 	Side   Side
 	Method string
-	Of     any // comes back with the answer, or nothing does
+	Of     any // comes back with the answer
 }
 
 // AnswerKind is what became of a probe.
@@ -273,7 +273,7 @@ type Answer struct {
 	Reason string        // why it could not be sent
 	RTT    time.Duration // from the probe to the final response
 	At     time.Time
-	Of     any // as in the Question, or nil
+	Of     any // as in the Question, nil when it answers none
 }
 
 // Evidence is one sign of life: a request or a response that the far end sent
