@@ -83,6 +83,10 @@ func (s *Supervisor) Evidence(id string, side store.Side, e store.Evidence) {
 		l.LastAlive, l.LastEvidence = e.At, e.What
 		return
 	}
+	if denies(strings.TrimPrefix(e.What, "late ")) {
+		l.Misses = 0 // it answers, but the next probe comes in its time, to show whether it knows the call
+		return
+	}
 	was := l.Liveness
 	l.fresh = true
 	if strings.HasSuffix(e.What, " "+methodNames[options]) && !l.proves(methodNames[options]) {

@@ -108,6 +108,35 @@ func TestEvidenceDuringADeferredProbeIsNotLost(t *testing.T) {
 	})
 }
 
+func TestAnAnswerThatDeniesTheDialogPostponesNoProbe(t *testing.T) {
+	inWorld(t, nil, func(t *testing.T, w *world) {
+		w.legs.says(store.Callee, inTurn(status(200), status(404)))
+		w.call("c")
+		for range 4 {
+			sleep(9 * time.Second)
+			w.sup.Evidence("c", store.Callee, store.Evidence{What: "404 INFO"})
+			w.sup.Evidence("c", store.Callee, store.Evidence{What: "late 404 OPTIONS"})
+		}
+		w.check(4.5, 34.51, 34.68)
+		if got := w.legs.ends(); len(got) != 1 || got[0].Reason != store.Callee.Gone() {
+			t.Errorf("released: %v", got)
+		}
+	})
+}
+
+func TestAnAnswerThatDeniesTheDialogIsNoSilence(t *testing.T) {
+	inWorld(t, nil, func(t *testing.T, w *world) {
+		w.legs.says(store.Callee, inTurn(status(200), nothing(), nothing(), status(200)))
+		w.call("c")
+		sleep(80 * time.Second) // its second probe is missed, the third under way
+		w.sup.Evidence("c", store.Callee, store.Evidence{What: "404 REFER"})
+		sleep(time.Minute)
+		if got := w.health("c", store.Callee); got.Liveness != store.Alive || len(w.legs.ends()) > 0 {
+			t.Errorf("%+v, released %v", got, w.legs.ends())
+		}
+	})
+}
+
 func TestEvidenceFromTheFutureIsThatOfNow(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		w.call("c")

@@ -109,7 +109,7 @@ func (s *Supervisor) tick(e *entry) Tick {
 
 // denies says whether an answer such as "481 OPTIONS" speaks against the dialog.
 func denies(text string) bool {
-	if len(text) < 3 {
+	if len(text) < 3 || text[0] < '0' || text[0] > '9' {
 		return false
 	}
 	status, err := strconv.Atoi(text[:3])
