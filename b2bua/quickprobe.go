@@ -306,7 +306,7 @@ func (q *quickProbes) answer(datagram []byte, from netip.AddrPort, came time.Tim
 	question, sent, ok := q.take(status, branch, from)
 	if ok && status >= 200 {
 		q.observer.Answered(question.ID, question.Side, store.Answer{Kind: store.Answered, Method: question.Method,
-			Status: status, RTT: max(0, came.Sub(sent)), Of: question.Of})
+			Status: status, RTT: max(0, steady(came).Sub(sent)), Of: question.Of})
 	}
 	return ok
 }

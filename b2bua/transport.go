@@ -213,12 +213,17 @@ func (p *packetConn) read(b []byte) (datagram []byte, from netip.AddrPort, err e
 // lastCame is when the message that is being read came to this host: just now
 // where that is not known, as over connections, where p is nil.
 func (p *packetConn) lastCame() time.Time {
-	now := time.Now()
 	if p == nil {
-		return now
+		return time.Now()
 	}
-	// The kernel counts by the clock that can be set.
-	if waited := now.Sub(p.came); 0 < waited && waited < longestWait {
+	return steady(p.came)
+}
+
+// steady is when a datagram came, by the clock that nobody sets: the kernel counts
+// by the other.
+func steady(came time.Time) time.Time {
+	now := time.Now()
+	if waited := now.Sub(came); 0 < waited && waited < longestWait {
 		return now.Add(-waited)
 	}
 	return now

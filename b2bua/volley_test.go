@@ -92,6 +92,26 @@ func TestEachAnswerOfAVolleyGoesToWhomItConcerns(t *testing.T) {
 	}
 }
 
+func TestARoundTripTakesNoLongerBecauseTheClockIsSet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, tt := range []struct{ set, want time.Duration }{
+			{0, 37 * time.Millisecond}, {time.Hour, 40 * time.Millisecond}, {-time.Hour, 40 * time.Millisecond},
+		} {
+			calls, conn, ask := volleyCalls(t, 1)
+			told := &heard{}
+			calls[0].agent.quick.observer = told
+			calls[0].agent.Ask(ask, 64*sip.T1)
+			time.Sleep(40 * time.Millisecond)
+			came := time.Now().Round(0).Add(-3*time.Millisecond - tt.set) // by the clock of the kernel, before it was set
+			calls[0].agent.quick.answer(conn.answer(), netip.MustParseAddrPort("192.0.2.9:5060"), came)
+			if diff := cmp.Diff([]time.Duration{tt.want}, told.rtts); diff != "" {
+				t.Errorf("set by %v: (-want +got):\n%s", tt.set, diff)
+			}
+			calls[0].agent.quick.stop()
+		}
+	})
+}
+
 func TestAVolleyIsNotFiredOnceItsCallsMayBeAnothers(t *testing.T) {
 	calls, conn, ask := volleyCalls(t, 3)
 	told := &heard{}
@@ -119,8 +139,10 @@ func TestAVolleyIsNotFiredOnceItsCallsMayBeAnothers(t *testing.T) {
 type heard struct {
 	noObserver
 	answers []string
+	rtts    []time.Duration
 }
 
 func (h *heard) Answered(id string, _ store.Side, a store.Answer) {
 	h.answers = append(h.answers, fmt.Sprint(id, " ", a.Kind, " ", a.Of))
+	h.rtts = append(h.rtts, a.RTT)
 }
