@@ -17,6 +17,9 @@ func (s *Store) Grace(d time.Duration) { s.grace = d }
 // yet.
 func (s *Store) Linger(d time.Duration) { s.linger = d }
 
+// Youth sets for how long after its start a server may lack leases.
+func (s *Store) Youth(d time.Duration) { s.youth = d }
+
 // Patient has Run take no Redis of a busy machine for lost. The store must not run
 // yet.
 func (s *Store) Patient() { s.patience, s.least = ioMost, ioMost }

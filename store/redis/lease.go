@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -56,7 +57,10 @@ const (
 // Renew takes or renews the lease of this node, which is described by n, or
 // returns store.ErrUnavailable.
 func (s *Store) Renew(ctx context.Context, n store.Node) (Leased, error) {
-	word, err := leaseScript.Run(ctx, s.client, []string{s.keys.lease(n.Name)}, n.Epoch, LeaseTime.Milliseconds(),
+	s.mu.Lock()
+	told := strings.Join(s.told, " ")
+	s.mu.Unlock()
+	word, err := leaseScript.Run(ctx, s.client, []string{s.keys.lease(n.Name)}, n.Epoch, LeaseTime.Milliseconds(), "told", told,
 		"state", string(n.State), "since", n.Since.UTC().Format(instant), "seen", n.Seen.UTC().Format(instant),
 		"calls", n.Calls, "addr", n.Addr, "per_second", n.Tally.PerSecond, "live", n.Tally.Live, "suspect", n.Tally.Suspect,
 		"unproven", n.Tally.Unproven, "held", n.Tally.Held, "reclaimed", n.Tally.Reclaimed, "doing", doing(n.Doing)).Text()
@@ -110,12 +114,23 @@ func (s *Store) leave(ctx context.Context) {
 // Nodes returns the nodes that hold a lease or did within a day, in the order of
 // their names, or store.ErrUnavailable.
 func (s *Store) Nodes(ctx context.Context) ([]store.Node, error) {
+	var nodes []store.Node
+	err := s.leases(ctx, func(n store.Node, _ map[string]string) { nodes = append(nodes, n) })
+	if err != nil {
+		return nil, s.unavailable("list nodes", err)
+	}
+	return sorted(nodes), nil
+}
+
+// leases yields the nodes that hold a lease or did within a day, each with the
+// fields of its lease, none where it is over.
+func (s *Store) leases(ctx context.Context, yield func(n store.Node, lease map[string]string)) error {
 	oldest := strconv.FormatInt(time.Now().Add(-nodeKept).UnixMilli(), 10)
 	pipe := s.client.Pipeline()
 	pipe.ZRemRangeByScore(ctx, s.keys.nodes(), "-inf", "("+oldest)
 	seen := pipe.ZRangeWithScores(ctx, s.keys.nodes(), 0, -1)
 	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, s.unavailable("list nodes", err)
+		return err
 	}
 	pipe = s.client.Pipeline()
 	var nodes []store.Node
@@ -126,17 +141,18 @@ func (s *Store) Nodes(ctx context.Context) ([]store.Node, error) {
 		leases = append(leases, pipe.HGetAll(ctx, s.keys.lease(name)))
 	}
 	if len(nodes) == 0 {
-		return nil, nil
+		return nil
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, s.unavailable("list nodes", err)
+		return err
 	}
 	for i, lease := range leases {
 		if hash := lease.Val(); len(hash) > 0 {
 			describe(&nodes[i], hash)
 		}
+		yield(nodes[i], lease.Val())
 	}
-	return sorted(nodes), nil
+	return nil
 }
 
 // Forget takes a node that is gone off the list. It returns

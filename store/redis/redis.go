@@ -33,6 +33,7 @@ type Store struct {
 	texts  *texts
 	linger time.Duration // how long what may wait is gathered
 	check  time.Duration // how often an idle connection is tried
+	youth  time.Duration // a server that is older has heard of every node that runs
 	grace  time.Duration // what Run still does when its context has ended
 
 	// These belong to Run.
@@ -40,6 +41,7 @@ type Store struct {
 	loaded    time.Time     // when they were loaded last
 	servers   []string      // run ids of the masters that were there then
 	changed   bool          // another server than before answers
+	resaved   bool          // all calls were queued again in this round
 	patience  time.Duration // how long it waits for an answer
 	least     time.Duration // of that
 	commands  arguments
@@ -49,6 +51,7 @@ type Store struct {
 	records records
 	writing int       // changes taken from the queue and not written yet
 	written time.Time // all changes before are written
+	told    []string  // run ids of the masters that have all calls of this process
 	epoch   int64     // the highest this process has seen
 	tagKey  []byte
 	status  store.Status
@@ -84,6 +87,7 @@ func New(cfg Config, log *zap.Logger) (*Store, error) {
 		texts:    newTexts(),
 		linger:   time.Second,
 		check:    5 * time.Second,
+		youth:    LeaseTime,
 		grace:    2 * time.Second,
 		queue:    newQueue(),
 		patience: ioTimeout,

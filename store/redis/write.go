@@ -117,6 +117,7 @@ func (s *Store) round(ctx context.Context) bool {
 	s.mu.Lock()
 	began, pending := time.Now(), s.pending()
 	s.mu.Unlock()
+	s.resaved = false
 	err := s.exchange(ctx, pending)
 	s.connected = err == nil
 	s.note(err, began, pending)
@@ -164,6 +165,9 @@ func (s *Store) note(err error, began time.Time, pending int) {
 	s.status.LastError = ""
 	if err == nil {
 		s.written = began
+		if !s.resaved {
+			s.told = s.servers
+		}
 	} else {
 		s.status.LastError = inWords(err)
 	}

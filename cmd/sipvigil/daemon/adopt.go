@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -291,17 +292,19 @@ var errUnsettled = errors.New("the owner of the call is changing")
 func (m *member) find(ctx context.Context, id string) (b2bua.Place, error) {
 	c, err := m.Get(ctx, id)
 	owner := c.Node
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return b2bua.Place{}, nil
-	case err != nil:
+	switch unknown := errors.Is(err, store.ErrNotFound); {
+	case err != nil && !unknown:
 		return b2bua.Place{}, err
 	case c.State == store.Terminated:
 		return b2bua.Place{Ended: c.End.At}, nil
-	case owner == m.name && m.settling():
+	case !unknown && owner != m.name:
+	case !unknown && m.settling():
 		return b2bua.Place{}, errUnsettled
-	case owner == m.name:
-		return b2bua.Place{Here: true}, nil // it came meanwhile, or has just ended
+	default: // nobody has it, or it came here meanwhile, or has just ended; unless the store has lost who has it
+		if certain, err := m.Nowhere(ctx, id); err != nil || !certain {
+			return b2bua.Place{}, cmp.Or(err, errUnsettled)
+		}
+		return b2bua.Place{Here: !unknown}, nil
 	}
 	m.look.Lock()
 	s := m.nodes[owner]

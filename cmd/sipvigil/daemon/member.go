@@ -25,6 +25,7 @@ type shared interface {
 	Fence(ctx context.Context, epoch int64) error
 	Lost(ctx context.Context, held map[string]int64) (lost, behind []string, err error)
 	Get(ctx context.Context, id string) (store.Call, error)
+	Nowhere(ctx context.Context, id string) (bool, error)
 	Stranded(ctx context.Context, node string) (ending, others []string, err error)
 	Adopt(ctx context.Context, from string, epoch int64, ids []string) ([]store.Call, error)
 	Kept(ctx context.Context, calls []store.Call) (lost []string, err error)

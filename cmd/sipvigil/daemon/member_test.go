@@ -2,12 +2,14 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"sipvigil/b2bua"
 	"sipvigil/store"
 	"sipvigil/store/redis"
 )
@@ -108,5 +110,33 @@ func TestCallsGoOnOnceTheLeaseStandsAgain(t *testing.T) {
 		}
 		stop()
 		holding.Wait()
+	})
+}
+
+// A store that has just come back may lack a call, or have it under an owner that
+// has lost it: neither ends the call.
+func TestACallThatTheStoreMayHaveLostIsNotSaidToBeUnknown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newShop(0).host("edge-1", 0)
+		h.shop.records["stale"] = store.Call{ID: "stale", Node: "edge-1", State: store.Confirmed}
+		if _, err := h.join(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		h.partial = true
+		for _, id := range []string{"lost", "stale"} {
+			if place, err := h.find(t.Context(), id); !errors.Is(err, errUnsettled) {
+				t.Errorf("%s, while the store may lack calls: %v, %v", id, place, err)
+			}
+		}
+		h.partial = false
+		for id, want := range map[string]b2bua.Place{"lost": {}, "stale": {Here: true}} {
+			if place, err := h.find(t.Context(), id); err != nil || place != want {
+				t.Errorf("%s, when it has all: %v, %v", id, place, err)
+			}
+		}
+		h.away = true
+		if place, err := h.find(t.Context(), "lost"); !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("while the store is away: %v, %v", place, err)
+		}
 	})
 }

@@ -89,6 +89,7 @@ type host struct {
 	calls   map[string]*store.Call
 	taken   map[string]bool // calls that it has adopted
 	away    bool            // the shop cannot be reached
+	partial bool            // it may lack calls that go on
 	slow    time.Duration   // what is sent arrives so late
 	highest int64           // epoch that it was given
 	stop    func()
@@ -193,6 +194,17 @@ func (h *host) Get(ctx context.Context, id string) (store.Call, error) {
 		return c, nil
 	}
 	return store.Call{}, store.ErrNotFound
+}
+
+func (h *host) Nowhere(ctx context.Context, id string) (bool, error) {
+	if err := h.reach(ctx); err != nil {
+		return false, err
+	}
+	defer h.shop.mu.Unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	by := h.shop.records[id].Node
+	return !h.partial && (by == "" || by == h.name), nil
 }
 
 func (h *host) Stranded(ctx context.Context, node string) (ending, others []string, err error) {
