@@ -405,3 +405,27 @@ func TestATextThatIsLostIsWrittenAgain(t *testing.T) {
 }
 
 const textOfLayout2 = "lFRNa4QwEL3Pr5Bei2Em4sWDlELvPfRU6CHaWRDiGoIL/vzFTaIx7gdehDdvXjB5b8Y0E7TK2o5trtxvY5Ej/ZCsECtEQbL4hVM38X/eKq3ZfswPi0IKissclfXQKu27IQIMlvth5EDFiOHtc2j8E79TWZZISOuh9UvemeSVuCqxhifUzdk7otljmXh8pNfHyZDgSfVGszjzuAmXkTvqL6TwqCwMxWIN+rQHq1Kc0AkkWA4iGO2F3efL3ST7nic7I4GwrzzefEtSXdq3cd7syKTzGgAA//8="
+
+func TestACallThatIsWrittenAgainAsItIsLastsForAnotherDay(t *testing.T) {
+	t.Parallel()
+	url, server := storetest.Redis(t)
+	s := member(t, url, storetest.Node)
+	c := storetest.Call()
+	s.Save(c)
+	storetest.Settled(t, s)
+	admin := connect(t, server)
+	shard := c.ID[len(c.ID)-2:]
+	keys := []string{callKey(c.ID), "{sv:" + shard + "}:text:" + c.ID, "{sv:" + shard + "}:active", "{sv:" + shard + "}:node:" + c.Node}
+	for _, key := range keys {
+		if !admin.PExpire(t.Context(), key, 12*time.Hour).Val() {
+			t.Fatalf("%s is not there", key)
+		}
+	}
+	s.Save(c)
+	storetest.Settled(t, s)
+	for _, key := range keys {
+		if left := admin.PTTL(t.Context(), key).Val(); left < 23*time.Hour {
+			t.Errorf("%s lasts for %v", key, left)
+		}
+	}
+}

@@ -357,6 +357,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if d.member != nil {
 		g.Go(func() error { d.board.Run(ctx); return nil })
 		g.Go(func() error { d.member.hold(ctx); return nil })
+		g.Go(func() error { d.member.refresh(ctx); return nil })
 		g.Go(func() error { <-loaded; d.member.watch(ctx); return nil })
 	}
 	err := g.Wait()

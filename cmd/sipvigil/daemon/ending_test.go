@@ -45,6 +45,7 @@ func (r *resumed) Restore(_ context.Context, calls []store.Call) error {
 func (*resumed) Count() int               { return 0 }
 func (*resumed) Held() map[string]int64   { return nil }
 func (*resumed) Drop(string)              {}
+func (*resumed) Resave(string)            {}
 func (*resumed) Claim(string, int64) bool { return false }
 func (*resumed) Announce([]string)        {}
 func (*resumed) GoOn()                    {}

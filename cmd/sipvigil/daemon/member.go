@@ -38,6 +38,7 @@ type owned interface {
 	Count() int
 	Held() map[string]int64
 	Drop(id string)
+	Resave(id string)
 	Restore(ctx context.Context, calls []store.Call) error
 	Claim(id string, epoch int64) bool
 	Announce(ids []string)

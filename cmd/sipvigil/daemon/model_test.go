@@ -88,10 +88,11 @@ type host struct {
 	mu      sync.Mutex // guards what is below
 	calls   map[string]*store.Call
 	taken   map[string]bool // calls that it has adopted
-	away    bool            // the shop cannot be reached
-	partial bool            // it may lack calls that go on
-	slow    time.Duration   // what is sent arrives so late
-	highest int64           // epoch that it was given
+	resaved map[string]time.Time
+	away    bool          // the shop cannot be reached
+	partial bool          // it may lack calls that go on
+	slow    time.Duration // what is sent arrives so late
+	highest int64         // epoch that it was given
 	stop    func()
 	down    bool
 
@@ -305,6 +306,14 @@ func (h *host) Claim(id string, epoch int64) bool {
 	return true
 }
 
+func (h *host) Resave(id string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.calls[id] != nil {
+		h.resaved[id] = time.Now()
+	}
+}
+
 func (h *host) GoOn() {}
 
 func (h *host) Announce([]string) {}
@@ -467,7 +476,8 @@ func newShop(n int) *shop {
 
 // host is a node that does nothing yet.
 func (s *shop) host(name string, n int) *host {
-	h := &host{shop: s, run: fmt.Sprintf("%s/%d", name, n), calls: make(map[string]*store.Call), taken: make(map[string]bool)}
+	h := &host{shop: s, run: fmt.Sprintf("%s/%d", name, n), calls: make(map[string]*store.Call), taken: make(map[string]bool),
+		resaved: make(map[string]time.Time)}
 	h.member = newMember(h, h, h.Drop, name, zap.NewNop(), prometheus.NewRegistry())
 	h.addr = name + ":5060"
 	return h
