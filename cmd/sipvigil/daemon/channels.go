@@ -22,8 +22,9 @@ const (
 	// of a node that is gone are adopted sooner than that.
 	channelTime = time.Minute
 	vouchEvery  = 10 * time.Second
-	vouchTime   = 5 * time.Second // bounds one round
-	claimTime   = 2 * time.Second // bounds what a call waits for a store that does not answer and is not known to be away
+	vouchTime   = 5 * time.Second       // bounds one round
+	claimTime   = 2 * time.Second       // bounds what a call waits for a store that does not answer and is not known to be away
+	claimPause  = 50 * time.Millisecond // before the next try of a claim that failed at once
 	freeTime    = time.Second
 	mostFreed   = 100_000 // channels that wait to be given back; others come back by themselves
 )
@@ -137,6 +138,10 @@ func (k *channels) ask(c store.Claim) (store.Grant, error) {
 		if g, err = k.st.ClaimChannel(ctx, c); err == nil {
 			k.note(c, g)
 			return g, nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(claimPause):
 		}
 	}
 	if k.reject {

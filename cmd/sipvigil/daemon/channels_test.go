@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -313,5 +314,30 @@ func TestWithoutTheStoreMemoryCountsWhatBeginsInASecond(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		wantWord(t, "a second later", string(claim("x")), "")
+	})
+}
+
+// failing is a store that answers, but not to claims: a part of a cluster is
+// away, of which writing does not know yet.
+type failing struct {
+	*flaky
+	claims atomic.Int64
+}
+
+func (f *failing) ClaimChannel(context.Context, store.Claim) (store.Grant, error) {
+	f.claims.Add(1)
+	return store.Grant{}, store.ErrUnavailable
+}
+
+func TestAStoreThatRefusesClaimsAtOnceIsNotAskedWithoutAPause(t *testing.T) {
+	counting(t, "accept", func(k *channels, st *flaky, live *going) {
+		f := &failing{flaky: st}
+		k.st = f
+		began := time.Now()
+		wantWord(t, "1", k.claims("1"), "granted")
+		took, tries, most := time.Since(began), f.claims.Load(), int64(claimTime/claimPause)
+		if took != claimTime || tries < most || tries > most+1 { // the last pause ends as the time does
+			t.Errorf("%d tries in %v", tries, took)
+		}
 	})
 }
