@@ -82,7 +82,7 @@ soak: peers
 # What kamailio needs to keep its dialogs in Redis, by a directory of that package.
 compare load: PEERS += /usr/share/kamailio/db_redis:kamailio-redis-modules
 
-# What a call and a probe cost, through sipvigil and through kamailio: about twelve minutes.
+# What a call and a probe cost, through sipvigil and through kamailio: about eighteen minutes.
 load: peers
 	$(GO) test -tags compare -run '^TestCompareLoad$$' -count 1 -timeout 30m -v ./test
 
