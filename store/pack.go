@@ -58,7 +58,7 @@ func Pack(c Call) Packed {
 	for i := range c.Legs {
 		leg := &c.Legs[i]
 		p.numbers[i] = numbers{leg.LocalCSeq, leg.LocalMark, leg.LocalAsked, leg.RemoteCSeq, leg.Kept}
-		p.health[i] = packHealth(leg.Health)
+		p.health[i] = packHealth(leg.Health, unique.Handle[words]{})
 		if leg.Session == (Session{}) {
 			continue
 		}
@@ -109,7 +109,7 @@ func (p *Packed) Health(s Side) Health {
 }
 
 // SetHealth is for who has nothing but the health of a leg.
-func (p *Packed) SetHealth(s Side, h Health) { p.health[s] = packHealth(h) }
+func (p *Packed) SetHealth(s Side, h Health) { p.health[s] = packHealth(h, p.health[s].words) }
 
 // KeepHealth takes over the health of both legs from an earlier record.
 func (p *Packed) KeepHealth(earlier *Packed) { p.health = earlier.health }
@@ -125,14 +125,16 @@ func (p *Packed) Reserve(s Side, mark uint32) {
 	n.cseq, n.asked = n.mark, 0
 }
 
-func packHealth(h Health) health {
+// packHealth returns a Health as it is kept. Its words are mostly those of before.
+func packHealth(h Health, before unique.Handle[words]) health {
 	if h == (Health{}) {
 		return health{}
 	}
-	return health{
-		words: unique.Make(words{h.Liveness, h.LastEvidence, h.Method, h.Calibration}), alive: milliOf(h.LastAlive),
-		rtt: h.RTT, misses: h.Misses, answers: h.Answers,
+	w := words{h.Liveness, h.LastEvidence, h.Method, h.Calibration}
+	if before == (unique.Handle[words]{}) || before.Value() != w {
+		before = unique.Make(w)
 	}
+	return health{words: before, alive: milliOf(h.LastAlive), rtt: h.RTT, misses: h.Misses, answers: h.Answers}
 }
 
 // Compact puts the texts of a call one after the other into its Text, and has

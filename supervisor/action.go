@@ -56,7 +56,7 @@ func (s *Supervisor) conclude(l *leg, c change, end store.End, at time.Time) {
 		s.happened(l.call, l.side(), EventObserved, verdictText(end), 0, at)
 	}
 	delete(s.brake.held, l)
-	if !l.asking { // else its turn comes after the answer
+	if !l.asking() { // else its turn comes after the answer
 		s.schedule(l, at.Sub(s.made)+s.spacing())
 	}
 	s.note(c)

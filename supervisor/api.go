@@ -155,7 +155,7 @@ func (s *Supervisor) join(id string) (watcher, error) {
 			continue
 		}
 		s.waiting[l] = append(s.waiting[l], ch)
-		if l.asking {
+		if l.asking() {
 			continue
 		}
 		if l.Method == "" { // all were refused; to refuse again is an answer, too
@@ -164,6 +164,7 @@ func (s *Supervisor) join(id string) (watcher, error) {
 		}
 		s.ask(l, now.Sub(s.made))
 		w.tasks = append(w.tasks, l.question())
+		s.nudge() // Run is to know by when it is lost
 	}
 	return w, nil
 }

@@ -330,9 +330,9 @@ func (b *brake) decide(h *hold, calls int, now time.Duration, at time.Time) caus
 		return cut
 	case g.engaged:
 		return crowd
-	case h.cause == quota && l.asking:
+	case h.cause == quota && l.asking():
 		return quota
-	case h.since < g.freed && l.missed <= g.freed, l.missed <= h.mended, l.asking:
+	case h.since < g.freed && l.missed <= g.freed, l.missed <= h.mended, l.asking():
 		return recheck
 	case h.doubt == Asking:
 		return trunkFirst

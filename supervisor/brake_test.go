@@ -31,7 +31,9 @@ func (s *Supervisor) spreadOut() {
 	defer s.mu.Unlock()
 	for _, k := range s.calls {
 		for i := range k.legs {
-			s.schedule(&k.legs[i], time.Since(s.made)+s.share(s.cfg.Interval))
+			if l := &k.legs[i]; !l.asking() {
+				s.schedule(l, time.Since(s.made)+s.share(s.cfg.Interval))
+			}
 		}
 	}
 }

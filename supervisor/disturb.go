@@ -22,7 +22,7 @@ func (s *Supervisor) Disturbed(id string, side store.Side, why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := s.calls[id]
-	if k == nil || !k.confirmed || k.ending || k.legs[side].place == 0 {
+	if k == nil || !k.confirmed || k.ending || !k.legs[side].watched() {
 		return
 	}
 	l, at := &k.legs[side], time.Now()
@@ -33,7 +33,7 @@ func (s *Supervisor) Disturbed(id string, side store.Side, why string) {
 	l.hurried = now
 	s.metrics.disturbed.Inc()
 	s.happened(k, side, EventDisturbed, why, 0, at)
-	if !l.asking {
+	if !l.asking() {
 		s.hurry(l, at)
 	}
 }
@@ -46,17 +46,14 @@ func (s *Supervisor) hurry(l *leg, at time.Time) {
 	if l.Misses > 0 {
 		due = max(due, l.missed+s.cfg.Timeout)
 	}
-	if s.due(l) <= due+soonest {
+	if l.due <= due+soonest {
 		return
 	}
 	place := s.hurried.ReserveN(at, 1)
 	due = max(due, now+place.DelayFrom(at)) + s.share(soonest)
-	if due >= s.due(l) {
+	if due >= l.due {
 		place.CancelAt(at)
 		return
 	}
 	s.postpone(l, due)
 }
-
-// due is when a leg that is in the schedule has its turn. Called locked.
-func (s *Supervisor) due(l *leg) time.Duration { return s.queue.due(l) }

@@ -30,12 +30,12 @@ type leg struct {
 	missed           time.Duration // when the last probe that counts as missed went out
 	hurried          time.Duration // when its way was last found disturbed, 0 if never
 	kind             *calibration  // what is known of far ends like this one, nil before the call is confirmed
-	place            int32         // in its part of the schedule, from 1; 0 = not there
-	slot             int32         // which part that is, unless it is near
+	due              time.Duration // when its turn is, while it is queued
+	slot             int32         // where it was put into a slot of the queue
+	place            int32         // among those that are being asked, from 1; 0 = it is not
 	doubts           uint8         // how close it is to gone, see doubt
 	allowed, refused methods       // by the far end
-	asking           bool          // a probe is under way
-	near             bool          // its turn is soon, see queue
+	queued           bool          // it has a turn, see queue
 	fresh            bool          // evidence came since it was put into the schedule
 }
 
@@ -46,6 +46,12 @@ func newCall(id string) *call {
 	}
 	return k
 }
+
+// asking says whether a probe is under way.
+func (l *leg) asking() bool { return l.place != 0 }
+
+// watched says whether it is being asked, or will be.
+func (l *leg) watched() bool { return l.queued || l.asking() }
 
 func (l *leg) side() store.Side {
 	if l == &l.call.legs[store.Callee] {

@@ -131,12 +131,12 @@ func (s *Supervisor) take(id string, side store.Side, a store.Answer, now time.T
 		}
 		l = &k.legs[side]
 	}
-	if !l.asking {
+	if !l.asking() {
 		return false
 	}
 	s.metrics.probe(a.Method, s.cfg.Policy.result(a))
 	if l.call.ending {
-		l.asking = false
+		s.inFlight.remove(l)
 		s.deliver(l, a)
 	} else {
 		s.settle(l, a, now)
@@ -205,7 +205,7 @@ func (s *Supervisor) Ended(c store.Call) {
 func (s *Supervisor) forget(k *call) {
 	delete(s.calls, k.id)
 	for i := range k.legs {
-		k.legs[i].asking = false
+		s.inFlight.remove(&k.legs[i])
 	}
 }
 

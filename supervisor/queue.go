@@ -1,22 +1,23 @@
 package supervisor
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"time"
 )
 
 // queue holds legs by when their turn is, as a timing wheel does: those whose
 // turn comes later stand in slots, in no order, and only those of the slot that
 // is being served are sorted. So what it costs to give a leg its turn does not
-// grow with the number of legs. A leg knows its place, so that it can be moved
-// and taken out.
+// grow with the number of legs.
 type queue struct {
-	width time.Duration    // of a slot
-	near  near             // those whose turn is before the end of the slot that is being served
-	until time.Duration    // that end
-	later map[int64][]item // by the number of the slot: when it begins, in widths
-	spare [][]item
-	count int
+	width   time.Duration    // of a slot
+	near    []item           // those of the slot that is being served, the next one last; none of them is in later
+	serving int64            // the number of that slot: when it begins, in widths
+	later   map[int64][]item // by the number of their slot
+	spare   [][]item
+	count   int
 }
 
 type item struct {
@@ -33,74 +34,63 @@ func newQueue(interval time.Duration) queue {
 
 // set gives a leg its turn, whether it had one or not.
 func (q *queue) set(l *leg, due time.Duration) {
-	if l.place != 0 && l.near && due < q.until {
-		q.near[l.place-1].due = due
-		q.near.fix(int(l.place - 1))
-		return
-	}
 	q.remove(l)
 	q.count++
-	if l.near = due < q.until; l.near {
-		q.near = append(q.near, item{due, l})
-		l.place = int32(len(q.near))
-		q.near.fix(len(q.near) - 1)
-		return
-	}
+	l.due, l.queued = due, true
 	number := int64(due / q.width)
+	switch {
+	case len(q.near) == 0 || number > q.serving:
+	case number == q.serving:
+		q.near = slices.Insert(q.near, q.from(due), item{due, l})
+		return
+	default: // its slot comes first
+		q.later[q.serving], q.near = q.near, nil
+	}
 	slot, ok := q.later[number]
 	if last := len(q.spare) - 1; !ok && last >= 0 {
 		slot, q.spare = q.spare[last], q.spare[:last]
 	}
-	slot = append(slot, item{due, l})
-	q.later[number] = slot
-	l.slot, l.place = int32(number), int32(len(slot))
+	l.slot = int32(len(slot))
+	q.later[number] = append(slot, item{due, l})
 }
 
-// slotOf is the number of the slot of a leg, which keeps only the low half.
-func (q *queue) slotOf(l *leg) int64 {
-	serving := int64(q.until / q.width)
-	return serving + int64(l.slot-int32(serving))
-}
-
-// due is when the turn of a leg is that has one.
-func (q *queue) due(l *leg) time.Duration {
-	if l.near {
-		return q.near[l.place-1].due
-	}
-	return q.later[q.slotOf(l)][l.place-1].due
+// from is where those in near begin whose turn is then, or before.
+func (q *queue) from(due time.Duration) int {
+	at, _ := slices.BinarySearchFunc(q.near, due, func(i item, due time.Duration) int { return cmp.Compare(due, i.due) })
+	return at
 }
 
 // remove takes a leg out.
 func (q *queue) remove(l *leg) {
-	if l.place == 0 {
+	if !l.queued {
 		return
 	}
 	q.count--
-	at := int(l.place - 1)
-	l.place = 0
-	if l.near {
-		if q.near = take(q.near, at); at < len(q.near) {
-			q.near.fix(at)
+	l.queued = false
+	number := int64(l.due / q.width)
+	if number == q.serving && len(q.near) > 0 {
+		at := len(q.near) - 1 // mostly
+		if q.near[at].leg != l {
+			at = find(q.near, l, q.from(l.due))
 		}
+		q.near = slices.Delete(q.near, at, at+1)
 		return
 	}
-	number := q.slotOf(l)
-	slot := take(q.later[number], at)
-	if q.later[number] = slot; len(slot) == 0 {
+	slot := q.later[number]
+	at, last := int(l.slot), len(slot)-1
+	if at > last || slot[at].leg != l { // it took the place of another
+		at = find(slot, l, 0)
+	}
+	slot[at], slot[last] = slot[last], item{}
+	if q.later[number] = slot[:last]; last == 0 {
 		delete(q.later, number)
 		q.keep(slot)
 	}
 }
 
-// take takes one out of a list. The last takes its place.
-func take(list []item, at int) []item {
-	last := len(list) - 1
-	if at < last {
-		list[at] = list[last]
-		list[at].leg.place = int32(at + 1)
-	}
-	list[last] = item{}
-	return list[:last]
+// find is where a leg stands in a list, at from or behind it.
+func find(list []item, l *leg, from int) int {
+	return from + slices.IndexFunc(list[from:], func(i item) bool { return i.leg == l })
 }
 
 // keep has the room of a slot used again.
@@ -119,59 +109,21 @@ func (q *queue) first() (time.Duration, *leg) {
 	if len(q.near) == 0 {
 		return 0, nil
 	}
-	return q.near[0].due, q.near[0].leg
+	next := q.near[len(q.near)-1]
+	return next.due, next.leg
 }
 
 // advance has the next slot served.
 func (q *queue) advance() {
-	next := int64(math.MaxInt64)
+	q.serving = math.MaxInt64
 	for number := range q.later {
-		next = min(next, number)
+		q.serving = min(q.serving, number)
 	}
 	q.keep(q.near)
-	q.near = q.later[next]
-	delete(q.later, next)
-	q.until = time.Duration(next+1) * q.width
-	for i := range q.near {
-		l := q.near[i].leg
-		l.near, l.place = true, int32(i+1)
-	}
-	for i := len(q.near)/2 - 1; i >= 0; i-- {
-		q.near.down(i)
-	}
+	q.near = q.later[q.serving]
+	delete(q.later, q.serving)
+	slices.SortFunc(q.near, func(a, b item) int { return cmp.Compare(b.due, a.due) })
 }
 
-// Len is how many legs there are.
+// Len is how many legs have a turn.
 func (q *queue) Len() int { return q.count }
-
-// near is a heap, the earliest first.
-type near []item
-
-// fix gives what is at i its place.
-func (n near) fix(i int) {
-	for i > 0 && n[i].due < n[(i-1)/2].due {
-		n.swap(i, (i-1)/2)
-		i = (i - 1) / 2
-	}
-	n.down(i)
-}
-
-// down gives what is at i its place if that is not further up.
-func (n near) down(i int) {
-	for {
-		first := 2*i + 1
-		if first+1 < len(n) && n[first+1].due < n[first].due {
-			first++
-		}
-		if first >= len(n) || n[i].due <= n[first].due {
-			return
-		}
-		n.swap(i, first)
-		i = first
-	}
-}
-
-func (n near) swap(i, j int) {
-	n[i], n[j] = n[j], n[i]
-	n[i].leg.place, n[j].leg.place = int32(i+1), int32(j+1)
-}

@@ -29,6 +29,7 @@ func (s *Supervisor) turns(at time.Time, tasks []store.Question) (_ []store.Ques
 		return tasks, 0, s.beat(at, recess)
 	}
 	s.reconsider(at)
+	left := s.giveUp(at)
 	for range fullest {
 		var t store.Question
 		if t, wait = s.first(at); t.ID != "" {
@@ -36,10 +37,10 @@ func (s *Supervisor) turns(at time.Time, tasks []store.Question) (_ []store.Ques
 		}
 		if wait > 0 {
 			pause = s.gather()
-			return tasks, pause, s.beat(at, max(pause, wait))
+			return tasks, pause, s.beat(at, min(max(pause, wait), left))
 		}
 	}
-	if s.queue.Len() >= throng {
+	if s.watched() >= throng {
 		pause = shortest // there is more to do, but not all at once
 	}
 	return tasks, pause, s.beat(at, pause)
@@ -59,11 +60,6 @@ func (s *Supervisor) first(at time.Time) (store.Question, time.Duration) {
 
 	if s.outlived(l, now) {
 		s.end(l, store.End{Reason: store.MaxDuration, At: at})
-		return store.Question{}, 0
-	}
-	if l.asking {
-		s.metrics.probe(l.Method, "lost")
-		s.settle(l, store.Answer{Kind: store.Deferred, Method: l.Method, Reason: "probe was lost", At: at}, at)
 		return store.Question{}, 0
 	}
 	if s.cfg.Interval == 0 || l.Method == "" {
@@ -128,8 +124,27 @@ func (s *Supervisor) schedule(l *leg, due time.Duration) {
 
 // ask takes note that a probe goes out. Called locked.
 func (s *Supervisor) ask(l *leg, now time.Duration) {
-	l.asking, l.asked = true, now
-	s.schedule(l, now+patience*s.cfg.Timeout)
+	l.asked, l.fresh = now, false
+	s.queue.remove(l)
+	lost := now + patience*s.cfg.Timeout
+	s.inFlight.add(l, lost)
+	if end := l.call.answered + s.cfg.MaxDuration; s.cfg.MaxDuration > 0 && end < lost {
+		s.queue.set(l, end)
+	}
+}
+
+// giveUp takes for lost the probes that were not reported on, and says how long
+// nothing is to be done about others. Called locked.
+func (s *Supervisor) giveUp(at time.Time) time.Duration {
+	now, patient := at.Sub(s.made), patience*s.cfg.Timeout
+	for _, l := range s.inFlight.overdue(now, patient) {
+		s.metrics.probe(l.Method, "lost")
+		s.settle(l, store.Answer{Kind: store.Deferred, Method: l.Method, Reason: "probe was lost", At: at}, at)
+	}
+	if len(s.inFlight.legs) == 0 {
+		return idle
+	}
+	return max(0, s.inFlight.until-now)
 }
 
 // begin schedules the first probe of a leg, which also tells whether it answers
@@ -159,7 +174,7 @@ func (s *Supervisor) answered(l *leg, a store.Answer, at time.Time) {
 func (s *Supervisor) settle(l *leg, a store.Answer, at time.Time) {
 	s.watch(at)
 	was, heard := l.Liveness, l.fresh
-	l.asking = false
+	s.inFlight.remove(l)
 	s.answered(l, a, at)
 	next := s.heed(l, a, at)
 	s.recount(l, was)

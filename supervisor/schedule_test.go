@@ -357,7 +357,7 @@ func TestTheAnswerToALegThatIsForgottenChangesNothing(t *testing.T) {
 		sleep(10 * time.Second)
 		w.sup.mu.Lock()
 		l := &w.sup.calls["1"].legs[store.Caller]
-		if !l.asking {
+		if !l.asking() {
 			t.Error("is not being asked")
 		}
 		w.sup.mu.Unlock()

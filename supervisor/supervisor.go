@@ -65,19 +65,20 @@ type Supervisor struct {
 	ended    *memory
 	follower Follower
 
-	mu      sync.Mutex
-	calls   map[string]*call
-	queue   queue
-	brake   brake
-	kinds   kinds
-	texts   texts
-	counts  [2]map[store.Liveness]int // legs that are watched
-	lives   map[store.Liveness]int    // calls that are watched, by the worse leg
-	starts  starts
-	today   today
-	learned learned                        // what Run has to pass on
-	names   map[response]string            // what answers are called as evidence
-	waiting map[*leg][]chan<- store.Answer // who else wants the answer to the probe under way
+	mu       sync.Mutex
+	calls    map[string]*call
+	queue    queue
+	inFlight inFlight
+	brake    brake
+	kinds    kinds
+	texts    texts
+	counts   [2]map[store.Liveness]int // legs that are watched
+	lives    map[store.Liveness]int    // calls that are watched, by the worse leg
+	starts   starts
+	today    today
+	learned  learned                        // what Run has to pass on
+	names    map[response]string            // what answers are called as evidence
+	waiting  map[*leg][]chan<- store.Answer // who else wants the answer to the probe under way
 
 	wonBack map[string]*wonBack // by trunk
 }
@@ -191,12 +192,15 @@ const (
 // gather is how long nothing is to be done, so that a bunch becomes due, and 0
 // with few legs. Called locked.
 func (s *Supervisor) gather() time.Duration {
-	n, period := s.queue.Len(), s.cfg.period()
+	n, period := s.watched(), s.cfg.period()
 	if n < throng {
 		return 0
 	}
 	return max(min(period*bunch/time.Duration(n), longest, period/100), shortest)
 }
+
+// watched is how many legs there are. Called locked.
+func (s *Supervisor) watched() int { return s.queue.Len() + len(s.inFlight.legs) }
 
 // learned is what is to be passed on outside the lock: what is to be written of
 // legs, and then what is to be told, or to be done.
