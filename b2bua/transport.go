@@ -154,7 +154,8 @@ type packetConn struct {
 
 func newPacketConn(conn net.PacketConn, m *metrics, seed maphash.Seed) *packetConn {
 	p := &packetConn{PacketConn: conn, addr: conn.LocalAddr().String(), guard: newGuard(m, seed)}
-	if p.bunches = newUDPSocket(conn); p.bunches != nil {
+	expect := func() bool { return p.guard.agent.quick.wait() }
+	if p.bunches = newUDPSocket(conn, expect); p.bunches != nil {
 		p.PacketConn = p.bunches
 	}
 	p.lost = newErrorQueue(p.PacketConn)
@@ -176,7 +177,7 @@ func (p *packetConn) next(b []byte) (int, netip.AddrPort, error) {
 			if m := p.guard.agent.mirror; m != nil {
 				m.copy("udp", net.UDPAddrFromAddrPort(from), p.LocalAddr(), datagram)
 			}
-			if p.bunches != nil && p.guard.agent.quick.wait() {
+			if p.bunches != nil {
 				p.bunches.answered++
 			}
 			continue

@@ -40,8 +40,9 @@ type udpSocket struct {
 	have    int  // in the bunch
 	drained bool // there was no more when it was read
 
-	answered int    // of the bunch were answers to probes, and others are to come; counted by who reads
-	dropped  uint32 // by the kernel, because the socket was full
+	answered int         // of the bunch were answers to probes; counted by who reads
+	expect   func() bool // whether others are to come
+	dropped  uint32      // by the kernel, because the socket was full
 }
 
 // mostInBunch is how many datagrams are read at once.
@@ -64,7 +65,7 @@ type mmsghdr struct {
 
 // newUDPSocket takes over a socket, which is closed then, and is nil for what is
 // no UDP socket over IPv4 of the kernel: that stays as it is.
-func newUDPSocket(conn net.PacketConn) *udpSocket {
+func newUDPSocket(conn net.PacketConn, expect func() bool) *udpSocket {
 	udp, ok := conn.(*net.UDPConn)
 	if !ok {
 		return nil
@@ -73,7 +74,7 @@ func newUDPSocket(conn net.PacketConn) *udpSocket {
 	if !ok || local.IP.To4() == nil {
 		return nil
 	}
-	s := &udpSocket{local: local}
+	s := &udpSocket{local: local, expect: expect}
 	if s.open(udp) != nil {
 		return nil
 	}
@@ -160,11 +161,11 @@ const (
 
 // fill reads what is there, and waits if that is nothing.
 func (s *udpSocket) fill() error {
-	switch {
+	switch answers := s.have > 0 && s.answered == s.have; {
 	case !s.drained:
-	case s.have > 0 && s.answered == s.have:
+	case answers && s.expect():
 		time.Sleep(longPause)
-	case s.have > 1:
+	case s.have > 1 && !answers:
 		time.Sleep(pause)
 	default:
 		if s.waiting.Control(s.arm) != nil || s.waiting.Read(s.woken) != nil {

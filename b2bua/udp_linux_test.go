@@ -16,7 +16,7 @@ import (
 func bunched(t *testing.T) (s *udpSocket, peer *net.UDPConn) {
 	peer = bindUDP(t, "udp4", "127.0.0.1:0")
 	conn := bindUDP(t, "udp4", "127.0.0.1:0")
-	if s = newUDPSocket(conn); s == nil {
+	if s = newUDPSocket(conn, func() bool { return true }); s == nil {
 		t.Fatal("not taken over")
 	}
 	t.Cleanup(func() { _ = s.Close() })
@@ -113,7 +113,7 @@ func TestToCloseASocketEndsItsReading(t *testing.T) {
 
 func TestWhatIsNoSocketOverIPv4StaysAsItIs(t *testing.T) {
 	for _, conn := range []net.PacketConn{&memoryConn{}, bindUDP(t, "udp6", "[::1]:0")} {
-		if s := newUDPSocket(conn); s != nil {
+		if s := newUDPSocket(conn, func() bool { return true }); s != nil {
 			t.Errorf("%T was taken over", conn)
 		}
 	}

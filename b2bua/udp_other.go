@@ -11,11 +11,11 @@ import (
 // udpSocket would be read in bunches; there is none here.
 type udpSocket struct {
 	net.PacketConn
-	answered int
+	answered int // of no use
 	dropped  uint32
 }
 
-func newUDPSocket(net.PacketConn) *udpSocket { return nil }
+func newUDPSocket(net.PacketConn, func() bool) *udpSocket { return nil }
 
 func (*udpSocket) read() (data []byte, from netip.AddrPort, at time.Time, err error) { return }
 

@@ -81,7 +81,7 @@ func BenchmarkSendTogether(b *testing.B) {
 	for _, apart := range []bool{false, true} {
 		b.Run(fmt.Sprintf("apart=%t", apart), func(b *testing.B) {
 			conn, peer := bindUDP(b, "udp4", "127.0.0.1:0"), bindUDP(b, "udp4", "127.0.0.1:0")
-			s := newUDPSocket(conn)
+			s := newUDPSocket(conn, func() bool { return true })
 			defer func() { _ = s.Close() }()
 			s.apart = apart
 			all := slices.Repeat([]packet{{make([]byte, 480), peer.LocalAddr().(*net.UDPAddr).AddrPort()}}, 64)
