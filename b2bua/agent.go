@@ -30,8 +30,8 @@ type Observer interface {
 	Confirmed(c store.Call)
 	// Evidence: the far end of a leg showed itself inside the dialog.
 	Evidence(id string, side store.Side, e store.Evidence)
-	// Answered: what became of a Probe.
-	Answered(id string, side store.Side, a store.Answer)
+	// Answered: what became of probes, in the order in which it was learned.
+	Answered(replies ...store.Reply)
 	// Disturbed: the network says that the far end of a leg cannot be reached.
 	// It may be wrong, and it may say so many times.
 	Disturbed(id string, side store.Side, why string)

@@ -218,7 +218,7 @@ type noObserver struct{}
 func (noObserver) Started(store.Call)                          {}
 func (noObserver) Confirmed(store.Call)                        {}
 func (noObserver) Evidence(string, store.Side, store.Evidence) {}
-func (noObserver) Answered(string, store.Side, store.Answer)   {}
+func (noObserver) Answered(...store.Reply)                     {}
 func (noObserver) Calibrated(string, store.Side, store.Answer) {}
 func (noObserver) Disturbed(string, store.Side, string)        {}
 func (noObserver) Ending(string, store.End)                    {}

@@ -11,34 +11,36 @@ import (
 )
 
 // begin takes the turn of a call, nil if it is not there, to ask one of its legs. It
-// is false for one that cannot be asked here and now, and is asked elsewhere.
+// is false for one whose turn is another's, and which is asked elsewhere.
 func (a *Agent) begin(c *call, q store.Question, timeout time.Duration) bool {
 	if c == nil {
-		a.observer.Answered(q.ID, q.Side, store.Answer{Kind: store.NoCall, Method: q.Method, At: time.Now(), Of: q.Of})
+		a.observer.Answered(store.Reply{ID: q.ID, Side: q.Side,
+			Answer: store.Answer{Kind: store.NoCall, Method: q.Method, At: time.Now(), Of: q.Of}})
 		return false
 	}
 	select {
 	case <-a.serving:
-		if !c.turns.enter() {
-			break
-		}
-		if c.dialog(q.Side).Transport == "udp" {
+		if c.turns.enter() {
 			return true
 		}
-		c.turns.leave(&a.work, a.panicked) // it may have to open a connection
 	default: // a call that was read back, before there are sockets
 	}
-	a.work.Go(func() {
-		<-a.serving
+	c.askLater(q, timeout)
+	return false
+}
+
+// askLater asks a leg when it is its call's turn.
+func (c *call) askLater(q store.Question, timeout time.Duration) {
+	c.agent.work.Go(func() {
+		<-c.agent.serving
 		c.do(func() { c.probe(q, timeout, nil) })
 	})
-	return false
 }
 
 func (c *call) probe(q store.Question, timeout time.Duration, v *volley) {
 	side, method := q.Side, q.Method
 	not := func(kind store.AnswerKind) {
-		c.agent.observer.Answered(c.id, side, store.Answer{Kind: kind, Method: method, At: time.Now(), Of: q.Of})
+		c.probed(q, store.Answer{Kind: kind})
 	}
 	if c.state() != store.Confirmed {
 		not(store.NoCall)
@@ -137,7 +139,7 @@ func (c *call) askProbe(at *attempt, timeout time.Duration, ans store.Answer) {
 			c.updates[at.side]--
 		}
 		ans.Kind, ans.At = kind, time.Now()
-		c.agent.observer.Answered(c.id, at.side, ans)
+		c.agent.observer.Answered(store.Reply{ID: c.id, Side: at.side, Answer: ans})
 	}
 	limit := time.AfterFunc(timeout, func() {
 		c.do(func() {

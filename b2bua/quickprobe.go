@@ -74,7 +74,7 @@ func (c *call) quickSocket(side store.Side, method string) *socket {
 // has the turn from then on.
 func (c *call) probeQuickly(question store.Question, s *socket, cseq uint32, timeout time.Duration, v *volley) {
 	side, q := question.Side, &c.agent.quick
-	to, err := netip.ParseAddrPort(c.dialog(side).Peer)
+	to, err := v.address(c.dialog(side).Peer)
 	if err != nil {
 		c.probed(question, store.Answer{Kind: store.Unsent, Reason: err.Error()})
 		return
@@ -112,7 +112,7 @@ func (p *quickProbe) send() {
 // probed reports what became of a probe, with the turn.
 func (c *call) probed(q store.Question, ans store.Answer) {
 	ans.Method, ans.At, ans.Of = q.Method, time.Now(), q.Of
-	c.agent.observer.Answered(c.id, q.Side, ans)
+	c.agent.observer.Answered(store.Reply{ID: c.id, Side: q.Side, Answer: ans})
 }
 
 // unsent reports a probe that the network did not take, with the turn.
@@ -296,17 +296,18 @@ func (p *quickProbe) wake(wake) {
 }
 
 // answer takes the response to a probe, which came then, and is false for
-// anything else. It must come from where the far end is. It goes to the observer
-// at once, without the turn: nothing of the call depends on it.
-func (q *quickProbes) answer(datagram []byte, from netip.AddrPort, came time.Time) bool {
+// anything else. It must come from where the far end is. A final one is added to
+// the replies, which go to the observer without the turn: nothing of the call
+// depends on them.
+func (q *quickProbes) answer(datagram []byte, from netip.AddrPort, came time.Time, replies *[]store.Reply) bool {
 	status, branch, ok := readAnswer(datagram)
 	if !ok {
 		return false
 	}
 	question, sent, ok := q.take(status, branch, from)
 	if ok && status >= 200 {
-		q.observer.Answered(question.ID, question.Side, store.Answer{Kind: store.Answered, Method: question.Method,
-			Status: status, RTT: max(0, steady(came).Sub(sent)), Of: question.Of})
+		*replies = append(*replies, store.Reply{ID: question.ID, Side: question.Side, Answer: store.Answer{Kind: store.Answered,
+			Method: question.Method, Status: status, RTT: max(0, steady(came).Sub(sent)), Of: question.Of}})
 	}
 	return ok
 }
@@ -337,14 +338,26 @@ func (q *quickProbes) take(status int, branch branchText, from netip.AddrPort) (
 	return question, sent, true
 }
 
-// answersProbe says whether a datagram was the answer to a probe, and has been
-// served.
-func (a *Agent) answersProbe(datagram []byte, from netip.AddrPort, came time.Time) (did bool) {
+// answersProbe says whether a datagram was the answer to a probe, which is to be
+// told then.
+func (p *packetConn) answersProbe(datagram []byte, from netip.AddrPort) (did bool) {
+	a := p.guard.agent
 	if a == nil {
 		return false
 	}
-	guarded(func() { did = a.quick.answer(datagram, from, came) }, a.panicked)
+	guarded(func() { did = a.quick.answer(datagram, from, p.came, &p.replies) }, a.panicked)
 	return did
+}
+
+// tell passes the replies on that were read one after the other.
+func (p *packetConn) tell() {
+	if len(p.replies) == 0 {
+		return
+	}
+	a := p.guard.agent
+	guarded(func() { a.quick.observer.Answered(p.replies...) }, a.panicked)
+	clear(p.replies)
+	p.replies = p.replies[:0]
 }
 
 // mayBeFarEnd is isFarEnd without the turn.

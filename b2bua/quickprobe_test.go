@@ -127,7 +127,7 @@ func TestOnlyAProbeThatIsNotAnsweredIsSentAgain(t *testing.T) {
 		}
 		answer := func(i int, want bool) {
 			t.Helper()
-			if c.agent.quick.answer(answers[i], from, time.Now()) != want {
+			if serveAnswer(&c.agent.quick, answers[i], from, time.Now()) != want {
 				t.Errorf("answer %d is wanted: %t", i, !want)
 			}
 		}
@@ -170,7 +170,7 @@ func BenchmarkProbe(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		c.agent.Probe(c.id, store.Caller, "OPTIONS", 64*sip.T1)
-		if !c.agent.quick.answer(conn.answer(), from, time.Now()) {
+		if !serveAnswer(&c.agent.quick, conn.answer(), from, time.Now()) {
 			b.Fatal("no answer")
 		}
 	}
@@ -187,7 +187,7 @@ func BenchmarkProbeOfManyCalls(b *testing.B) {
 	from := netip.MustParseAddrPort("192.0.2.9:5062")
 	close(first.agent.serving)
 	conn.heard = func([]byte) {
-		if !first.agent.quick.answer(conn.answer(), from, time.Now()) {
+		if !serveAnswer(&first.agent.quick, conn.answer(), from, time.Now()) {
 			b.Fatal("no answer")
 		}
 	}
@@ -232,4 +232,12 @@ func (e *echo) answer() []byte {
 	e.back = append(e.back[:0], "SIP/2.0 200 OK\r\n"...)
 	_, rest, _ := bytes.Cut(e.sent, []byte("\r\n"))
 	return append(e.back, rest...)
+}
+
+// serveAnswer does what the reader of a socket does with a datagram.
+func serveAnswer(q *quickProbes, datagram []byte, from netip.AddrPort, came time.Time) bool {
+	var replies []store.Reply
+	did := q.answer(datagram, from, came, &replies)
+	q.observer.Answered(replies...)
+	return did
 }

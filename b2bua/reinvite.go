@@ -92,7 +92,7 @@ func (c *call) giveUpOwn(inv *invite) {
 func (c *call) probeByInvite(side store.Side, timeout time.Duration, ans store.Answer) {
 	report := func(kind store.AnswerKind) {
 		ans.Kind, ans.At = kind, time.Now()
-		c.agent.observer.Answered(c.id, side, ans)
+		c.agent.observer.Answered(store.Reply{ID: c.id, Side: side, Answer: ans})
 	}
 	sdp := c.toldTo(side)
 	if len(sdp) == 0 {

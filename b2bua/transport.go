@@ -16,6 +16,7 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"sipvigil/b2bua/dialog"
+	"sipvigil/store"
 )
 
 // maxDatagram is the largest UDP message that we send or read. IP fragments
@@ -149,6 +150,7 @@ type packetConn struct {
 	guard   *guard
 	lost    *errorQueue            // nil where the system has none
 	came    time.Time              // when what was read last came to this host
+	replies []store.Reply          // to probes, read and not told yet
 	serving atomic.Pointer[reader] // who serves what it has read
 }
 
@@ -166,6 +168,9 @@ func newPacketConn(conn net.PacketConn, m *metrics, seed maphash.Seed) *packetCo
 // not end the reading.
 func (p *packetConn) next(b []byte) (int, netip.AddrPort, error) {
 	for {
+		if !p.bunches.more() {
+			p.tell()
+		}
 		datagram, from, err := p.read(b)
 		switch {
 		case errors.Is(err, net.ErrClosed):
@@ -173,7 +178,7 @@ func (p *packetConn) next(b []byte) (int, netip.AddrPort, error) {
 		case err != nil:
 			p.excuse(err)
 			continue
-		case p.guard.agent.answersProbe(datagram, from, p.came):
+		case p.answersProbe(datagram, from):
 			if m := p.guard.agent.mirror; m != nil {
 				m.copy("udp", net.UDPAddrFromAddrPort(from), p.LocalAddr(), datagram)
 			}
@@ -182,6 +187,7 @@ func (p *packetConn) next(b []byte) (int, netip.AddrPort, error) {
 			}
 			continue
 		}
+		p.tell()
 		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
 		if p.guard.pass(datagram, from, p.PacketConn) {
 			if m := p.guard.agent.mirror; m != nil {

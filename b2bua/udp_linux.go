@@ -150,6 +150,10 @@ func (s *udpSocket) read() (data []byte, from netip.AddrPort, at time.Time, err 
 	return b.data[i][:b.heads[i].n], from, s.stamp(i), nil
 }
 
+// more says whether there is something to read that came together with what was
+// read last.
+func (s *udpSocket) more() bool { return s != nil && s.next < s.have }
+
 // Datagrams are gathered where more than one came at once, and for longer where
 // they were all answers to probes and others are to come, since nobody waits for
 // those: to be woken for each costs as much as to serve it. What comes alone does

@@ -19,6 +19,8 @@ func newUDPSocket(net.PacketConn, func() bool) *udpSocket { return nil }
 
 func (*udpSocket) read() (data []byte, from netip.AddrPort, at time.Time, err error) { return }
 
+func (*udpSocket) more() bool { return false }
+
 func (*udpSocket) send([]byte, netip.AddrPort) error { return net.ErrClosed }
 
 func (*udpSocket) sendAll([]packet) (sent int, err error) { return 0, net.ErrClosed }

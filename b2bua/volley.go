@@ -14,11 +14,13 @@ import (
 // than it takes each. Who fires it has the turns of their calls until then, so
 // that no later request of a leg overtakes its probe.
 type volley struct {
-	at     time.Time     // when it began
-	calls  []*call       // whose legs are asked, nil for one that is not asked in it
-	probes []*quickProbe // held
-	sent   []packet      // what is being sent, kept for its room
-	read   int           // of what is only fetched, see fetch
+	at     time.Time      // when it began
+	calls  []*call        // whose legs are asked, nil for one that is not asked in it
+	probes []*quickProbe  // held
+	sent   []packet       // what is being sent, kept for its room
+	peer   string         // of the last probe
+	to     netip.AddrPort // the same
+	read   int            // of what is only fetched, see fetch
 }
 
 // began is when a volley began, and now without one.
@@ -27,6 +29,21 @@ func (v *volley) began() time.Time {
 		return time.Now()
 	}
 	return v.at
+}
+
+// address reads the address of a peer, which is mostly the same for many.
+func (v *volley) address(peer string) (netip.AddrPort, error) {
+	if v == nil {
+		return netip.ParseAddrPort(peer)
+	}
+	if peer != v.peer {
+		to, err := netip.ParseAddrPort(peer)
+		if err != nil {
+			return to, err
+		}
+		v.peer, v.to = peer, to
+	}
+	return v.to, nil
 }
 
 // has says whether the last probe that was put into a volley is one of this call.
@@ -81,14 +98,18 @@ func (a *Agent) Ask(questions []store.Question, timeout time.Duration) {
 		if c == nil {
 			continue
 		}
-		guarded(func() { c.probe(questions[i], timeout, v) }, a.panicked)
+		if c.dialog(questions[i].Side).Transport == "udp" {
+			guarded(func() { c.probe(questions[i], timeout, v) }, a.panicked)
+		} else {
+			c.askLater(questions[i], timeout) // it may have to open a connection
+		}
 		if !v.has(c) {
 			c.turns.leave(&a.work, a.panicked)
 		}
 	}
 	v.fire(a)
 	clear(v.calls)
-	v.calls = v.calls[:0]
+	v.calls, v.peer = v.calls[:0], ""
 	a.volleys.Put(v)
 }
 
@@ -107,7 +128,7 @@ func (v *volley) fetch(questions []store.Question) {
 			continue
 		}
 		d := c.dialog(questions[i].Side)
-		for _, text := range [...]string{d.CallID, d.LocalURI, d.Target, d.Peer} {
+		for _, text := range [...]string{d.CallID, d.LocalURI, d.Target, d.Peer, d.Transport} {
 			if text != "" {
 				v.read += int(text[0])
 			}

@@ -78,7 +78,7 @@ func TestEachAnswerOfAVolleyGoesToWhomItConcerns(t *testing.T) {
 	told := &heard{}
 	calls[0].agent.quick.observer, calls[0].agent.observer = told, told
 	from := netip.MustParseAddrPort("192.0.2.9:5060")
-	conn.heard = func([]byte) { calls[0].agent.quick.answer(conn.answer(), from, time.Now()) }
+	conn.heard = func([]byte) { serveAnswer(&calls[0].agent.quick, conn.answer(), from, time.Now()) }
 	calls[2].set(func(rec *record) { rec.State = store.Ending })
 	calls[0].agent.Ask(append(ask, store.Question{ID: "none", Method: "OPTIONS"}), 64*sip.T1)
 	want := []string{"none 4 <nil>", "2 4 2", "0 0 0", "1 0 1"} // NoCall, Answered, and Of
@@ -103,7 +103,7 @@ func TestARoundTripTakesNoLongerBecauseTheClockIsSet(t *testing.T) {
 			calls[0].agent.Ask(ask, 64*sip.T1)
 			time.Sleep(40 * time.Millisecond)
 			came := time.Now().Round(0).Add(-3*time.Millisecond - tt.set) // by the clock of the kernel, before it was set
-			calls[0].agent.quick.answer(conn.answer(), netip.MustParseAddrPort("192.0.2.9:5060"), came)
+			serveAnswer(&calls[0].agent.quick, conn.answer(), netip.MustParseAddrPort("192.0.2.9:5060"), came)
 			if diff := cmp.Diff([]time.Duration{tt.want}, told.rtts); diff != "" {
 				t.Errorf("set by %v: (-want +got):\n%s", tt.set, diff)
 			}
@@ -142,7 +142,9 @@ type heard struct {
 	rtts    []time.Duration
 }
 
-func (h *heard) Answered(id string, _ store.Side, a store.Answer) {
-	h.answers = append(h.answers, fmt.Sprint(id, " ", a.Kind, " ", a.Of))
-	h.rtts = append(h.rtts, a.RTT)
+func (h *heard) Answered(replies ...store.Reply) {
+	for _, a := range replies {
+		h.answers = append(h.answers, fmt.Sprint(a.ID, " ", a.Kind, " ", a.Of))
+		h.rtts = append(h.rtts, a.RTT)
+	}
 }

@@ -60,8 +60,10 @@ func (r *recorder) Evidence(_ string, s store.Side, e store.Evidence) {
 	r.note("Evidence", fmt.Sprintf("evidence %v: %s", s, e.What))
 }
 
-func (r *recorder) Answered(_ string, s store.Side, a store.Answer) {
-	r.note("Answered", fmt.Sprintf("probe %v %s: %s", s, a.Method, became(a)))
+func (r *recorder) Answered(replies ...store.Reply) {
+	for _, a := range replies {
+		r.note("Answered", fmt.Sprintf("probe %v %s: %s", a.Side, a.Method, became(a.Answer)))
+	}
 }
 
 func became(a store.Answer) string {

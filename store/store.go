@@ -276,6 +276,13 @@ type Answer struct {
 	Of     any // as in the Question, nil when it answers none
 }
 
+// Reply is what came back to the probe of this leg.
+type Reply struct {
+	ID   string
+	Side Side
+	Answer
+}
+
 // Evidence is one sign of life: a request or a response that the far end sent
 // inside the dialog.
 type Evidence struct {

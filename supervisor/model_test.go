@@ -147,7 +147,7 @@ func (s story) tell(t *testing.T, cfg Config) (record []event) {
 				time.AfterFunc(r.after+r.late, evidence)
 			}
 			if r.twice {
-				time.AfterFunc(r.after+time.Microsecond, func() { w.sup.Answered("c", store.Callee, r.Answer) })
+				time.AfterFunc(r.after+time.Microsecond, func() { w.sup.Answered(store.Reply{ID: "c", Side: store.Callee, Answer: r.Answer}) })
 			}
 			return r.reply
 		}

@@ -100,46 +100,65 @@ func (s *Supervisor) Evidence(id string, side store.Side, e store.Evidence) {
 	}
 }
 
-// Answered takes what became of a probe.
-func (s *Supervisor) Answered(id string, side store.Side, a store.Answer) {
-	now := time.Now()
-	if a.At.IsZero() || a.At.After(now) {
-		a.At = now
-	}
-	if !s.take(id, side, a, now) {
-		return
-	}
-	if a.Kind == store.Answered {
-		s.metrics.rtt.Observe(a.RTT.Seconds())
-	}
-	if s.log.Core().Enabled(zap.DebugLevel) {
-		c, _ := s.legs.Call(id)
-		s.tell(zap.DebugLevel, "probe answered", &c, zap.Stringer("leg", side), zap.String("peer", c.Leg(side).Peer), zap.String("method", a.Method),
-			zap.String("result", s.cfg.Policy.result(a)), zap.Int("status", a.Status), zap.String("reason", a.Reason), zap.Duration("took", a.RTT))
+// Answered takes what became of probes.
+func (s *Supervisor) Answered(replies ...store.Reply) {
+	debug := s.log.Core().Enabled(zap.DebugLevel)
+	for _, r := range s.takeAll(replies, time.Now(), debug) {
+		c, _ := s.legs.Call(r.ID)
+		s.tell(zap.DebugLevel, "probe answered", &c, zap.Stringer("leg", r.Side), zap.String("peer", c.Leg(r.Side).Peer), zap.String("method", r.Method),
+			zap.String("result", s.cfg.Policy.result(r.Answer)), zap.Int("status", r.Status), zap.String("reason", r.Reason), zap.Duration("took", r.RTT))
 	}
 }
 
-// take says whether anyone waited for this answer.
-func (s *Supervisor) take(id string, side store.Side, a store.Answer, now time.Time) bool {
+// takeAll returns the replies that somebody waited for, if they are wanted.
+func (s *Supervisor) takeAll(replies []store.Reply, now time.Time, wanted bool) (taken []store.Reply) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l, ok := a.Of.(*leg)
+	s.fetch(replies)
+	for i := range replies {
+		r := &replies[i]
+		if r.At.IsZero() || r.At.After(now) {
+			r.At = now
+		}
+		if s.take(r, now) && wanted {
+			taken = append(taken, *r)
+		}
+	}
+	return taken
+}
+
+// fetch reads what the replies are about, since memory gives much at once in
+// hardly more time than one thing after the other takes for each. Called locked.
+func (s *Supervisor) fetch(replies []store.Reply) {
+	for i := range replies {
+		if l, ok := replies[i].Of.(*leg); ok {
+			s.fetched += l.Misses + int(l.place) + int(l.call.history.count)
+		}
+	}
+}
+
+// take says whether anyone waited for this answer. Called locked.
+func (s *Supervisor) take(r *store.Reply, now time.Time) bool {
+	l, ok := r.Of.(*leg)
 	if !ok {
-		k := s.calls[id]
+		k := s.calls[r.ID]
 		if k == nil {
 			return false
 		}
-		l = &k.legs[side]
+		l = &k.legs[r.Side]
 	}
 	if !l.asking() {
 		return false
 	}
-	s.metrics.probe(a.Method, s.cfg.Policy.result(a))
+	s.metrics.probe(r.Method, s.cfg.Policy.result(r.Answer))
+	if r.Kind == store.Answered {
+		s.metrics.rtt.Observe(r.RTT.Seconds())
+	}
 	if l.call.ending {
 		s.inFlight.remove(l)
-		s.deliver(l, a)
+		s.deliver(l, r.Answer)
 	} else {
-		s.settle(l, a, now)
+		s.settle(l, r.Answer, now)
 	}
 	return true
 }

@@ -56,10 +56,10 @@ func TestAnEndingCallIsNotAsked(t *testing.T) {
 func TestAnswersThatNobodyWaitsForAreIgnored(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		w.call("c")
-		w.sup.Answered("none", store.Caller, store.Answer{Status: 481})
-		w.sup.Answered("c", store.Caller, store.Answer{Status: 481})
+		w.sup.Answered(store.Reply{ID: "none", Side: store.Caller, Answer: store.Answer{Status: 481}})
+		w.sup.Answered(store.Reply{ID: "c", Side: store.Caller, Answer: store.Answer{Status: 481}})
 		sleep(5 * time.Second)
-		w.sup.Answered("c", store.Caller, store.Answer{Status: 481}) // after the 200
+		w.sup.Answered(store.Reply{ID: "c", Side: store.Caller, Answer: store.Answer{Status: 481}}) // after the 200
 		w.sup.Evidence("none", store.Caller, store.Evidence{What: "INFO"})
 		w.sup.Ending("none", store.End{})
 		sleep(time.Minute)

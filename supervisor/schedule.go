@@ -245,7 +245,7 @@ func (s *Supervisor) leave(k *call) {
 // call is forgotten: its owner dropped it without a word. Called locked.
 func (s *Supervisor) lose(l *leg) {
 	s.queue.remove(l)
-	if k := l.call; k.legs[l.side().Other()].place == 0 {
+	if k := l.call; !k.legs[l.side().Other()].watched() {
 		s.leave(k)
 		s.forget(k)
 		s.follower.Left(k.id)

@@ -363,7 +363,7 @@ func TestTheAnswerToALegThatIsForgottenChangesNothing(t *testing.T) {
 		w.sup.mu.Unlock()
 		w.sup.Drop("1")
 		before := w.metric("sipvigil_supervisor_probes_total", "OPTIONS", "alive")
-		w.sup.Answered("1", store.Caller, store.Answer{Status: 200, Method: "OPTIONS", Of: l})
+		w.sup.Answered(store.Reply{ID: "1", Side: store.Caller, Answer: store.Answer{Status: 200, Method: "OPTIONS", Of: l}})
 		if n := w.metric("sipvigil_supervisor_probes_total", "OPTIONS", "alive") - before; n != 0 {
 			t.Errorf("%v more probes", n)
 		}

@@ -69,6 +69,7 @@ type Supervisor struct {
 	calls    map[string]*call
 	queue    queue
 	inFlight inFlight
+	fetched  int // of what is only fetched, see fetch
 	brake    brake
 	kinds    kinds
 	texts    texts

@@ -258,7 +258,7 @@ func (f *fakeLegs) ask(id string, side store.Side, method string, timeout time.D
 		f.asking[to]--
 		f.mu.Unlock()
 		r.At = time.Now()
-		f.sup.Answered(id, side, r.Answer)
+		f.sup.Answered(store.Reply{ID: id, Side: side, Answer: r.Answer})
 	}
 	if r.after == 0 {
 		done()

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sipvigil/store"
@@ -30,8 +31,9 @@ type feed struct {
 	run  string // tells numbers of this process from those of another
 	look func(id string) (store.Call, bool)
 
+	awake atomic.Bool // somebody reads, or did a short while ago; set with the lock
+
 	mu      sync.Mutex
-	awake   bool // somebody reads, or did a short while ago
 	readers int
 	left    time.Time           // when the last one did
 	people  int                 // those of the readers who are clients; the other nodes are one more
@@ -117,9 +119,12 @@ func (f *feed) tell(kind string, body any) {
 
 // note does something unless nobody would learn of it.
 func (f *feed) note(do func()) {
+	if !f.awake.Load() {
+		return // who begins to read now sees it in what is read first
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.awake {
+	if f.awake.Load() {
 		do()
 	}
 }
@@ -199,7 +204,7 @@ func some(set map[string]struct{}, n int, to []string) []string {
 
 // sleep forgets what was kept. Called locked.
 func (f *feed) sleep() {
-	f.awake = false
+	f.awake.Store(false)
 	clear(f.changed)
 	clear(f.due)
 	clear(f.heard)
@@ -259,8 +264,8 @@ func (f *feed) join(last string) (place uint64, gap, ok bool) {
 // locked.
 func (f *feed) enter() (place uint64) {
 	f.readers++
-	if !f.awake {
-		f.awake = true
+	if !f.awake.Load() {
+		f.awake.Store(true)
 		f.woken <- struct{}{} // has room: whoever runs has taken the one before
 	}
 	return f.ring.next - 1

@@ -343,8 +343,8 @@ func TestNodesThatNobodyReadsSayLittle(t *testing.T) {
 			pass(10 * time.Millisecond)
 		}
 		for _, s := range []*stage{c.one, c.two} {
-			if f := s.server.feed; f.awake || f.readers != 0 || f.people != 0 {
-				t.Errorf("%s is awake: %v, %d readers, %d clients", s.server.cfg.Node, f.awake, f.readers, f.people)
+			if f := s.server.feed; f.awake.Load() || f.readers != 0 || f.people != 0 {
+				t.Errorf("%s is awake: %v, %d readers, %d clients", s.server.cfg.Node, f.awake.Load(), f.readers, f.people)
 			}
 			if n := c.air.spoken(s.server.cfg.Node); n < 9 || n > 11 {
 				t.Errorf("%s said %d words in 10 s", s.server.cfg.Node, n)

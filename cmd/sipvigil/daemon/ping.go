@@ -116,7 +116,7 @@ func (nobody) Status() store.Status                                    { return 
 func (nobody) Started(store.Call)                                      {}
 func (nobody) Confirmed(store.Call)                                    {}
 func (nobody) Evidence(string, store.Side, store.Evidence)             {}
-func (nobody) Answered(string, store.Side, store.Answer)               {}
+func (nobody) Answered(...store.Reply)                                 {}
 func (nobody) Disturbed(id string, side store.Side, why string)        {}
 func (nobody) Calibrated(id string, side store.Side, ans store.Answer) {}
 func (nobody) Ending(id string, end store.End)                         {}
