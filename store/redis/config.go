@@ -32,8 +32,9 @@ type Config struct {
 	// which Redis has no record although a part of it was to be written, which
 	// happens when Redis lost its data: the owner saves the call again, and
 	// the health of both legs. What was refused is written with it. Lost is
-	// told that another server than before answers, which may lack writes that
-	// were acknowledged: the owner saves all calls again.
+	// told that another server than before answers, or that one was emptied, so
+	// that writes may be missing that were acknowledged: the owner saves all
+	// calls again.
 	//
 	// All may be nil. They are called by Run, one at a time, may use the
 	// store, must not block, and may be told of a call more than once.

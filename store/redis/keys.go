@@ -44,6 +44,9 @@ func (k keys) active(shard string) string { return k.in(shard, ":active", "") }
 // node is the set of calls of a shard that a node owns.
 func (k keys) node(shard, node string) string { return k.in(shard, ":node:", node) }
 
+// life is the name of what the master of a shard has.
+func (k keys) life(shard string) string { return k.in(shard, ":life", "") }
+
 // in is a key of a shard: what is in braces alone says which slot it is in.
 func (k keys) in(shard, what, name string) string {
 	return "{" + k.prefix + ":" + shard + "}" + what + name

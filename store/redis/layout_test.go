@@ -14,6 +14,9 @@ import (
 	"sipvigil/store/storetest"
 )
 
+// lifeKey is where a server has its life.
+const lifeKey = "{sv:00}:life"
+
 func TestAnOperatorCanReadACall(t *testing.T) {
 	t.Parallel()
 	url, server := storetest.Redis(t)
@@ -48,7 +51,7 @@ func TestAnOperatorCanReadACall(t *testing.T) {
 	same(t, "hash", want, admin.HGetAll(t.Context(), call).Val())
 	keys := admin.Keys(t.Context(), "{*").Val()
 	slices.Sort(keys)
-	same(t, "keys", []string{active, call, node, text}, keys)
+	same(t, "keys", []string{lifeKey, active, call, node, text}, keys)
 	same(t, "encoding", "listpack", admin.ObjectEncoding(t.Context(), call).Val())
 	same(t, "active", []string{c.ID}, admin.SMembers(t.Context(), active).Val())
 	same(t, "node", []string{c.ID}, admin.SMembers(t.Context(), node).Val())
@@ -79,7 +82,7 @@ func TestAnOperatorCanReadACall(t *testing.T) {
 	storetest.Settled(t, s)
 	keys = admin.Keys(t.Context(), "{*").Val()
 	slices.Sort(keys)
-	same(t, "keys", []string{call, text}, keys)
+	same(t, "keys", []string{lifeKey, call, text}, keys)
 	lives(call, time.Minute)
 	lives(text, 2*time.Minute)
 }
@@ -105,7 +108,7 @@ func TestTheStoreKeepsToItsPrefix(t *testing.T) {
 	slices.Sort(keys)
 	same(t, "keys", []string{
 		"other:epoch", "other:tagkey",
-		"{other:e7}:active", "{other:e7}:call:" + c.ID, "{other:e7}:node:edge-1", "{other:e7}:text:" + c.ID,
+		"{other:00}:life", "{other:e7}:active", "{other:e7}:call:" + c.ID, "{other:e7}:node:edge-1", "{other:e7}:text:" + c.ID,
 	}, keys)
 }
 

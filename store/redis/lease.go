@@ -256,7 +256,7 @@ func (s *Store) scripted(ctx context.Context, fill func(goredis.Pipeliner)) erro
 				return err
 			}
 		}
-		if err := s.masters(ctx, loadInto); err != nil {
+		if err := s.masters(ctx, s.loadInto); err != nil {
 			return err
 		}
 	}

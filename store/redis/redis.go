@@ -33,14 +33,14 @@ type Store struct {
 	texts  *texts
 	linger time.Duration // how long what may wait is gathered
 	check  time.Duration // how often an idle connection is tried
-	youth  time.Duration // a server that is older has heard of every node that runs
+	youth  time.Duration // what is older at a server is from after every node that runs was heard of
 	grace  time.Duration // what Run still does when its context has ended
 
 	// These belong to Run.
 	connected bool          // the scripts are loaded
 	loaded    time.Time     // when they were loaded last
-	servers   []string      // run ids of the masters that were there then
-	changed   bool          // another server than before answers
+	servers   []string      // lives of the masters that were there then
+	changed   bool          // another server than before answers, or one was emptied
 	resaved   bool          // all calls were queued again in this round
 	patience  time.Duration // how long it waits for an answer
 	least     time.Duration // of that
@@ -51,7 +51,7 @@ type Store struct {
 	records records
 	writing int       // changes taken from the queue and not written yet
 	written time.Time // all changes before are written
-	told    []string  // run ids of the masters that have all calls of this process
+	told    []string  // lives of the masters that have all calls of this process
 	epoch   int64     // the highest this process has seen
 	tagKey  []byte
 	status  store.Status

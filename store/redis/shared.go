@@ -89,7 +89,7 @@ func (s *Store) restore(ctx context.Context) error {
 	}
 	if s.changed {
 		s.changed, s.resaved = false, true
-		s.log.Info("another redis-server answers, or it was restarted: all calls are written again", zap.String("addr", s.addr))
+		s.log.Info("another redis-server answers, or it was restarted or emptied: all calls are written again", zap.String("addr", s.addr))
 		if s.cfg.Lost != nil {
 			s.cfg.Lost()
 		}

@@ -1,9 +1,12 @@
 package redis_test
 
 import (
+	"bytes"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"sipvigil/store"
 	"sipvigil/store/redis"
@@ -63,8 +66,25 @@ func TestACallIsNowhereWhenAllNodesHaveWrittenTheirsToTheServer(t *testing.T) {
 	})
 }
 
-func TestAServerThatStartedEmptyLacksCallsUntilTheirOwnersHaveWrittenThem(t *testing.T) {
+func TestAServerThatWasEmptiedLacksCallsUntilTheirOwnersHaveWrittenThem(t *testing.T) {
 	t.Parallel()
+	t.Run("by a restart", func(t *testing.T) {
+		t.Parallel()
+		lacksCalls(t, func(server *storetest.Server, nodes ...*redis.Store) {
+			server.Kill()
+			for _, s := range nodes {
+				away(t, s)
+			}
+			server.Start()
+		})
+	})
+	t.Run("by a command", func(t *testing.T) {
+		t.Parallel()
+		lacksCalls(t, func(server *storetest.Server, _ ...*redis.Store) { do(t, connect(t, server), "FLUSHALL") })
+	})
+}
+
+func lacksCalls(t *testing.T, empty func(*storetest.Server, ...*redis.Store)) {
 	url, server := storetest.Redis(t)
 	c := storetest.Call()
 	c.Node = "edge-2"
@@ -84,10 +104,7 @@ func TestAServerThatStartedEmptyLacksCallsUntilTheirOwnersHaveWrittenThem(t *tes
 	storetest.Settled(t, two)
 	connected(t, one, two)
 
-	server.Kill()
-	away(t, one)
-	away(t, two)
-	server.Start()
+	empty(server, one, two)
 	connected(t, one)
 	if err := storetest.Receive(t, "the other has noticed", noticed); err != struct{}{} {
 		t.Fatal(err)
@@ -114,4 +131,47 @@ func TestAServerThatStartedEmptyLacksCallsUntilTheirOwnersHaveWrittenThem(t *tes
 		t.Errorf("all is written, but not the call: %v", err)
 	}
 	same(t, "the call that was lost is nowhere", false, nowhere(t, one, c.ID))
+}
+
+func TestWhatIsDeletedOfARedisThatRunsIsWrittenAgain(t *testing.T) {
+	t.Parallel()
+	test := func(name string, start func(*testing.T) (url string, one *storetest.Server)) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url, server := start(t)
+			o := own(t, url, 100)
+			o.CheckEvery(10 * time.Millisecond)
+			storetest.Start(t, o)
+			o.saveAll()
+			o.hasAll(t)
+			key, err := o.TagKey(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			epoch := epochOf(t, o.Store)
+			connected(t, o.Store)
+
+			do(t, connect(t, server), "FLUSHALL")
+			newcomer := open(t, redis.Config{URL: url})
+			storetest.Eventually(t, "all calls are there again", func() bool {
+				for id, want := range o.calls {
+					if got, err := newcomer.Get(t.Context(), id); err != nil || !cmp.Equal(want, got) {
+						return false
+					}
+				}
+				return true
+			})
+			if got, err := newcomer.TagKey(t.Context()); err != nil || !bytes.Equal(got, key) {
+				t.Errorf("another process gets the tag key %x, %v, want %x", got, err, key)
+			}
+			if got := epochOf(t, newcomer); got <= epoch {
+				t.Errorf("another process gets epoch %d after %d", got, epoch)
+			}
+		})
+	}
+	test("one server", func(t *testing.T) (string, *storetest.Server) { return storetest.Redis(t) })
+	test("a master of a cluster", func(t *testing.T) (string, *storetest.Server) {
+		servers, _ := startCluster(t)
+		return "redis-cluster://" + servers[0].Addr(), servers[1]
+	})
 }
