@@ -19,8 +19,9 @@ type Brake struct {
 	PerMinute float64 // share of all calls that silence may end in a minute
 }
 
-// otherTrunk is the trunk of calls from or to anything that is no trunk: its
-// peers have nothing in common, so each of them counts by itself.
+// otherTrunk is the trunk of calls from or to anything that is no trunk: each of
+// its peers counts by itself, and all of them together, since the network to them
+// may be one.
 const otherTrunk = "_other"
 
 // cause is why a silent call does not end now.
@@ -97,13 +98,18 @@ func peerOf(c *store.Call, side store.Side) peer {
 }
 
 func (p peer) String() string {
-	if p.trunk == otherTrunk {
+	switch {
+	case p.trunk != otherTrunk:
+		return "trunk " + p.trunk
+	case p.host == "":
+		return "all that is no trunk"
+	default:
 		return p.host
 	}
-	return "trunk " + p.trunk
 }
 
-// group counts the legs behind one peer. Times are those of leg.
+// group counts the legs behind one peer, or behind all that are no trunk. Times
+// are those of leg.
 type group struct {
 	peer
 	legs    [3]int        // by class
@@ -114,15 +120,17 @@ type group struct {
 	failing bool          // the trunk itself does not answer
 }
 
+func newGroup(p peer) *group { return &group{peer: p, calm: -1, freed: -1} }
+
 func (g *group) members() int { return g.legs[apart] + g.legs[well] + g.legs[ill] }
 func (g *group) judged() int  { return g.legs[well] + g.legs[ill] }
 
 // look engages the group, or frees it once few enough have been ill for a whole
 // calm time. It says whether that changed anything.
-func (g *group) look(now, calm time.Duration, cfg *Brake) bool {
+func (g *group) look(now, calm time.Duration, many bool) bool {
 	was := g.engaged
 	switch {
-	case g.legs[ill] >= cfg.Floor && float64(g.legs[ill]) >= cfg.Share*float64(g.judged()):
+	case many:
 		g.engaged, g.calm = true, -1
 	case g.engaged && g.calm < 0:
 		g.calm = now
@@ -168,6 +176,7 @@ type brake struct {
 
 	groups []*group // nil where free; the first stays so: no group
 	index  map[peer]uint32
+	others others
 
 	engaged map[*group]bool // those that are
 	failing map[*group]bool // those that are
@@ -200,6 +209,7 @@ func newBrake(cfg *Config) brake {
 		engaged: make(map[*group]bool),
 		failing: make(map[*group]bool),
 		held:    make(map[*leg]*hold),
+		others:  newOthers(&cfg.Brake),
 		stalled: -cfg.Timeout,
 	}
 	b.spacing = time.Duration(float64(cfg.Interval) * (1 + cfg.Jitter))
@@ -214,21 +224,44 @@ func (b *brake) join(p peer) uint32 {
 			i = uint32(len(b.groups))
 			b.groups = append(b.groups, nil)
 		}
-		b.groups[i] = &group{peer: p, calm: -1, freed: -1}
+		b.groups[i] = newGroup(p)
 		b.index[p] = i
 	}
-	b.groups[i].legs[apart]++
+	b.shift(b.groups[i], func(g *group) { g.legs[apart]++ })
 	return i
+}
+
+// shift changes a group, which all that is no trunk may count, too.
+func (b *brake) shift(g *group, change func(*group)) {
+	b.others.count(g, -1)
+	change(g)
+	b.others.count(g, 1)
+}
+
+// circles are the groups that a leg counts in.
+func (b *brake) circles(l *leg) []*group {
+	g := b.behind(l)
+	if g.trunk != otherTrunk {
+		return []*group{g}
+	}
+	return []*group{g, &b.others.group}
+}
+
+// many says whether too many of a group are ill now.
+func (b *brake) many(g *group) bool {
+	if g == &b.others.group {
+		return b.others.many()
+	}
+	return g.legs[ill] >= b.cfg.Floor && float64(g.legs[ill]) >= b.cfg.Share*float64(g.judged())
 }
 
 // tally counts a leg anew after it changed. It is held no more unless it is
 // still silent.
 func (b *brake) tally(l *leg) {
 	k, side := l.call, l.side()
-	if g := b.groups[k.group[side]]; g != nil {
-		g.legs[k.class[side]]--
-		k.class[side] = classify(&l.Health)
-		g.legs[k.class[side]]++
+	if g, was, is := b.groups[k.group[side]], k.class[side], classify(&l.Health); g != nil && is != was {
+		b.shift(g, func(g *group) { g.legs[was]--; g.legs[is]++ })
+		k.class[side] = is
 	}
 	if len(b.held) > 0 && l.Liveness != store.Silent {
 		delete(b.held, l)
@@ -246,14 +279,14 @@ func (b *brake) part(l *leg) {
 	if g == nil {
 		return
 	}
-	g.legs[k.class[side]]--
+	b.shift(g, func(g *group) { g.legs[k.class[side]]-- })
 	k.group[side] = 0
 	b.forget(g)
 }
 
 // forget drops a group that has no legs any more, unless it is engaged or failing.
 func (b *brake) forget(g *group) {
-	if g.members() == 0 && !g.engaged && !g.failing {
+	if g.members() == 0 && !g.engaged && !g.failing && g != &b.others.group {
 		b.groups[b.index[g.peer]] = nil
 		delete(b.index, g.peer)
 	}
@@ -322,21 +355,22 @@ func (b *brake) decide(h *hold, calls int, now time.Duration, at time.Time) caus
 		}
 		return free
 	}
-	g := b.behind(l)
+	circles := b.circles(l)
+	some := func(what func(*group) bool) bool { return slices.ContainsFunc(circles, what) }
 	switch {
 	case b.deaf(l.missed, now):
 		return stall
 	case h.doubt == Failing:
 		return cut
-	case g.engaged:
+	case some(func(g *group) bool { return g.engaged }):
 		return crowd
 	case h.cause == quota && l.asking():
 		return quota
-	case h.since < g.freed && l.missed <= g.freed, l.missed <= h.mended, l.asking():
+	case some(func(g *group) bool { return h.since < g.freed && l.missed <= g.freed }), l.missed <= h.mended, l.asking():
 		return recheck
 	case h.doubt == Asking:
 		return trunkFirst
-	case g.members() >= b.cfg.Floor && now < h.ready:
+	case now < h.ready && some(func(g *group) bool { return g.members() >= b.cfg.Floor }):
 		return round
 	}
 	old := 0
@@ -347,7 +381,7 @@ func (b *brake) decide(h *hold, calls int, now time.Duration, at time.Time) caus
 	switch {
 	case len(b.recent) >= b.allowed(calls):
 		return quota
-	case g.pace != nil && !g.pace.AllowN(at, 1):
+	case some(func(g *group) bool { return g.pace != nil && !g.pace.AllowN(at, 1) }):
 		return pace
 	}
 	b.recent = append(b.recent, now)
@@ -367,6 +401,9 @@ func (b *brake) ready(missed time.Duration, misses int) time.Duration {
 // text says for people why a leg is held.
 func (b *brake) text(h *hold, calls int) string {
 	g := b.behind(h.leg)
+	if circles := b.circles(h.leg); h.cause == crowd && !g.engaged {
+		g = circles[len(circles)-1]
+	}
 	switch h.cause {
 	case stall:
 		return "asked again: " + b.why

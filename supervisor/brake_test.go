@@ -184,12 +184,13 @@ func TestASmallPartOfATrunkIsNoCrowd(t *testing.T) {
 
 func TestAGroupIsEngagedWhileTooManyAreIllAndForAWhileAfter(t *testing.T) {
 	g := group{calm: -1, freed: -1}
-	cfg := Default().Brake
+	cfg := Default()
+	b := newBrake(&cfg)
 	test := func(now time.Duration, fine, sick int, want bool) {
 		t.Helper()
 		g.legs[well], g.legs[ill] = fine, sick
 		was := g.engaged
-		if changed := g.look(now, 30*time.Second, &cfg); g.engaged != want || changed != (was != want) {
+		if changed := g.look(now, 30*time.Second, b.many(&g)); g.engaged != want || changed != (was != want) {
 			t.Errorf("at %v, %d of %d ill: engaged %v, changed %v", now, sick, fine+sick, g.engaged, changed)
 		}
 	}
@@ -345,16 +346,7 @@ func TestSendsThatFailEndNoCall(t *testing.T) {
 
 func TestSilenceEndsSoManyCallsAMinute(t *testing.T) {
 	inWorld(t, func(c *Config) { c.Brake.Floor = 3 }, func(t *testing.T, w *world) {
-		for i := range 200 { // two behind each peer: no group of its own
-			id := fmt.Sprintf("%03d", i)
-			c := w.legs.add(id)
-			c.TrunkOut, c.State, c.Answered = otherTrunk, store.Confirmed, time.Now()
-			c.Legs[store.Callee].Peer = fmt.Sprintf("192.0.2.%d:5060", i/2)
-			w.legs.change(id, func(have *store.Call) { *have = c })
-			w.sup.Started(c)
-			w.sup.Confirmed(c)
-		}
-		sleep(10 * time.Second)
+		w.strangers(200, 2) // no group of its own
 		w.quietCallees(below("012"))
 		for minute, want := range []int{0, 3, 6, 9, 12, 12} {
 			sleep(time.Minute)

@@ -96,11 +96,14 @@ func (s *Supervisor) logBrake(n *news) {
 	held := s.heldCalls()
 	s.mu.Unlock()
 	fields := []zap.Field{zap.String("reason", brakeReasons[n.reason]), zap.Int("held", held)}
+	if n.peer.trunk != "" {
+		fields = append(fields, zap.String("trunk", n.peer.trunk))
+	}
+	if n.peer.host != "" {
+		fields = append(fields, zap.String("peer", n.peer.host))
+	}
 	if n.reason == crowd {
-		fields = append(fields, zap.String("trunk", n.peer.trunk), zap.Int("ill", n.ill), zap.Int("legs", n.legs))
-		if n.peer.host != "" {
-			fields = append(fields, zap.String("peer", n.peer.host))
-		}
+		fields = append(fields, zap.Int("ill", n.ill), zap.Int("legs", n.legs))
 	}
 	if n.text != "" {
 		fields = append(fields, zap.String("text", n.text))
@@ -177,7 +180,7 @@ func (s *Supervisor) quiet(l *leg, end store.End, at time.Time) bool {
 		h = &hold{leg: l, since: now, ready: s.brake.ready(l.missed, min(l.Misses, s.cfg.Misses))}
 	}
 	h.end = end
-	s.lookAt(s.brake.behind(l), now)
+	s.lookAround(l, now)
 	s.askTrunk(h)
 	if h.cause = s.brake.decide(h, len(s.calls), now, at); h.cause == free {
 		return true
@@ -191,9 +194,18 @@ func (s *Supervisor) quiet(l *leg, end store.End, at time.Time) bool {
 	return false
 }
 
+// lookAround engages or frees the groups of a leg. Called locked.
+func (s *Supervisor) lookAround(l *leg, now time.Duration) {
+	for _, g := range s.brake.circles(l) {
+		s.lookAt(g, now)
+	}
+}
+
 // lookAt engages or frees a group. Called locked.
 func (s *Supervisor) lookAt(g *group, now time.Duration) {
-	if !g.look(now, s.brake.calm, &s.brake.cfg) {
+	changed := false
+	s.brake.shift(g, func(g *group) { changed = g.look(now, s.brake.calm, s.brake.many(g)) })
+	if !changed {
 		return
 	}
 	if g.engaged {
@@ -235,7 +247,7 @@ func (s *Supervisor) reconsider(at time.Time) {
 		if b.held[h.leg] != h {
 			continue
 		}
-		s.lookAt(b.behind(h.leg), now)
+		s.lookAround(h.leg, now)
 		s.askTrunk(h)
 		if h.cause = b.decide(h, len(s.calls), now, at); h.cause == free {
 			s.letGo(h, at)
