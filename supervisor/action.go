@@ -56,6 +56,7 @@ func (s *Supervisor) conclude(l *leg, c change, end store.End, at time.Time) {
 		s.happened(l.call, l.side(), EventObserved, verdictText(end), 0, at)
 	}
 	delete(s.brake.held, l)
+	s.recountBoth(l.call)
 	if !l.asking() { // else its turn comes after the answer
 		s.schedule(l, at.Sub(s.made)+s.spacing())
 	}
@@ -63,15 +64,23 @@ func (s *Supervisor) conclude(l *leg, c change, end store.End, at time.Time) {
 }
 
 // found says whether a leg has been found dead already.
-func (s *Supervisor) found(l *leg) bool {
-	f := l.call.found
-	return f != nil && f.side == l.side() && !f.wrong
+func (s *Supervisor) found(l *leg) bool { return l.call.found.holds() && l.call.found.side == l.side() }
+
+// holds says whether anything was found that has not proved wrong. It may be nil.
+func (f *finding) holds() bool { return f != nil && !f.wrong }
+
+// recountBoth counts the legs of a call in their groups anew. Called locked.
+func (s *Supervisor) recountBoth(k *call) {
+	for i := range k.legs {
+		s.brake.tally(&k.legs[i])
+	}
 }
 
 // refute takes note that a leg lives which was found dead. Called locked.
 func (s *Supervisor) refute(l *leg) {
 	if s.found(l) && l.Liveness == store.Alive {
 		l.call.found.wrong = true
+		s.recountBoth(l.call)
 		s.metrics.found(l.call.found.trunk, false)
 	}
 }

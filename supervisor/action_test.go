@@ -219,3 +219,30 @@ func TestARestoredCallIsNoLongerThanTheMaximum(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatWasFoundAndOnlyObservedHoldsNoOther(t *testing.T) {
+	inWorld(t, observing, func(t *testing.T, w *world) {
+		w.crowdOf(40)
+		for _, dead := range []string{"005", "010", "015"} { // some at a time: they would be gone by then
+			w.quietCallees(below(dead))
+			sleep(5 * time.Minute)
+		}
+		w.wantBrake("fifteen dead", 0, 0, 15, nil)
+		w.quietCallees(nobodyElse)
+		sleep(2 * time.Minute)
+		if n := w.verdicts("out"); n != [2]float64{0, 15} {
+			t.Errorf("right and wrong: %v", n)
+		}
+		w.quietCallees(everyone)
+		sleep(5 * time.Minute)
+		w.wantBrake("all dead", 0, 40, 40, map[string]int{"peer": 1})
+	})
+	inWorld(t, observing, func(t *testing.T, w *world) {
+		w.crowdOf(40)
+		w.legs.says(store.Caller, always(status(481)))
+		sleep(time.Minute) // all calls would be gone by then
+		w.quietCallees(everyone)
+		sleep(5 * time.Minute)
+		w.wantBrake("callees of calls that were found dead", 0, 0, 40, nil)
+	})
+}

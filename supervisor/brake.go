@@ -64,9 +64,10 @@ const (
 	ill // missed its last probe
 )
 
-func classify(h *store.Health) class {
+func classify(l *leg) class {
+	h := &l.Health
 	switch {
-	case !h.Answers:
+	case !h.Answers, l.call.found.holds(): // or the call would have ended
 		return apart
 	case h.Liveness == store.Alive, h.Liveness == store.Reachable:
 		return well
@@ -259,7 +260,7 @@ func (b *brake) many(g *group) bool {
 // still silent.
 func (b *brake) tally(l *leg) {
 	k, side := l.call, l.side()
-	if g, was, is := b.groups[k.group[side]], k.class[side], classify(&l.Health); g != nil && is != was {
+	if g, was, is := b.groups[k.group[side]], k.class[side], classify(l); g != nil && is != was {
 		b.shift(g, func(g *group) { g.legs[was]--; g.legs[is]++ })
 		k.class[side] = is
 	}

@@ -173,6 +173,9 @@ func (s *Supervisor) heed(l *leg, a store.Answer, at time.Time) step {
 // quiet says whether a call may end now because a leg of it is silent. If not,
 // the leg is held. Called locked.
 func (s *Supervisor) quiet(l *leg, end store.End, at time.Time) bool {
+	if l.call.found.holds() {
+		return true // it would have ended
+	}
 	now := at.Sub(s.made)
 	h := s.brake.held[l]
 	known := h != nil
