@@ -23,20 +23,16 @@ func (s *Supervisor) Follow(f Follower) { s.follower = f }
 
 // Braking is why the brake holds calls whose legs are silent.
 type Braking struct {
-	Reason string // stall, peer or rate, as in the metrics
-	Trunk  string // behind which too many are silent
-	Peer   string // the same for what is no trunk
+	Reason string // stall, trunk, peer or rate, as in the metrics
+	Trunk  string // that does not answer, or behind which too many are silent
+	Peer   string // the same for what is no trunk, empty for all of that
 	Ill    int    // legs behind it that do not answer
 	Legs   int    // that are judged there
 	Text   string // what was wrong with this process
 }
 
 func (n *news) braking() Braking {
-	b := Braking{Reason: brakeReasons[n.reason], Text: n.text}
-	if n.reason == crowd {
-		b.Trunk, b.Peer, b.Ill, b.Legs = n.peer.trunk, n.peer.host, n.ill, n.legs
-	}
-	return b
+	return Braking{Reason: brakeReasons[n.reason], Trunk: n.peer.trunk, Peer: n.peer.host, Ill: n.ill, Legs: n.legs, Text: n.text}
 }
 
 // unfollowed is the Follower before there is one.

@@ -48,6 +48,9 @@ func (b *brake) engagements() []Braking {
 	for g := range b.engaged {
 		list = append(list, (&news{reason: crowd, peer: g.peer, ill: g.legs[ill], legs: g.judged()}).braking())
 	}
+	for g := range b.failing {
+		list = append(list, (&news{reason: cut, peer: g.peer}).braking())
+	}
 	if b.limit {
 		list = append(list, (&news{reason: quota}).braking())
 	}

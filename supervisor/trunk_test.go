@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"sipvigil/store"
 )
 
@@ -100,6 +102,9 @@ func TestSilenceBehindATrunkThatFailsEndsNoCall(t *testing.T) {
 		w.wantBrake("the trunk fails", 0, 1, 1, map[string]int{"trunk": 1})
 		if got, want := w.sup.Held()[0].Reason, "trunk out does not answer either"; got != want {
 			t.Errorf("held: %q, want %q", got, want)
+		}
+		if diff := cmp.Diff([]Braking{{Reason: "trunk", Trunk: "out"}}, w.sup.Overview().Brake); diff != "" {
+			t.Errorf("overview: %s", diff)
 		}
 		w.quietCallees(nobodyElse)
 		sleep(time.Minute)

@@ -297,7 +297,9 @@ func TestEventsAreAsTheOpenAPIDocumentSays(t *testing.T) {
 		defer hangUp()
 		s.calls.follower.Changed(confirmed().ID)
 		s.calls.follower.Ended(&supervisor.CDR{ID: "x", Ended: "2026-03-01T11:00:00.000Z"})
-		s.calls.follower.Braked(supervisor.Braking{Reason: "stall"}, true)
+		for _, reason := range []string{"stall", "trunk", "peer", "rate"} {
+			s.calls.follower.Braked(supervisor.Braking{Reason: reason}, true)
+		}
 		s.server.feed.tell("store", storeState(healthy))
 		s.server.feed.tell("node", Node{Name: "edge-1", State: "up"})
 		s.server.feed.tell("trunk", Trunk{Name: "carrier", State: "up", Addresses: []Place{}})

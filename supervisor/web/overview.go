@@ -60,8 +60,9 @@ type NodeCounts struct {
 }
 
 // Braking is why the brake holds calls: stall (this process could not hear
-// them), peer (too many behind one trunk or peer are silent), rate (silence has
-// ended too many in a minute).
+// them), trunk (it does not answer either), peer (too many behind one trunk or
+// peer, or behind all that is no trunk, are silent), rate (silence has ended too
+// many in a minute).
 type Braking struct {
 	Reason string `json:"reason"`
 	Trunk  string `json:"trunk"`
