@@ -26,6 +26,7 @@ const (
 type renewal struct {
 	method string
 	raises int
+	sent   time.Time
 }
 
 // spread is a random part of restSpread.
@@ -71,7 +72,7 @@ func (c *call) sendRenewal(side store.Side, r *renewal) {
 		out.add("Content-Type", "application/sdp")
 		out.body = []byte(d.Session.Offer)
 	}
-	c.clock.renew = r
+	c.clock.renew, r.sent = r, time.Now()
 	at := c.attempt(side, out)
 	var err error
 	if r.method == "UPDATE" {
@@ -101,7 +102,7 @@ func (c *call) onRenewal(side store.Side, r *renewal, res *received, err error) 
 	}
 	switch {
 	case errors.Is(err, sip.ErrTransactionTimeout), status == 408:
-		c.renewAgain(side)
+		c.renewAgain(side, r)
 	case status == 481:
 		c.lost(side)
 	case status >= 200 && status < 300:
@@ -117,15 +118,18 @@ func (c *call) onRenewal(side store.Side, r *renewal, res *received, err error) 
 }
 
 // renewAgain asks once more while the far end, too, takes the session for one that
-// lasts, and ends the call when it has run out.
+// lasts, and ends the call when it has run out. If this process was stalled, the
+// answer may not have been read; and while the call may be another's by now, who
+// was not answered may have been asked with numbers that are too low.
 //
 // Departs from RFC 4028 section 10: the first refresh that nobody answers ends
 // no call. It goes out after half the interval, and the network may have been
 // gone for some of the rest only, for this call and for all others.
-func (c *call) renewAgain(side store.Side) {
+func (c *call) renewAgain(side store.Side, r *renewal) {
 	s := c.dialog(side).Session
 	left := time.Until(s.Refreshed.Add(s.Interval - dialog.SessionMargin(s)))
-	if left <= leastPause {
+	unsure := time.Since(r.sent) > 64*sip.T1+stall || !c.agent.may()
+	if left <= leastPause && !unsure {
 		c.release(store.End{Reason: side.Silent(), Status: 408})
 		return
 	}

@@ -3,6 +3,7 @@ package b2bua_test
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -327,6 +328,40 @@ func TestARefreshThatNobodyAnswersIsSentAgainWhileTheSessionLasts(t *testing.T) 
 			w.over(`SIP;cause=408;text="No answer inside the dialog", Q.850;cause=102`)
 			w.heard("ending caller-silent(408)", "ended caller-silent(408) confirmed/confirmed")
 		})
+	})
+}
+
+func TestARefreshOfAProcessThatWasStalledIsSentAgain(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.ours(store.Caller, "Allow: UPDATE")
+		pass(45 * time.Second)
+		w.alice.next("UPDATE") // until 77 s
+		pass(31 * time.Second)
+		w.obs.slow = 4 * time.Second // until 80 s nothing is done for this call
+		w.bob.request("OPTIONS", "")
+		pass(4 * time.Second)
+		w.bob.next("200 OPTIONS")
+		w.heard("evidence callee: OPTIONS")
+		w.obs.slow = 0
+		w.alice.all()
+		pass(5 * time.Second)
+		w.alice.respond(w.alice.next("UPDATE"), 200, "", renewed, "Require: timer")
+		w.heard("evidence caller: 200 UPDATE")
+	})
+}
+
+func TestARefreshOfACallThatMayBeAnothersByNowEndsNothing(t *testing.T) {
+	inDoubt(t, func(w *world, may *atomic.Bool) {
+		w.ours(store.Caller, "Allow: UPDATE")
+		pass(45 * time.Second)
+		may.Store(false)
+		pass(2 * time.Minute)
+		w.alice.all()
+		may.Store(true)
+		w.agent.GoOn()
+		pass(2 * time.Second)
+		w.alice.respond(w.alice.next("UPDATE"), 200, "", renewed, "Require: timer")
+		w.heard("evidence caller: 200 UPDATE")
 	})
 }
 

@@ -235,12 +235,12 @@ func (c *call) onClock() {
 	}
 	s := c.dialog(side).Session
 	switch {
+	case s.Refresher == store.Peer && (c.inv != nil || c.updating() || time.Since(c.clock.due) > stall):
+		c.schedule(time.Now().Add(dialog.SessionMargin(s))) // a refresh may be on its way
 	case !c.agent.may():
 		c.schedule(time.Now().Add(patience))
 	case s.Refresher == store.Self:
 		c.renew(side)
-	case c.inv != nil || c.updating() || time.Since(c.clock.due) > stall:
-		c.schedule(time.Now().Add(dialog.SessionMargin(s))) // a refresh may be on its way
 	default:
 		// RFC 4028 section 10. A proxy must not, by RFC 4028 section 8.3; but we
 		// are a user agent on each leg.

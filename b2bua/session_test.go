@@ -3,6 +3,7 @@ package b2bua_test
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -304,6 +305,23 @@ func TestAProcessThatWasStalledWaitsOnceMore(t *testing.T) {
 		pass(4 * time.Second)
 		w.bob.next("200 OPTIONS")
 		pass(30*time.Second - time.Millisecond)
+		w.alice.nothing()
+		pass(time.Millisecond)
+		w.over(oldExpiry)
+	})
+}
+
+func TestAProcessThatHasLostItsLeaseByAStallWaitsOnceMore(t *testing.T) {
+	inDoubt(t, func(w *world, may *atomic.Bool) {
+		w.timed([]string{timer, "Session-Expires: 90"}, []string{"Session-Expires: 90;refresher=uac"})
+		pass(58 * time.Second)
+		may.Store(false)
+		w.obs.slow = 4 * time.Second // from 58 s to 62 s nothing is done for this call
+		w.bob.request("OPTIONS", "")
+		pass(5 * time.Second)
+		w.bob.next("200 OPTIONS")
+		may.Store(true)
+		pass(29*time.Second - time.Millisecond)
 		w.alice.nothing()
 		pass(time.Millisecond)
 		w.over(oldExpiry)
