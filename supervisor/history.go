@@ -42,7 +42,7 @@ type Event struct {
 // entry is an Event as it is kept, in 8 bytes: an RTT above 65 s is kept as
 // that, a text beyond those that there is room for as "…".
 type entry struct {
-	at   uint32 // centiseconds since the supervisor was made: enough for a year
+	at   uint32 // centiseconds since the supervisor was made, without what is above: see moment
 	what uint16 // index in texts, index in eventKinds, and side
 	rtt  uint16 // milliseconds
 }
@@ -71,32 +71,23 @@ type history struct {
 	count   uint32 // of all that there were
 }
 
-// texts keeps each text once for all calls. It is bounded, because some have a
-// part that far ends or the network choose.
-type texts struct {
-	all   []string
-	index map[string]uint16
+// stamp is a time as an entry has it.
+func (s *Supervisor) stamp(at time.Time) uint32 {
+	return uint32(max(0, at.Sub(s.made)) / (10 * time.Millisecond))
 }
 
-const mostTexts = 1 << (16 - kindBits - sideBits)
-
-func newTexts() texts { return texts{all: []string{"…"}, index: make(map[string]uint16)} }
-
-func (t *texts) keep(text string) uint16 {
-	i, ok := t.index[text]
-	if !ok && len(t.all) < mostTexts {
-		i = uint16(len(t.all))
-		t.all = append(t.all, text)
-		t.index[text] = i
-	}
-	return i
+// moment is the last time before soon that has this stamp. They begin again every
+// 497 days.
+func (s *Supervisor) moment(stamp uint32, soon time.Time) time.Time {
+	ago := s.stamp(soon) - stamp
+	return s.made.Add(soon.Sub(s.made).Truncate(10*time.Millisecond) - time.Duration(ago)*10*time.Millisecond)
 }
 
 // happened writes a line into the history of a call. Called locked.
 func (s *Supervisor) happened(k *call, side store.Side, kind EventKind, text string, rtt time.Duration, at time.Time) {
 	e := entry{
-		at:   uint32(max(0, at.Sub(s.made)) / (10 * time.Millisecond)),
-		what: entryOf(s.texts.keep(text), slices.Index(eventKinds[:], kind), side),
+		at:   s.stamp(at),
+		what: entryOf(s.keepText(text, at), slices.Index(eventKinds[:], kind), side),
 		rtt:  uint16(min(rtt.Milliseconds(), math.MaxUint16)),
 	}
 	k.history.entries[k.history.count%historyLength] = e
@@ -111,12 +102,12 @@ func (s *Supervisor) happened(k *call, side store.Side, kind EventKind, text str
 
 // events reads a history, the oldest first. Called locked.
 func (s *Supervisor) events(k *call) []Event {
-	n := min(k.history.count, historyLength)
+	n, soon := min(k.history.count, historyLength), time.Now().Add(time.Minute) // some of another clock may be ahead
 	list := make([]Event, 0, n)
 	for i := k.history.count - n; i < k.history.count; i++ {
 		e := k.history.entries[i%historyLength]
 		list = append(list, Event{
-			At:   s.made.Add(time.Duration(e.at) * 10 * time.Millisecond),
+			At:   s.moment(e.at, soon),
 			Kind: e.kind(),
 			Side: e.side(),
 			Text: s.texts.all[e.text()],

@@ -2,7 +2,9 @@ package supervisor
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -71,20 +73,78 @@ func TestOnlyTheLastEventsAreKept(t *testing.T) {
 	})
 }
 
+func TestTheHistoryOfASupervisorThatIsOldHasItsTimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := Default()
+		cfg.Node = "here"
+		w := newWorld(t, cfg)
+		const age = 497*24*time.Hour + time.Hour // just before 2^32 centiseconds
+		sleep(age)
+		w.call("c")
+		sleep(2 * time.Hour)
+		w.sup.Evidence("c", store.Callee, store.Evidence{What: "INFO", At: time.Now()})
+		sleep(time.Hour)
+		want := []string{
+			fmt.Sprintf("%v caller confirm  0s", age),
+			fmt.Sprintf("%v callee evidence INFO 0s", age+2*time.Hour),
+		}
+		if diff := cmp.Diff(want, w.lines("c")); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 func TestTheTextsOfHistoriesAreBounded(t *testing.T) {
-	texts := newTexts()
-	for i := range 2 * mostTexts {
-		texts.keep(fmt.Sprint(i))
-	}
-	if n := len(texts.all); n != mostTexts {
-		t.Errorf("%d texts are kept, want %d", n, mostTexts)
-	}
-	if got := texts.all[texts.keep("7")]; got != "7" {
-		t.Errorf("a text that is known is %q", got)
-	}
-	if got := texts.all[texts.keep("new")]; got != "…" {
-		t.Errorf("a text too many is %q", got)
-	}
+	inWorld(t, func(c *Config) { c.Interval = 0 }, func(t *testing.T, w *world) {
+		say := func(id, text string) {
+			w.sup.Evidence(id, store.Callee, store.Evidence{What: text, At: time.Now()})
+		}
+		last := func(id, want string) {
+			t.Helper()
+			lines := w.lines(id)
+			if got := lines[len(lines)-1]; !strings.Contains(got, want) {
+				t.Errorf("the last line of %s is %q, want %q", id, got, want)
+			}
+		}
+		w.call("a")
+		w.call("b")
+		say("a", "is kept")
+		for i := range mostTexts {
+			say("b", fmt.Sprint("text ", i))
+		}
+		last("b", "evidence … ") // who has the others may be in no list just now
+		if n := len(w.sup.texts.all); n != mostTexts {
+			t.Errorf("%d texts are kept, want %d", n, mostTexts)
+		}
+		last("a", "evidence is kept ")
+		sleep(tidyEvery)
+		say("b", "new")
+		last("b", "evidence new ")
+		last("a", "evidence is kept ")
+		if n := len(w.sup.texts.all); n != mostTexts {
+			t.Errorf("%d texts are kept, want %d", n, mostTexts)
+		}
+	})
+}
+
+func TestTheTextsOfCallsThatEndedLatelyAreKept(t *testing.T) {
+	inWorld(t, func(c *Config) { c.Interval = 0; c.Keep = 3 * tidyEvery }, func(t *testing.T, w *world) {
+		w.call("a")
+		w.call("b")
+		w.sup.Evidence("a", store.Caller, store.Evidence{What: "is kept", At: time.Now()})
+		if err := w.sup.Hangup(t.Context(), "a", ""); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 3 * mostTexts {
+			w.sup.Evidence("b", store.Callee, store.Evidence{What: fmt.Sprint("text ", i), At: time.Now()})
+			if i%mostTexts == 0 {
+				sleep(tidyEvery - time.Second)
+			}
+		}
+		if lines := strings.Join(w.lines("a"), "; "); !strings.Contains(lines, "evidence is kept") {
+			t.Errorf("of a: %s", lines)
+		}
+	})
 }
 
 func TestTheHistoryOfAnotherNodesCallIsThere(t *testing.T) {

@@ -49,6 +49,17 @@ func (m *memory) find(id string) *call {
 	return nil
 }
 
+// histories visits what was known of the calls that are still remembered.
+func (m *memory) histories(yield func(*call)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, r := range m.calls {
+		if r.was != nil {
+			yield(r.was)
+		}
+	}
+}
+
 // each visits the calls that are still remembered.
 func (m *memory) each(now time.Time, yield func(store.Call) bool) {
 	m.mu.Lock()
