@@ -74,7 +74,7 @@ type channels struct {
 type count struct {
 	mine   map[string]time.Time // calls of this node, by when they got their channel; zero once the call has shown that it has it
 	others int                  // channels of other nodes, as last told
-	starts []time.Time          // of the last calls of this node
+	starts []time.Time          // of the calls of this node within a second before the last one
 }
 
 func (n *count) used() int { return n.others + len(n.mine) }
@@ -167,10 +167,7 @@ func (k *channels) note(c store.Claim, g store.Grant) {
 // add is called locked.
 func (n *count) add(id string, now time.Time) {
 	n.mine[id] = now
-	n.starts = append(n.starts, now)
-	if over := len(n.starts) - 1; over > 0 && now.Sub(n.starts[over-1]) > time.Second {
-		n.starts = n.starts[over:]
-	}
+	n.starts = append(n.starts[len(n.starts)-n.begun(now):], now)
 }
 
 // fromMemory decides on a claim without the store.

@@ -161,6 +161,24 @@ func wantWord(t *testing.T, what, got, want string) {
 	}
 }
 
+func TestOnlyTheCallsOfTheLastSecondAreRememberedForTheRate(t *testing.T) {
+	counting(t, "accept", func(k *channels, _ *flaky, _ *going) {
+		for i := range 1000 {
+			id := fmt.Sprint(i)
+			wantWord(t, id, k.claims(id), "granted")
+			k.Free("a", store.Callee, id)
+			synctest.Wait()
+			time.Sleep(100 * time.Millisecond)
+		}
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		n := k.ways[way{"a", store.Callee}]
+		if len(n.starts) > 11 || n.begun(time.Now()) != 9 {
+			t.Errorf("%d are remembered, %d of the last second", len(n.starts), n.begun(time.Now()))
+		}
+	})
+}
+
 func TestChannelsAreRenewedAsLongAsTheirCallsGoOn(t *testing.T) {
 	counting(t, "accept", func(k *channels, st *flaky, live *going) {
 		wantWord(t, "1", k.claims("1"), "granted")
