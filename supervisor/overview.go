@@ -103,9 +103,13 @@ type today struct {
 	count int
 }
 
+// add counts what was at a time, unless that was a day before: a call may have
+// been found dead before midnight, and have ended after it.
 func (t *today) add(n int, at time.Time) {
-	t.count = t.on(at) + n
-	t.day = at.UTC().Truncate(24 * time.Hour)
+	if day := at.UTC().Truncate(24 * time.Hour); !day.Before(t.day) {
+		t.count = t.on(at) + n
+		t.day = day
+	}
 }
 
 func (t *today) on(at time.Time) int {
