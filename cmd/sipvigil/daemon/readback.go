@@ -16,7 +16,7 @@ import (
 // Times of reading back.
 const (
 	loadWait  = 3 * time.Second  // SIP is served without the earlier calls after that
-	loadTry   = 30 * time.Second // bounds one attempt
+	loadTry   = 30 * time.Second // bounds what comes before, and each page of calls; many take their time
 	loadAgain = time.Second
 	loadPage  = 1000 // calls whose numbers are reserved together
 	loadPages = 4    // that wait for their reservations while more is read
@@ -48,24 +48,10 @@ func (d *Daemon) epoch(ctx context.Context) (int64, error) {
 }
 
 func (d *Daemon) tryLoad(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, loadTry)
-	defer cancel()
 	start := time.Now()
-	key, err := d.store.TagKey(ctx)
+	total, err := d.introduce(ctx)
 	if err != nil {
-		return fmt.Errorf("reading the key of tags: %w", err)
-	}
-	epoch, err := d.epoch(ctx)
-	if err != nil {
-		return fmt.Errorf("taking an epoch: %w", err)
-	}
-	d.agent.Identify(epoch, key)
-	if err := d.board.Refresh(ctx); err != nil {
-		return fmt.Errorf("reading what is in maintenance: %w", err)
-	}
-	total, err := d.store.Owns(ctx, d.cfg.Node)
-	if err != nil {
-		return fmt.Errorf("counting calls: %w", err)
+		return err
 	}
 	to := counted{restorer: d.agent}
 	if total > 0 {
@@ -83,6 +69,28 @@ func (d *Daemon) tryLoad(ctx context.Context) error {
 	return nil
 }
 
+// introduce learns from the store who this node is, and how many calls it had.
+func (d *Daemon) introduce(ctx context.Context) (calls int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, loadTry)
+	defer cancel()
+	key, err := d.store.TagKey(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("reading the key of tags: %w", err)
+	}
+	epoch, err := d.epoch(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("taking an epoch: %w", err)
+	}
+	d.agent.Identify(epoch, key)
+	if err := d.board.Refresh(ctx); err != nil {
+		return 0, fmt.Errorf("reading what is in maintenance: %w", err)
+	}
+	if calls, err = d.store.Owns(ctx, d.cfg.Node); err != nil {
+		return 0, fmt.Errorf("counting calls: %w", err)
+	}
+	return calls, nil
+}
+
 // restorer goes on with calls that were read back; b2bua has it.
 type restorer interface {
 	Restore(ctx context.Context, calls []store.Call) error
@@ -96,6 +104,8 @@ type counted struct {
 
 // Restore is that of the restorer.
 func (c counted) Restore(ctx context.Context, calls []store.Call) error {
+	ctx, cancel := context.WithTimeout(ctx, loadTry)
+	defer cancel()
 	err := c.restorer.Restore(ctx, calls)
 	if err == nil {
 		c.task.Add(len(calls))
