@@ -77,8 +77,9 @@ type member struct {
 	busy     atomic.Int64 // adoptions under way
 	adopted  prometheus.Counter
 
-	renewing sync.Mutex // one renewal at a time; guards epoch
+	renewing sync.Mutex // one renewal at a time; guards what is below
 	epoch    int64      // of the lease, 0 before the first
+	company  time.Time  // when another node was last known
 
 	look   sync.Mutex // guards what is below
 	nodes  map[string]*seen
@@ -351,15 +352,18 @@ func (m *member) resolve(ctx context.Context) {
 	}
 }
 
-// settle takes note that the lease stands since at.
+// settle takes note that the lease stands since at. A store that was emptied, or
+// started empty, knows of no other node until that has renewed its lease.
 func (m *member) settle(ctx context.Context, at time.Time) error {
 	alone := m.lease.Load().alone // as far as it is known
 	nodes, err := m.Nodes(ctx)
 	if err == nil {
-		alone = true
 		for _, n := range nodes {
-			alone = alone && (n.Name == m.name || n.State == store.NodeLeft)
+			if n.Name != m.name && n.State != store.NodeLeft {
+				m.company = time.Now()
+			}
 		}
+		alone = m.company.IsZero() || time.Since(m.company) > redis.LeaseTime
 	}
 	m.lease.Store(&lease{at: at, clear: true, alone: alone})
 	return err

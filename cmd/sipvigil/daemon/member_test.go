@@ -56,6 +56,48 @@ func TestANodeThatWasAloneGoesOnWhereverTheStoreBreaksOff(t *testing.T) {
 	})
 }
 
+// A store that was emptied knows of the other nodes again when these have renewed
+// their leases.
+func TestANodeIsNotAloneBecauseTheStoreWasEmptied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(0)
+		h := s.host("edge-1", 0)
+		other := func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.leases["edge-2"], s.expires["edge-2"] = store.Node{Name: "edge-2", State: store.NodeUp}, time.Now().Add(redis.LeaseTime)
+		}
+		other()
+		ctx, stop := context.WithCancel(t.Context())
+		if _, err := h.join(ctx); err != nil {
+			t.Fatal(err)
+		}
+		var holding sync.WaitGroup
+		holding.Go(func() { h.hold(ctx) })
+		time.Sleep(5 * time.Second)
+		s.mu.Lock()
+		clear(s.leases)
+		clear(s.expires)
+		s.mu.Unlock()
+		for renewed := false; !renewed; {
+			time.Sleep(10 * time.Millisecond)
+			s.mu.Lock()
+			_, renewed = s.leases["edge-1"]
+			s.mu.Unlock()
+		}
+		other()
+		h.mu.Lock()
+		h.away = true
+		h.mu.Unlock()
+		time.Sleep(redis.LeaseUse)
+		if h.may() {
+			t.Error("it goes on without the store, and edge-2 may have its calls")
+		}
+		stop()
+		holding.Wait()
+	})
+}
+
 // lagging is a shop whose next renewal fails, and the one after that takes long.
 type lagging struct {
 	*host
