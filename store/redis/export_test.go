@@ -1,6 +1,11 @@
 package redis
 
-import "time"
+import (
+	"context"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+)
 
 // MostGone is mostGone.
 const MostGone = mostGone
@@ -23,3 +28,8 @@ func (s *Store) Youth(d time.Duration) { s.youth = d }
 // Patient has Run take no Redis of a busy machine for lost. The store must not run
 // yet.
 func (s *Store) Patient() { s.patience, s.least = ioMost, ioMost }
+
+// Empty deletes all that every master has.
+func (s *Store) Empty(ctx context.Context) error {
+	return s.masters(ctx, func(ctx context.Context, c goredis.UniversalClient) error { return c.FlushAll(ctx).Err() })
+}

@@ -2,7 +2,9 @@ package redis
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -20,18 +22,22 @@ func (s *Store) StartMaintenance(ctx context.Context, m store.Maintenance) error
 	if m.Drain {
 		value += " " + draining
 	}
-	if err := s.client.HSet(ctx, s.keys.maintenance(), maintenanceField(m.Scope, m.Name), value).Err(); err != nil {
+	field := maintenanceField(m.Scope, m.Name)
+	if err := s.client.HSet(ctx, s.keys.maintenance(), field, value).Err(); err != nil {
 		return s.unavailable("start maintenance", err)
 	}
+	s.remember(func(m map[string]string) { m[field] = value })
 	return nil
 }
 
 // EndMaintenance notes that it takes calls again. It returns
 // store.ErrUnavailable.
 func (s *Store) EndMaintenance(ctx context.Context, scope store.Scope, name string) error {
-	if err := s.client.HDel(ctx, s.keys.maintenance(), maintenanceField(scope, name)).Err(); err != nil {
+	field := maintenanceField(scope, name)
+	if err := s.client.HDel(ctx, s.keys.maintenance(), field).Err(); err != nil {
 		return s.unavailable("end maintenance", err)
 	}
+	s.remember(func(m map[string]string) { delete(m, field) })
 	return nil
 }
 
@@ -39,7 +45,7 @@ func (s *Store) EndMaintenance(ctx context.Context, scope store.Scope, name stri
 // store.ErrUnavailable. What an operator has written there and cannot be read
 // counts, too: no calls is what was meant.
 func (s *Store) Maintenance(ctx context.Context) ([]store.Maintenance, error) {
-	hash, err := s.client.HGetAll(ctx, s.keys.maintenance()).Result()
+	hash, err := s.maintained(ctx)
 	if err != nil {
 		return nil, s.unavailable("read what is in maintenance", err)
 	}
@@ -53,6 +59,56 @@ func (s *Store) Maintenance(ctx context.Context) ([]store.Maintenance, error) {
 	}
 	slices.SortFunc(list, store.CompareMaintenance)
 	return list, nil
+}
+
+// noted is what is in maintenance as it was last read, or changed here since.
+type noted struct {
+	life   string // of the server that had it, "" before the first look
+	fields map[string]string
+}
+
+// remember changes what is known to be noted.
+func (s *Store) remember(change func(map[string]string)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.noted.life != "" {
+		change(s.noted.fields)
+	}
+}
+
+// maintained reads what is noted. What a server has lost of that, because it was
+// emptied, is written again: nobody has ended it.
+func (s *Store) maintained(ctx context.Context) (map[string]string, error) {
+	key := s.keys.maintenance()
+	pipe := s.client.Pipeline()
+	all, life := pipe.HGetAll(ctx, key), pipe.Eval(ctx, lifeSource, []string{"{" + key + "}:life"}, rand.Text())
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, err
+	}
+	reply, err := life.Slice()
+	if err != nil {
+		return nil, err
+	}
+	name, _ := reply[0].(string)
+	hash := all.Val()
+	s.mu.Lock()
+	was := noted{s.noted.life, maps.Clone(s.noted.fields)}
+	s.mu.Unlock()
+	if was.life != "" && was.life != name {
+		for field, value := range was.fields {
+			if _, there := hash[field]; !there {
+				hash[field] = value
+				pipe.HSetNX(ctx, key, field, value)
+			}
+		}
+		if _, err := pipe.Exec(ctx); err != nil {
+			return nil, err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.noted = noted{name, maps.Clone(hash)}
+	return hash, nil
 }
 
 func maintenanceField(scope store.Scope, name string) string {

@@ -54,6 +54,7 @@ type Store struct {
 	told    []string  // lives of the masters that have all calls of this process
 	epoch   int64     // the highest this process has seen
 	tagKey  []byte
+	noted   noted
 	status  store.Status
 	leaving int64 // epoch of the lease to give up at the end, 0 for none
 }
