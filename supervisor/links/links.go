@@ -62,6 +62,7 @@ const (
 	leastHold = time.Second     // of what the DNS says
 	failHold  = 5 * time.Second // until a name is looked up again that has no address
 	idle      = time.Hour       // of Run, when nothing is due
+	stall     = time.Second     // by which a question may be late that is given up
 )
 
 // Links watches the addresses of trunks.
@@ -107,6 +108,7 @@ type link struct {
 	asking bool
 	hurry  bool // it is to be asked at once
 	gone   bool // the name does not lead to it any more
+	unsure bool // this process was stalled when its last question was given up
 	last   Traffic
 	lastAt time.Time
 }
@@ -257,6 +259,11 @@ func (l *Links) answered(k *link, sent time.Time, a Traffic) {
 		return
 	}
 	c, was := &k.target.trunk.Config, k.state
+	if k.unsure = a.Kind == NoReply && now.Sub(sent) > c.Timeout+stall && !k.unsure; k.unsure {
+		k.due = now // the answer may not have been read
+		l.nudge()
+		return
+	}
 	k.health.asked(c, a, now)
 	k.last, k.lastAt = a, now
 	l.metrics.pinged(k.target.trunk.Name, a, k.fails == 0)

@@ -32,7 +32,8 @@ type world struct {
 	reg   *prometheus.Registry
 	zero  time.Time
 	run   sync.WaitGroup
-	quiet atomic.Bool // carrier is not to be asked
+	quiet atomic.Bool  // carrier is not to be asked
+	stall atomic.Int64 // by how long this process is late to give a question up
 
 	mu      sync.Mutex // guards what follows
 	events  []string
@@ -209,7 +210,7 @@ func (w *world) Ping(p Ping, answered func(Traffic)) {
 	w.run.Go(func() {
 		t, after := traffic(say), 10*time.Millisecond
 		if t.Kind == NoReply {
-			after = p.Timeout
+			after = p.Timeout + time.Duration(w.stall.Load())
 		}
 		time.Sleep(after)
 		t.RTT = after
