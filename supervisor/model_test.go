@@ -240,7 +240,8 @@ func (j *judgement) hear(e event) {
 		}
 	case doubtful, looped, gone:
 		j.doubtful = append(j.doubtful, e.Status)
-		j.freed += j.cfg.Timeout
+		j.quiet = nil // it answered: what was missed before counts no more
+		j.freed += time.Duration(float64(j.cfg.Misses) * float64(j.cfg.Timeout) * 1.01)
 	case deferred:
 		j.freed += time.Second
 	}
