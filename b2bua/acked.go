@@ -131,3 +131,13 @@ func (c *call) sendAck(inv *invite, ack *received) {
 	inv.ack = out
 	c.agent.write(out)
 }
+
+// ackLate acknowledges a 2xx to an INVITE that this process knows nothing of any
+// more, most likely of the run before it: RFC 3261 section 13.2.2.4. A far end
+// that gets no ACK ends its call.
+func (c *call) ackLate(side store.Side, res *received) {
+	d := c.dialog(side)
+	out := c.agent.newRequest(d, inDialog(d, outline{method: "ACK", cseq: res.cseq}))
+	c.ownSession(&out.header, side)
+	c.agent.write(out)
+}

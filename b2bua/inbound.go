@@ -340,8 +340,9 @@ func (in *inbound) send(res *response) {
 }
 
 // onStrayResponse takes responses that match no transaction: late answers to
-// INVITEs that went elsewhere, and to probes that we stopped waiting for. These
-// are signs of life all the same.
+// INVITEs that went elsewhere, to probes that we stopped waiting for, and to
+// what was asked before the call was read back. These are signs of life all the
+// same.
 func (a *Agent) onStrayResponse(res *received) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -361,8 +362,12 @@ func (a *Agent) onStrayResponse(res *received) {
 	}
 	if method := res.cseqMethod; method != "" && res.status != 481 && res.status != 408 {
 		c.do(func() {
-			if c.isFarEnd(side, res.source) {
-				c.evidence(side, "late "+strconv.Itoa(res.status)+" "+method)
+			if !c.isFarEnd(side, res.source) {
+				return
+			}
+			c.evidence(side, "late "+strconv.Itoa(res.status)+" "+method)
+			if method == "INVITE" && res.status < 300 {
+				c.ackLate(side, res)
 			}
 		})
 	}

@@ -182,6 +182,28 @@ func TestACallThatEndedBeforeItHadNumbersIsNotRestoredAgain(t *testing.T) {
 	})
 }
 
+func TestA2xxToAnInviteOfTheRunBeforeIsAcknowledged(t *testing.T) {
+	idleWorld(t, func(w *world) {
+		w.serve()
+		w.restore(w.remembered(store.Confirmed))
+		accept := func(cseq string) {
+			bob := w.bob
+			bob.say(text(answer, "SIP/2.0 200 OK", "Via: SIP/2.0/UDP "+agentAddr+";branch=z9hG4bK-of-the-run-before",
+				"From: "+tagged(bob.uri, bob.remoteTag), "To: "+tagged(bob.from, bob.tag), "Call-ID: "+bob.callID, "CSeq: "+cseq,
+				"Contact: <sip:bob@"+bobAddr+">", "Content-Type: application/sdp"))
+		}
+		for range 2 { // it is repeated while its ACK is lost
+			accept("33 INVITE")
+			ack := w.bob.next("ACK")
+			same(w.T, ack.Get("CSeq")+" "+ack.ToTag()+" "+ack.RequestURI, "33 ACK bob-tag sip:bob@"+bobAddr)
+		}
+		accept("33 UPDATE")
+		w.bob.nothing()
+		w.alice.nothing()
+		w.heard("confirmed", "evidence callee: late 200 INVITE", "evidence callee: late 200 INVITE", "evidence callee: late 200 UPDATE")
+	})
+}
+
 func TestACallThatWasEndingIsReleasedOnceWeServe(t *testing.T) {
 	idleWorld(t, func(w *world) {
 		rec := w.remembered(store.Ending)
