@@ -230,6 +230,10 @@ func (c *call) onRefused(inv *invite, res *received) {
 		}
 		return
 	}
+	if res.status == 482 && inv.copied && c.state() == store.Trying {
+		c.askAnew(inv)
+		return
+	}
 	if s := res.status; inv.initial && (s == 503 || s == 408) && c.state() == store.Trying && inv.more() {
 		// RFC 3263 section 4.3. Departs from RFC 3263 section 4.3: 408 counts as a
 		// time-out, whoever's; and whoever was heard to ring is not left.

@@ -23,7 +23,7 @@
 //	RFC 3261 section 8.2 → inbound
 //	RFC 3261 section 8.2.1 → inbound.check
 //	RFC 3261 section 8.2.2.1 → checkRequestLine
-//	RFC 3261 section 8.2.2.2 → requestID, transactions.merged
+//	RFC 3261 section 8.2.2.2 → call.askAnew, requestID, transactions.merged
 //	RFC 3261 section 8.2.2.3 → inbound.checkRequire
 //	RFC 3261 section 8.2.6.1 → Agent.onInvite
 //	RFC 3261 section 8.2.6.2 → reply, statelessAnswer

@@ -155,7 +155,18 @@ func (c *call) giveUp(inv *invite, tx *clientTx, status int) {
 	c.agent.heard(inv.target.trunk, inv.hop, Traffic{Kind: NoReply})
 	c.agent.forget(&forgotten{attempt: inv.attempt, hop: inv.hop, dialog: *c.dialog(store.Callee), trunk: c.trunk(store.Callee)})
 	tx.terminate()
+	inv.copied = true
 	c.next(inv, &fault{status: status})
+}
+
+// askAnew sends the INVITE to the same address once more, with the next number.
+// The other address, which was given up, leads to the same host, and what went
+// there has come: RFC 3261 section 8.2.2.2 has the second copy refused with 482.
+// With another number it is none. The first is cancelled once it is heard of.
+func (c *call) askAnew(inv *invite) {
+	inv.copied, inv.outCSeq = false, 0
+	inv.hops = append([]locate.Hop{inv.hop}, inv.hops...)
+	c.next(inv, &fault{status: 482})
 }
 
 // forgotten is an INVITE that went to the next address before its answer came.

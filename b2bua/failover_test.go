@@ -202,6 +202,44 @@ func TestAnAddressThatRingsTooLateIsCancelled(t *testing.T) {
 	})
 }
 
+func TestAnotherAddressOfTheSameHostGetsTheNextNumber(t *testing.T) {
+	inZone(t, carrier, toCarrier, func(w *world, _ *zone.Zone) {
+		first := left(w)
+		second := w.invite
+		w.carol.respond(second, 482, "")
+		w.carol.next("ACK")
+		w.take(w.carol)
+		same(w.T, second.Get("CSeq")+", "+w.invite.Get("CSeq"), "1 INVITE, 2 INVITE")
+		if w.invite.CallID() != first.CallID() || w.invite.Branch() == second.Branch() || w.invite.RequestURI != second.RequestURI {
+			w.Errorf("not the same call:\n%s", w.invite.Raw)
+		}
+		w.bob.respond(first, 100, "")
+		same(w.T, w.bob.next("CANCEL").Get("CSeq"), "1 CANCEL")
+		w.carol.respond(w.invite, 200, answer)
+		w.answered()
+		same(w.T, w.carol.next("ACK").Get("CSeq"), "2 ACK")
+		w.alice.request("INFO", "")
+		same(w.T, w.carol.next("INFO").Get("CSeq"), "3 INFO")
+	})
+	inZone(t, carrier, toCarrier, func(w *world, _ *zone.Zone) { // once
+		left(w)
+		w.carol.respond(w.invite, 482, "")
+		w.carol.next("ACK")
+		w.take(w.carol)
+		w.carol.respond(w.invite, 482, "")
+		w.carol.next("ACK")
+		w.alice.next("482 INVITE")
+		w.heard("started", "ended callee-rejected(482) /")
+	})
+	inZone(t, carrier, toCarrier, func(w *world, _ *zone.Zone) { // and not where there is no other copy
+		w.dial()
+		w.bob.respond(w.invite, 482, "")
+		w.bob.next("ACK")
+		w.alice.next("482 INVITE")
+		w.carol.nothing()
+	})
+}
+
 func TestAnAddressThatAnswersTooLateIsReleased(t *testing.T) {
 	inZone(t, carrier, toCarrier, func(w *world, _ *zone.Zone) {
 		first := left(w)

@@ -40,6 +40,7 @@ type invite struct {
 
 	settled   bool         // a reliable response came: a re-INVITE's offer is answered
 	ringing   bool         // a provisional response came: it may be cancelled
+	copied    bool         // an address that has not answered may have it, too
 	final     bool         // a final response came from where it was last sent
 	cancelled store.Reason // why it is to be cancelled, "" if it is not
 	ring      *time.Timer  // gives up waiting for the final response
