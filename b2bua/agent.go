@@ -71,6 +71,7 @@ type Agent struct {
 	transaction *transactions
 	sockets     []socket // set by Run before the first message is read
 	streams     *streams
+	dialTCP     func(ctx context.Context, network, addr string) (net.Conn, error)
 	seed        maphash.Seed // of what the guards make, and of calls' asked
 	ids         ids
 	identity    atomic.Pointer[identity]
@@ -121,6 +122,7 @@ func New(cfg Config, st Store, obs Observer, log *zap.Logger, reg prometheus.Reg
 		resolver: locate.New(cfg.DNS),
 		accounts: newAccounts(cfg.Trunks),
 		streams:  newStreams(),
+		dialTCP:  new(net.Dialer).DialContext,
 		seed:     maphash.MakeSeed(),
 		serving:  make(chan struct{}),
 		closed:   make(chan struct{}),

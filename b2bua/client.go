@@ -1,7 +1,6 @@
 package b2bua
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"time"
@@ -11,39 +10,41 @@ import (
 	"sipvigil/store"
 )
 
-// dialTimeout bounds the opening of a connection.
-const dialTimeout = 3 * time.Second
+// send starts a client transaction. It does not wait for the network: where a
+// connection has to be opened first, the request goes out as soon as it is.
+func (a *Agent) send(req *request) (*clientTx, error) { return a.transaction.begin(req) }
 
-// send starts a client transaction. Over UDP it does not wait for the network;
-// else it may open a connection.
-func (a *Agent) send(req *request) (*clientTx, error) {
+// sendWaiting is send that waits for the connection, and fails without it.
+func (a *Agent) sendWaiting(req *request) (*clientTx, error) {
 	if req.transport != "udp" {
 		if err := a.dialled(req); err != nil {
 			return nil, err
 		}
 	}
-	return a.transaction.begin(req)
+	return a.send(req)
 }
 
-// sendAlone sends a request that has no transaction, an ACK.
-func (a *Agent) sendAlone(req *request) error {
-	if req.transport != "udp" {
-		if err := a.dialled(req); err != nil {
-			return err
+// write sends an ACK, which has no transaction. It does not wait either.
+func (a *Agent) write(req *request) {
+	if req.socket != nil {
+		a.written(req, req.socket.put(req))
+		return
+	}
+	put := func(out outlet, err error) {
+		if err == nil {
+			err = out.put(req)
 		}
+		a.written(req, err)
 	}
-	conn, err := a.transaction.outlet(req)
-	if err != nil {
-		return err
+	if out, err := a.outlet(req, put); out != nil || err != nil {
+		put(out, err)
 	}
-	return conn.put(req)
 }
 
-// dialled opens a connection for a request if there is none.
-func (a *Agent) dialled(req *request) error {
-	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
-	defer cancel()
-	return a.connect(ctx, req)
+func (a *Agent) written(req *request, err error) {
+	if err != nil {
+		a.log.Info("ACK not sent", zap.String("caller_call_id", req.callID), zap.Error(err))
+	}
 }
 
 // await has each called with every answer up to the final one, in the order in

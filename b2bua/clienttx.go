@@ -14,7 +14,7 @@ import (
 type clientTx struct {
 	of     *transactions
 	key    clientKey
-	conn   outlet
+	conn   outlet // nil until the request goes out
 	callID string
 
 	mu         sync.Mutex // guards what is below
@@ -38,7 +38,8 @@ type outlet interface{ put(r *request) error }
 // errNoAnswer ends a transaction that got none in time: Timers B and F.
 var errNoAnswer = fmt.Errorf("no answer: %w", sip.ErrTransactionTimeout)
 
-// start sends the request, and again until there is an answer.
+// start sends the request, once there is what it leaves by, and again until
+// there is an answer.
 func (tx *clientTx) start() error {
 	out, interval := tx.out, 64*sip.T1
 	if out.transport == "udp" {
@@ -48,7 +49,36 @@ func (tx *clientTx) start() error {
 	tx.interval, tx.left = interval, 64*sip.T1
 	tx.mu.Unlock()
 	tx.of.waits.after(interval, tx, wakeRepeat)
-	if err := tx.conn.put(out); err != nil {
+	if out.socket != nil {
+		return tx.leave(out.socket)
+	}
+	conn, err := tx.of.outlet(out, tx.opened)
+	if conn == nil {
+		return err
+	}
+	return tx.leave(conn)
+}
+
+// opened goes on with a request that waited for its connection.
+func (tx *clientTx) opened(conn outlet, err error) {
+	if err == nil {
+		err = tx.leave(conn)
+	}
+	if err != nil {
+		tx.end(err)
+	}
+}
+
+// leave sends the request for the first time, unless it has been given up.
+func (tx *clientTx) leave(conn outlet) error {
+	tx.mu.Lock()
+	out := tx.out
+	tx.conn = conn
+	tx.mu.Unlock()
+	if out == nil {
+		return nil
+	}
+	if err := conn.put(out); err != nil {
 		return fmt.Errorf("%w: %w", err, sip.ErrTransactionTransport)
 	}
 	return nil

@@ -1,7 +1,9 @@
 package b2bua
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"time"
 
@@ -51,4 +53,9 @@ func (a *Agent) Overload() {
 // Probe is Ask for one leg.
 func (a *Agent) Probe(id string, side store.Side, method string, timeout time.Duration) {
 	a.Ask([]store.Question{{ID: id, Side: side, Method: method}}, timeout)
+}
+
+// DialWith has the agent open connections with this.
+func (a *Agent) DialWith(dial func(ctx context.Context, network, addr string) (net.Conn, error)) {
+	a.dialTCP = dial
 }

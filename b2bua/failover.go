@@ -223,10 +223,3 @@ func (a *Agent) onLate(res *received) bool {
 	}
 	return true
 }
-
-// write sends an ACK, which has no transaction.
-func (a *Agent) write(req *request) {
-	if err := a.sendAlone(req); err != nil {
-		a.log.Info("ACK not sent", zap.String("caller_call_id", req.callID), zap.Error(err))
-	}
-}

@@ -137,7 +137,7 @@ func (c *call) failedThere(inv *invite, err error) {
 	case !inv.initial || inv.ringing:
 	case errors.Is(err, sip.ErrTransactionTimeout):
 		c.agent.heard(inv.target.trunk, inv.hop, Traffic{Kind: NoReply})
-	case errors.Is(err, sip.ErrTransactionTransport):
+	case !errors.Is(err, sip.ErrTransactionTerminated):
 		c.agent.heard(inv.target.trunk, inv.hop, Traffic{Kind: Unsent, Reason: cause(err)})
 	}
 }

@@ -68,7 +68,7 @@ func (a *Agent) Ping(p Ping, answered func(Traffic)) {
 }
 
 // pingSIP is Ping with a request of SIP, and has the response told, too, nil
-// without one. It may wait for a connection.
+// without one.
 func (a *Agent) pingSIP(p Ping, answered func(Traffic, *received)) {
 	q := &ping{agent: a, trunk: p.Trunk, to: p.Hop.Addr, answered: answered}
 	q.at = &attempt{out: a.pingRequest(p)}
@@ -145,7 +145,7 @@ func (q *ping) send() {
 			return
 		}
 		if q.challenged(at, res) {
-			q.agent.work.Go(q.send) // may have to open a connection
+			q.send()
 			return
 		}
 		t := answerOf(res)

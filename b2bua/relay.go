@@ -39,12 +39,7 @@ func (c *call) relay(side store.Side, in *inbound) {
 	c.subscribing(side, in, out)
 	tr := &transit{side, in, c.fork()}
 	c.transits = append(c.transits, tr)
-	err := c.ask(c.attempt(other, out), func(res *received) {
-		// RFC 4320 section 4.1: no provisional response but 100, and that late.
-		if res.status >= 200 && c.arrived(tr) {
-			c.onRelayed(side, in, res)
-		}
-	}, func(err error) {
+	failed := func(err error) {
 		if !c.arrived(tr) {
 			return
 		}
@@ -55,12 +50,17 @@ func (c *call) relay(side store.Side, in *inbound) {
 			in.tx.terminate()
 			return
 		}
-		in.answer(500)
-	})
-	if err != nil && c.arrived(tr) {
 		c.moveOn(other, out.to)
-		c.subscribed(side, in, nil)
 		in.answer(500)
+	}
+	err := c.ask(c.attempt(other, out), func(res *received) {
+		// RFC 4320 section 4.1: no provisional response but 100, and that late.
+		if res.status >= 200 && c.arrived(tr) {
+			c.onRelayed(side, in, res)
+		}
+	}, failed)
+	if err != nil {
+		failed(err)
 	}
 }
 

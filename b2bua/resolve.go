@@ -218,11 +218,15 @@ func hopAt(hops []locate.Hop, addr string) int {
 
 // sendAround is send for a request that must not get lost to one dead address:
 // it tries the others of this URI that speak the same transport, RFC 3263
-// section 4.3. It may wait for the DNS. Without a URI it is send.
+// section 4.3. It may wait for the DNS and for connections. Without a URI it is
+// send.
 func (a *Agent) sendAround(req *request, uri string) (*clientTx, error) {
-	tx, err := a.send(req)
-	if err == nil || uri == "" {
-		return tx, err
+	if uri == "" {
+		return a.send(req)
+	}
+	tx, err := a.sendWaiting(req)
+	if err == nil {
+		return tx, nil
 	}
 	failed := req.to
 	hops, _ := a.find(uri)
@@ -232,7 +236,7 @@ func (a *Agent) sendAround(req *request, uri string) (*clientTx, error) {
 		}
 		req.rebranch()
 		req.to = h.Addr.String()
-		if tx, err = a.send(req); err == nil {
+		if tx, err = a.sendWaiting(req); err == nil {
 			return tx, nil
 		}
 	}

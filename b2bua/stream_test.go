@@ -2,6 +2,7 @@ package b2bua_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -19,6 +20,7 @@ import (
 
 	"sipvigil/b2bua"
 	"sipvigil/store"
+	"sipvigil/test/ua"
 )
 
 // stream is one end of a connection in memory that has addresses.
@@ -301,5 +303,72 @@ func TestAByeOnAConnectionThatClosesHasAnOutcome(t *testing.T) {
 		w.bob.respond(w.bob.next("BYE"), 200, "")
 		pass(32 * time.Second)
 		w.heard("ending operator", "ended operator unconfirmed/confirmed")
+	})
+}
+
+func TestAFarEndThatCannotBeConnectedHoldsNothingUp(t *testing.T) {
+	overTCP(t, func(w *world) {
+		dialled := 0
+		w.agent.DialWith(func(ctx context.Context, _, _ string) (net.Conn, error) {
+			dialled++
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})
+		w.connect()
+		_ = w.alice.stream.Close()
+		pass(time.Second)
+		for range 5 {
+			w.bob.request("INFO", "")
+		}
+		w.bob.nothing()
+		pass(3 * time.Second)
+		for range 5 { // all have waited for the same connection
+			w.bob.next("500 INFO")
+		}
+		w.bob.request("INFO", "")
+		w.bob.request("BYE", "")
+		w.bob.next("200 BYE")
+		w.bob.next("487 INFO")
+		if dialled != 2 {
+			t.Errorf("dialled %d times", dialled)
+		}
+		pass(6 * time.Second)
+		if rec := w.obs.ended; len(rec) != 1 || rec[0].End.Released[store.Caller] != store.ReleaseUnconfirmed {
+			t.Errorf("ended: %v", rec)
+		}
+	})
+}
+
+func TestRequestsThatWaitForAConnectionKeepTheirOrder(t *testing.T) {
+	overTCP(t, func(w *world) {
+		alice := w.alice
+		w.connect()
+		_ = alice.stream.Close()
+		pass(time.Second)
+		ours, theirs := net.Pipe()
+		w.agent.DialWith(func(_ context.Context, _, addr string) (net.Conn, error) {
+			same(t, addr, aliceAddr)
+			time.Sleep(2 * time.Second)
+			return stream{theirs, &net.TCPAddr{IP: alice.host.addr.IP, Port: 9}, &net.TCPAddr{IP: alice.host.addr.IP, Port: alice.host.addr.Port}}, nil
+		})
+		for range 3 {
+			w.bob.request("INFO", "")
+			synctest.Wait()
+			w.agent.Probe(w.id, store.Caller, "OPTIONS", 10*time.Second)
+			synctest.Wait()
+		}
+		w.Cleanup(func() { _ = ours.Close() })
+		r := bufio.NewReader(ours)
+		for _, want := range []string{"1 INFO", "2 OPTIONS", "3 INFO", "4 OPTIONS", "5 INFO", "6 OPTIONS"} {
+			raw, err := readMessage(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, err := ua.Parse(raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, m.Get("CSeq"), want)
+		}
 	})
 }

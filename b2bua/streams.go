@@ -4,19 +4,15 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"maps"
 	"net"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/singleflight"
-
-	"sipvigil/b2bua/dialog"
 )
 
 // How many connections are held that others opened, in total and from one
@@ -45,13 +41,15 @@ type streams struct {
 	mu       sync.Mutex // guards the rest
 	over     bool
 	open     map[string]*stream
+	opening  map[ground]*opening
 	taken    int // slots of [maxStreams]
 	bySource map[netip.Addr]int
 	verified map[string]string // name in the certificate that an address had last
 }
 
 func newStreams() *streams {
-	return &streams{open: make(map[string]*stream), bySource: make(map[netip.Addr]int), verified: make(map[string]string)}
+	return &streams{open: make(map[string]*stream), opening: make(map[ground]*opening),
+		bySource: make(map[netip.Addr]int), verified: make(map[string]string)}
 }
 
 // add files a connection and has it served. One from the same address that is
@@ -206,52 +204,6 @@ func setKeepAlive(conn net.Conn) {
 	}
 }
 
-// connect makes sure that there is a connection for a request: the one that its
-// destination has with us, else a new one. Several requests share one dialling.
-func (a *Agent) connect(ctx context.Context, req *request) error {
-	transport, addr := req.transport, req.to
-	name := nextHopHost(req)
-	a.mayWait()
-	if s := a.streams.find(transport, addr); s != nil && s.serves(name) {
-		return nil
-	}
-	if isWebSocket(transport) {
-		return errors.New("its WebSocket is closed, and only the far end can open it")
-	}
-	_, err, _ := a.streams.dialing.Do(transport+" "+addr+" "+name, func() (any, error) {
-		if s := a.streams.find(transport, addr); s != nil && s.serves(name) {
-			return nil, nil // just opened
-		}
-		return nil, a.dial(ctx, transport, addr, name)
-	})
-	return err
-}
-
-// dial opens a connection.
-func (a *Agent) dial(ctx context.Context, transport, addr, name string) error {
-	var dialer net.Dialer
-	raw, err := dialer.DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return err
-	}
-	setKeepAlive(raw)
-	if transport != "tls" {
-		return a.streams.add(a.newStream(raw, transport, ""))
-	}
-	if before := a.streams.nameAt(addr); before != "" && net.ParseIP(name) != nil {
-		name = before
-	}
-	conn := tls.Client(raw, a.clientTLS(name))
-	if err := conn.HandshakeContext(ctx); err != nil {
-		_ = raw.Close()
-		return fmt.Errorf("TLS with %s as %q: %w", addr, name, err)
-	}
-	a.streams.remember(addr, name)
-	s := a.newStream(conn, transport, "")
-	s.peer = leaf(conn.ConnectionState())
-	return a.streams.add(s)
-}
-
 // maxVerified bounds what is remembered about addresses.
 const maxVerified = 1000
 
@@ -274,28 +226,4 @@ func (p *streams) nameAt(addr string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.verified[addr]
-}
-
-// nextHopHost is the host that a request goes to, by which its certificate is
-// judged: that of the first Route if it is a loose router, else that of the
-// Request-URI, RFC 3261 section 8.1.2.
-func nextHopHost(req *request) string {
-	text := req.uri
-	if route := req.value("route"); route != "" {
-		if list := dialog.SplitList(route); len(list) > 0 {
-			route = list[0]
-		}
-		if addr, err := dialog.ParseAddr(route); err == nil {
-			if u, err := dialog.ParseURI(addr.URI); err == nil {
-				if _, loose := u.Param("lr"); loose {
-					text = addr.URI
-				}
-			}
-		}
-	}
-	u, err := dialog.ParseURI(text)
-	if err != nil {
-		return ""
-	}
-	return strings.ToLower(u.Host)
 }

@@ -26,7 +26,8 @@ type transactions struct {
 	overload  func() // a call was refused because there is too much to do
 	strain    strain
 	streams   *streams
-	closing   *atomic.Bool // nobody is told what fails any more
+	outlet    func(*request, func(outlet, error)) (outlet, error) // [Agent.outlet]
+	closing   *atomic.Bool                                        // nobody is told what fails any more
 
 	mu      sync.Mutex // guards what is below
 	clients map[clientKey]*clientTx
@@ -56,6 +57,7 @@ type requestID struct{ callID, fromTag, cseq string }
 func newTransactions(a *Agent) *transactions {
 	t := &transactions{
 		streams:   a.streams,
+		outlet:    a.outlet,
 		closing:   &a.closing,
 		arrivals:  arrivals{work: &a.work, panicked: a.panicked},
 		waits:     waits{panicked: a.panicked},
@@ -186,12 +188,8 @@ func (t *transactions) response(res *received, socket *packetConn) (q *queue) {
 
 // begin starts a client transaction.
 func (t *transactions) begin(req *request) (*clientTx, error) {
-	conn, err := t.outlet(req)
-	if err != nil {
-		return nil, err
-	}
 	key := clientKey{req.branch, req.method}
-	tx := &clientTx{of: t, key: key, conn: conn, callID: req.callID, out: req}
+	tx := &clientTx{of: t, key: key, callID: req.callID, out: req}
 	t.mu.Lock()
 	over := t.over
 	if !over {
@@ -207,17 +205,6 @@ func (t *transactions) begin(req *request) (*clientTx, error) {
 		return nil, err
 	}
 	return tx, nil
-}
-
-// outlet is what a request leaves by.
-func (t *transactions) outlet(req *request) (outlet, error) {
-	if req.socket != nil {
-		return req.socket, nil
-	}
-	if s := t.streams.find(req.transport, req.to); s != nil {
-		return s, nil
-	}
-	return nil, fmt.Errorf("b2bua: no connection to %s", req.to)
 }
 
 // stop ends all transactions, and none begins any more.

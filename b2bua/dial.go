@@ -1,0 +1,154 @@
+package b2bua
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"sipvigil/b2bua/dialog"
+)
+
+// dialTimeout bounds the opening of a connection.
+const dialTimeout = 3 * time.Second
+
+// ground is what requests have in common that leave by one connection: the
+// transport, the address, and the name that its certificate is for.
+type ground struct{ transport, addr, name string }
+
+func groundOf(req *request) ground { return ground{req.transport, req.to, nextHopHost(req)} }
+
+// opening is the line of those that wait for a connection.
+type opening struct{ waiting []func(outlet, error) }
+
+// errWebSocket: where there is no connection, none can be had.
+var errWebSocket = errors.New("its WebSocket is closed, and only the far end can open it")
+
+// outlet is what a request leaves by that is not bound to a UDP socket. It is nil
+// where a connection has to be opened first. Then opened is called later, in the order in which the requests
+// came, so that none overtakes another one of its dialog: whoever has the turn
+// of a call must not wait for a far end that may be gone.
+func (a *Agent) outlet(req *request, opened func(outlet, error)) (outlet, error) {
+	g, p := groundOf(req), a.streams
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	line, s := p.opening[g], p.open[g.addr]
+	switch {
+	case line != nil && len(line.waiting) < maxWaiting:
+		line.waiting = append(line.waiting, opened)
+	case line != nil:
+		return nil, errors.New("too many requests wait for its connection")
+	case s != nil && s.transport == g.transport && s.serves(g.name):
+		return s, nil
+	case isWebSocket(g.transport):
+		return nil, errWebSocket
+	case g.transport == "udp":
+		return nil, fmt.Errorf("b2bua: no socket to reach %s", req.to)
+	default:
+		line = &opening{waiting: []func(outlet, error){opened}}
+		p.opening[g] = line
+		a.work.Go(func() { a.open(req, g, line) })
+	}
+	return nil, nil
+}
+
+// open opens a connection, and has those go on that wait for it.
+func (a *Agent) open(req *request, g ground, line *opening) {
+	p := a.streams
+	err := errors.New("the dialling broke")
+	guarded(func() { err = a.dialled(req) }, a.panicked)
+	s := p.find(g.transport, g.addr)
+	if err == nil && s == nil {
+		err = net.ErrClosed
+	}
+	for {
+		p.mu.Lock()
+		if len(line.waiting) == 0 {
+			delete(p.opening, g)
+			p.mu.Unlock()
+			return
+		}
+		next := line.waiting[0]
+		line.waiting = line.waiting[1:]
+		p.mu.Unlock()
+		guarded(func() { next(s, err) }, a.panicked)
+	}
+}
+
+// dialled waits until there is a connection for a request.
+func (a *Agent) dialled(req *request) error {
+	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+	defer cancel()
+	return a.connect(ctx, req)
+}
+
+// connect makes sure that there is a connection for a request: the one that its
+// destination has with us, else a new one. Several requests share one dialling.
+func (a *Agent) connect(ctx context.Context, req *request) error {
+	g := groundOf(req)
+	a.mayWait()
+	if s := a.streams.find(g.transport, g.addr); s != nil && s.serves(g.name) {
+		return nil
+	}
+	if isWebSocket(g.transport) {
+		return errWebSocket
+	}
+	_, err, _ := a.streams.dialing.Do(g.transport+" "+g.addr+" "+g.name, func() (any, error) {
+		if s := a.streams.find(g.transport, g.addr); s != nil && s.serves(g.name) {
+			return nil, nil // just opened
+		}
+		return nil, a.dial(ctx, g.transport, g.addr, g.name)
+	})
+	return err
+}
+
+// dial opens a connection.
+func (a *Agent) dial(ctx context.Context, transport, addr, name string) error {
+	raw, err := a.dialTCP(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	setKeepAlive(raw)
+	if transport != "tls" {
+		return a.streams.add(a.newStream(raw, transport, ""))
+	}
+	if before := a.streams.nameAt(addr); before != "" && net.ParseIP(name) != nil {
+		name = before
+	}
+	conn := tls.Client(raw, a.clientTLS(name))
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		return fmt.Errorf("TLS with %s as %q: %w", addr, name, err)
+	}
+	a.streams.remember(addr, name)
+	s := a.newStream(conn, transport, "")
+	s.peer = leaf(conn.ConnectionState())
+	return a.streams.add(s)
+}
+
+// nextHopHost is the host that a request goes to, by which its certificate is
+// judged: that of the first Route if it is a loose router, else that of the
+// Request-URI, RFC 3261 section 8.1.2.
+func nextHopHost(req *request) string {
+	text := req.uri
+	if route := req.value("route"); route != "" {
+		if list := dialog.SplitList(route); len(list) > 0 {
+			route = list[0]
+		}
+		if addr, err := dialog.ParseAddr(route); err == nil {
+			if u, err := dialog.ParseURI(addr.URI); err == nil {
+				if _, loose := u.Param("lr"); loose {
+					text = addr.URI
+				}
+			}
+		}
+	}
+	u, err := dialog.ParseURI(text)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(u.Host)
+}
