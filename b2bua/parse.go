@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/emiago/sipgo/sip"
+
+	"sipvigil/b2bua/dialog"
 )
 
 // parser reads messages. What is written as nearly everybody writes it is read
@@ -31,7 +33,26 @@ func (p *parser) parse(datagram []byte) (*received, error) {
 	if err != nil {
 		return nil, err
 	}
-	return receivedFrom(m), nil
+	r := receivedFrom(m)
+	if uri, ok := writtenURI(datagram); ok && r.method != "" {
+		r.uri = uri
+	}
+	return r, nil
+}
+
+// writtenURI is the Request-URI as it was written, but for the case of its
+// scheme: the library loses empty and repeated parameters, and garbles quoted
+// ones. It is false for one that we do not understand either.
+func writtenURI(datagram []byte) (uri string, ok bool) {
+	f := fields{rest: bytes.TrimLeft(datagram, "\r\n")}
+	parts := bytes.Split(f.line(), []byte{' '})
+	if len(parts) != 3 {
+		return "", false
+	}
+	scheme, rest, _ := strings.Cut(string(parts[1]), ":")
+	uri = strings.ToLower(scheme) + ":" + rest
+	_, err := dialog.ParseURI(uri)
+	return uri, err == nil
 }
 
 // plainMessage reads a message with one header a line and one value a Via, nil

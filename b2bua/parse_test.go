@@ -57,3 +57,25 @@ func withLines(status int, lines ...string) *received {
 	}
 	return res
 }
+
+func TestARequestURIStaysAsItWasWritten(t *testing.T) {
+	p := newParser()
+	test := func(written, want string) {
+		t.Helper()
+		m, err := p.parse([]byte("OPTIONS " + written + " SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKa\r\n\r\n"))
+		if err != nil {
+			t.Fatalf("%s: %v", written, err)
+		}
+		if m.uri != want {
+			t.Errorf("%s is %s, want %s", written, m.uri, want)
+		}
+	}
+	for _, uri := range []string{
+		"sip:a:@h", "sip:a:b:c@h;x=%20", "sip:h;p=", "sip:h;p=;q", `sip:h;p="x;y"`, "sip:h;lr=on;lr", "sip:+1;phone-context=x@h",
+		"sip:a=b@[::1]:5060;x", "tel:+1;a=b", "sip:h:05060", "sip:h;a=b=c",
+	} {
+		test(uri, uri)
+	}
+	test("SIPS:A@h;Q=", "sips:A@h;Q=")
+	test("sip:a@h?", "sip:a@h?")
+}
