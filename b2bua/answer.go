@@ -167,7 +167,7 @@ func (c *call) on2xx(inv *invite, res *received) {
 		c.refresh(to, res, res.source)
 		c.refresh(inv.from, inv.in.req, inv.in.source)
 	}
-	if inv.cancelled != "" {
+	if inv.cancelled != "" && inv.initial {
 		c.tooLate(inv)
 		return
 	}
@@ -189,9 +189,6 @@ func (c *call) on2xx(inv *invite, res *received) {
 func (c *call) tooLate(inv *invite) {
 	c.sendAck(inv, nil)
 	c.inv = nil
-	if !inv.initial {
-		return
-	}
 	c.begin(store.End{Reason: inv.cancelled, Status: 487})
 	c.released(inv.from, store.ReleaseConfirmed)
 	c.bye(inv.from.Other())
@@ -290,5 +287,7 @@ func (c *call) gaveUp(inv *invite) {
 		c.abandon(inv, store.End{Reason: inv.cancelled, Status: 487})
 		return
 	}
+	inv.stopRing()
+	inv.in.answer(487)
 	c.inv = nil
 }

@@ -29,7 +29,7 @@
 //	RFC 3261 section 8.2.6.2 → reply, statelessAnswer
 //	RFC 3261 section 8.2.7 → guard, guard.tag, guard.turnAway, statelessTag
 //	RFC 3261 section 9.1 → Agent.onLate, call.cancel, call.expire, call.onOwnAnswer, call.tooLate, forwarding.tell, request.sameBranch
-//	RFC 3261 section 9.2 → serverTx.respond, transactions.cancel
+//	RFC 3261 section 9.2 → call.cancel, serverTx.respond, transactions.cancel
 //	RFC 3261 section 10.2 → Agent.pingRequest, passage.registrars
 //	RFC 3261 section 10.2.3 → Agent.pingRequest
 //	RFC 3261 section 11 → inbound.isForUs
@@ -44,7 +44,7 @@
 //	RFC 3261 section 12.2.2 → Agent.Calibrate, call.firstAnswer, call.onRequest, call.owns, dialog.Arrive, dialog.Leap, dialog.Resume, inbound.unknownDialog
 //	RFC 3261 section 13.2.2.4 → Agent.decline, Agent.onLate, call.ackLate, call.learn, call.onInviteResponse, call.onRepeated2xx, call.sendAck, fork
 //	RFC 3261 section 13.3.1.4 → call.noAck, repetition
-//	RFC 3261 section 14.1 → call.announce, call.probeByInvite, glare
+//	RFC 3261 section 14.1 → call.announce, call.cancel, call.probeByInvite, glare
 //	RFC 3261 section 14.2 → call.crossing
 //	RFC 3261 section 15 → call.leave, call.settle
 //	RFC 3261 section 15.1.1 → call.byeDone, call.onBye

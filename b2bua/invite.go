@@ -199,16 +199,22 @@ func (c *call) sendInvite(inv *invite, at *attempt) error {
 
 // cancel gives the callee's INVITE up, RFC 3261 section 9.1: with CANCEL once
 // a provisional response has come. asked is the caller's own CANCEL, if any.
+//
+// Departs from RFC 3261 section 9.2: a re-INVITE gets the answer of the other
+// far end, be it 487, and not 487 at once. A 2xx may have crossed the CANCEL, and
+// the session is one for both: RFC 3261 section 14.1.
 func (c *call) cancel(inv *invite, why store.Reason, asked *received) {
 	if inv.cancelled != "" || inv.answer != nil || c.inv != inv {
 		return
 	}
 	inv.cancelled = why
-	status := 487
-	if why == store.NoAnswer && inv.initial { // 408 to a re-INVITE would end the call
-		status = 408
+	switch {
+	case !inv.initial:
+	case why == store.NoAnswer:
+		inv.in.answer(408)
+	default:
+		inv.in.answer(487)
 	}
-	inv.in.answer(status)
 	if inv.ringing {
 		c.sendCancel(inv, asked)
 	}

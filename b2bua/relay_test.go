@@ -206,17 +206,44 @@ func TestACancelOfAReinviteLeavesTheCallAlone(t *testing.T) {
 		cancel := w.alice.build("CANCEL", w.alice.cseq, "")
 		w.alice.say(replaceBranch(cancel, "alice-42", "alice-41"))
 		w.alice.next("200 CANCEL")
-		w.alice.next("487 INVITE")
 		m := w.bob.next("CANCEL")
 		same(w.T, m.Get("CSeq"), "2 CANCEL")
 		w.bob.respond(m, 200, "")
+		w.alice.nothing()
 		w.bob.respond(w.invite, 487, "")
 		w.bob.next("ACK")
+		w.alice.next("487 INVITE")
 		if rec, ok := w.agent.Call(w.id); !ok || rec.State != store.Confirmed {
 			w.Errorf("the call is %v", rec.State)
 		}
 		w.agent.Probe(w.id, store.Callee, "OPTIONS", time.Second)
 		same(w.T, w.bob.next("OPTIONS").Get("CSeq"), "3 OPTIONS")
+	})
+}
+
+// Both phones have the session that bob has accepted.
+func TestA200ThatCrossesTheCancelOfAReinviteGoesOn(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.connect()
+		w.alice.sent = 40
+		w.alice.reinvite()
+		w.invite = w.bob.next("INVITE")
+		w.bob.respond(w.invite, 180, "")
+		w.alice.next("180 INVITE")
+		cancel := w.alice.build("CANCEL", w.alice.cseq, "")
+		w.alice.say(replaceBranch(cancel, "alice-42", "alice-41"))
+		w.alice.next("200 CANCEL")
+		m := w.bob.next("CANCEL")
+		w.bob.respond(w.invite, 200, answer, "Content-Type: application/sdp")
+		w.bob.respond(m, 200, "")
+		same(w.T, string(w.alice.next("200 INVITE").Body), answer)
+		same(w.T, w.ack().Get("CSeq"), "2 ACK")
+		pass(time.Minute)
+		w.alice.nothing()
+		w.bob.nothing()
+		if rec, ok := w.agent.Call(w.id); !ok || rec.State != store.Confirmed {
+			w.Errorf("the call is %v", rec.State)
+		}
 	})
 }
 
