@@ -28,10 +28,10 @@ type queue struct {
 // in a full socket.
 const maxWaiting = 1000
 
-// offer gives f its place after what came before, unless too much waits. What
-// it returns, if anything, is to be run by whoever has the time: f, and what
-// comes after it meanwhile.
-func (a *arrivals) offer(callID string, f func()) (q *queue) {
+// offer gives f its place after what came before, and is false when too much
+// waits. The queue that it returns, if any, is to be run by whoever has the time:
+// f, and what comes after it meanwhile.
+func (a *arrivals) offer(callID string, f func()) (q *queue, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.place(callID, f, maxWaiting)
@@ -41,25 +41,26 @@ func (a *arrivals) offer(callID string, f func()) (q *queue) {
 func (a *arrivals) add(callID string, f func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if q := a.place(callID, f, math.MaxInt); q != nil {
+	if q, _ := a.place(callID, f, math.MaxInt); q != nil {
 		a.work.Go(q.run)
 	}
 }
 
 // place is offer where so much may wait; called locked.
-func (a *arrivals) place(callID string, f func(), most int) (q *queue) {
+func (a *arrivals) place(callID string, f func(), most int) (q *queue, ok bool) {
 	if q := a.waiting[callID]; q != nil {
-		if len(q.waiting) < most {
-			q.waiting = append(q.waiting, f)
+		if len(q.waiting) >= most {
+			return nil, false
 		}
-		return nil
+		q.waiting = append(q.waiting, f)
+		return nil, true
 	}
 	if a.waiting == nil {
 		a.waiting = make(map[string]*queue)
 	}
 	q = &queue{of: a, callID: callID, next: f}
 	a.waiting[callID] = q
-	return q
+	return q, true
 }
 
 // pass has what waits go on although what is being served goes on too: it has

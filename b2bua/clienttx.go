@@ -120,8 +120,8 @@ func (tx *clientTx) wake(why wake) {
 	tx.of.waits.after(next, tx, wakeRepeat)
 }
 
-// hear notes a response as soon as it is there: to serve it may take its time,
-// and the request is not to go out again meanwhile.
+// hear notes a response as soon as it has its place: to serve it may take its
+// time, and the request is not to go out again meanwhile.
 func (tx *clientTx) hear(status int) {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()

@@ -118,7 +118,10 @@ func (t *transactions) request(req *received, socket *packetConn) (q *queue) {
 		}
 	}
 	came := socket.lastCame()
-	q = t.arrivals.offer(req.callID, func() { t.strain.waited(came); t.onRequest(req, tx) })
+	q, ok := t.arrivals.offer(req.callID, func() { t.strain.waited(came); t.onRequest(req, tx) })
+	if !ok {
+		tx.terminate() // nobody would answer it: it is as if it had not come
+	}
 	if asked != nil {
 		t.arrivals.add(req.callID, func() { t.late(key, asked) })
 	}
@@ -179,11 +182,15 @@ func (t *transactions) response(res *received, socket *packetConn) (q *queue) {
 	tx := t.clients[key]
 	t.mu.Unlock()
 	if tx == nil {
-		return t.arrivals.offer(res.callID, func() { t.onStray(res) })
+		q, _ = t.arrivals.offer(res.callID, func() { t.onStray(res) })
+		return q
 	}
-	tx.hear(res.status)
 	came := socket.lastCame()
-	return t.arrivals.offer(res.callID, func() { t.strain.waited(came); tx.receive(res) })
+	q, ok := t.arrivals.offer(res.callID, func() { t.strain.waited(came); tx.receive(res) })
+	if ok {
+		tx.hear(res.status)
+	}
+	return q
 }
 
 // begin starts a client transaction.
