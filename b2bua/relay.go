@@ -12,6 +12,10 @@ import (
 	"sipvigil/store"
 )
 
+// mostTransits bounds the requests of one call that are on their way. A far end
+// that is silent has each of them waited for, and sent again, for 32 s.
+const mostTransits = 256
+
 // transit is a request on its way from one leg to the other.
 type transit struct {
 	side store.Side // where it came from
@@ -29,6 +33,10 @@ func (c *call) relay(side store.Side, in *inbound) {
 	}
 	if f := c.crossing(side, in); f != nil {
 		in.refuse(f)
+		return
+	}
+	if len(c.transits) >= mostTransits {
+		in.later("Too Many Requests Under Way")
 		return
 	}
 	out, f := c.across(side, in)

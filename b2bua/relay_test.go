@@ -261,6 +261,25 @@ func TestARelayedRequestThatGetsNoAnswerGetsNoneFromUs(t *testing.T) {
 	})
 }
 
+func TestRequestsOfACallThatAreOnTheirWayAreBounded(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.connect()
+		for range 256 {
+			w.alice.request("INFO", "")
+		}
+		first := w.bob.next("INFO")
+		w.alice.nothing()
+		w.alice.request("INFO", "")
+		same(w.T, w.alice.next("503 INFO").Get("Retry-After"), "2")
+		w.bob.respond(first, 200, "")
+		w.alice.next("200 INFO")
+		w.alice.request("INFO", "")
+		w.alice.nothing()
+		w.alice.request("BYE", "")
+		w.alice.next("200 BYE")
+	})
+}
+
 func TestA481ToARelayedInfoEndsTheCall(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		w.connect()
