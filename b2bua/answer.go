@@ -16,6 +16,7 @@ import (
 // onInviteResponse serves an answer to an INVITE that we sent.
 func (c *call) onInviteResponse(inv *invite, tx *clientTx, res *received) {
 	if inv.outTx != tx {
+		c.agent.onLate(res) // it was given up while its answer waited
 		return
 	}
 	inv.final = res.status >= 200

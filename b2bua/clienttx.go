@@ -162,6 +162,7 @@ func (tx *clientTx) receive(res *received) {
 
 	switch {
 	case was == txOver:
+		tx.of.onStray(res) // it was given up while this waited
 		return
 	case was == txAccepted:
 		if onRepeated != nil && res.status < 300 && res.status >= 200 {

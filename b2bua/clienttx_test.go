@@ -46,3 +46,15 @@ func TestWhatFailsIsToldUnlessTheAgentStops(t *testing.T) {
 		})
 	}
 }
+
+func TestAnAnswerThatWaitedUntilItsTransactionWasOverIsAStray(t *testing.T) {
+	tx := waitingFor(t, "INVITE")
+	strays := 0
+	tx.of.onStray = func(*received) { strays++ }
+	tx.await(func(*received) { t.Error("nobody waits any more") }, nil)
+	tx.end(errNoAnswer)
+	tx.receive(withLines(180))
+	if strays != 1 {
+		t.Errorf("%d strays", strays)
+	}
+}

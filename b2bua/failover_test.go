@@ -202,6 +202,23 @@ func TestAnAddressThatRingsTooLateIsCancelled(t *testing.T) {
 	})
 }
 
+func TestAnAddressThatRingsJustWhenItIsGivenUpIsCancelled(t *testing.T) {
+	j := &judge{slow: time.Second}
+	judged(t, j, func(w *world) {
+		w.dial()
+		pass(4*time.Second + time.Millisecond)
+		w.bob.all()
+		w.bob.respond(w.invite, 180, "") // in line behind the end of its INVITE
+		pass(time.Second)
+		w.bob.respond(w.bob.next("CANCEL"), 200, "")
+		w.alice.nothing()
+		w.take(w.carol)
+		w.carol.respond(w.invite, 200, answer)
+		w.answered()
+		w.carol.next("ACK")
+	})
+}
+
 func TestAnotherAddressOfTheSameHostGetsTheNextNumber(t *testing.T) {
 	inZone(t, carrier, toCarrier, func(w *world, _ *zone.Zone) {
 		first := left(w)

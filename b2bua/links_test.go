@@ -19,6 +19,7 @@ type judge struct {
 	mu    sync.Mutex // guards what is below
 	use   map[string]b2bua.Use
 	lines []string
+	slow  time.Duration // how long it takes to hear of an address that does not answer
 }
 
 func (j *judge) Use(trunk string, hop locate.Hop) b2bua.Use {
@@ -37,6 +38,7 @@ func (j *judge) Heard(trunk string, hop locate.Hop, t b2bua.Traffic) {
 		}
 	case b2bua.NoReply:
 		line += "no reply"
+		time.Sleep(j.slow)
 	case b2bua.Unsent:
 		line += "unsent " + t.Reason
 	case b2bua.Inbound:
