@@ -158,7 +158,7 @@ func glare(side store.Side) time.Duration {
 
 // renewLater tries a refresh again after a pause, or after half of what is left
 // of the session. At its end nothing is done: this far end lives, and keeps the
-// time itself.
+// time itself. What is expected of the other one is not forgotten over it.
 func (c *call) renewLater(side store.Side, pause time.Duration, status int, err error) {
 	s := c.dialog(side).Session
 	left := time.Until(s.Refreshed.Add(s.Interval))
@@ -167,8 +167,12 @@ func (c *call) renewLater(side store.Side, pause time.Duration, status int, err 
 	}
 	c.agent.log.Info("session was not refreshed by our request", c.fields(zap.String("leg", side.String()),
 		zap.Int("status", status), zap.Duration("left", left), zap.Error(err))...)
-	if pause < left {
-		c.schedule(time.Now().Add(pause))
+	next := time.Now().Add(pause)
+	switch due, ok := c.sessionDue(side.Other()); {
+	case ok && (pause >= left || due.Before(next)):
+		c.schedule(due)
+	case pause < left:
+		c.schedule(next)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 // observed. A leg whose far end asks for a timer that the other side does not
 // support has one of its own, and we do our part of it: see renew.go.
 //
-// Of the two legs of a call at most one asks something of us, since what one
+// Of the two legs of a call mostly one asks something of us, since what one
 // far end refreshes is passed on to the other. So a call has one clock, of the
 // package time, while it has a session timer, and none otherwise: the runtime's
 // heap of timers is one that need not be written again.
@@ -171,14 +171,36 @@ func (c *call) raise(side store.Side, minSE time.Duration) bool {
 	return true
 }
 
-// timedLeg is the leg whose session timer asks something of us.
-func (c *call) timedLeg() (side store.Side, due time.Time, ok bool) {
+// sessionDue is when a leg's session timer asks something of us.
+//
+// A far end that refreshes the session of both legs begins its time anew with
+// each refresh of ours, such as a probe by UPDATE, and its own then comes when
+// the other far end has given the session up, RFC 4028 section 10. So where its own does not come
+// in time that leg is refreshed by us.
+func (c *call) sessionDue(side store.Side) (due time.Time, ok bool) {
+	d, other := c.dialog(side), c.dialog(side.Other())
+	s := d.Session
+	if s.Refresher != store.Other {
+		return dialog.SessionDue(s)
+	}
+	putOff := other.Session.Refreshed.Sub(s.Refreshed) > stall
+	usual, last := s.Interval/2, s.Interval-dialog.SessionMargin(s)
+	return s.Refreshed.Add((usual + last) / 2), putOff && dialog.Lists([]string{d.Allow}, "UPDATE")
+}
+
+// timedLeg is the leg whose session timer asks something of us next. What was
+// not refreshed in time comes before what we are to refresh.
+func (c *call) timedLeg() (next store.Side, due time.Time, ok bool) {
 	for _, side := range store.Sides {
-		if due, ok := dialog.SessionDue(c.dialog(side).Session); ok {
-			return side, due, true
+		at, asks := c.sessionDue(side)
+		if asks && c.dialog(side).Session.Refresher == store.Peer && !time.Now().Before(at) {
+			return side, at, true
+		}
+		if asks && (!ok || at.Before(due)) {
+			next, due, ok = side, at, true
 		}
 	}
-	return 0, time.Time{}, false
+	return next, due, ok
 }
 
 // wind sets the clock to what the session timers ask for next, or stops it.
@@ -239,7 +261,7 @@ func (c *call) onClock() {
 		c.schedule(time.Now().Add(dialog.SessionMargin(s))) // a refresh may be on its way
 	case !c.agent.may():
 		c.schedule(time.Now().Add(patience))
-	case s.Refresher == store.Self:
+	case s.Refresher != store.Peer:
 		c.renew(side)
 	default:
 		// RFC 4028 section 10. A proxy must not, by RFC 4028 section 8.3; but we
@@ -257,17 +279,27 @@ func (c *call) onClock() {
 // on from the last one that is known, at once if need be, but those of all
 // calls not at the same moment.
 func (c *call) resumeTimer() {
-	side, due, ok := c.timedLeg()
-	if !ok {
-		return
-	}
-	s := c.dialog(side).Session
 	now := time.Now()
-	if soonest := now.Add(spread()); s.Refresher == store.Peer {
-		s.Refreshed = now
-	} else if due.Before(soonest) || s.Refreshed.After(now) { // by a clock that was ahead
-		s.Refreshed = soonest.Add(-s.Interval / 2)
+	soonest := now.Add(spread())
+	for _, side := range store.Sides {
+		s := c.dialog(side).Session
+		due, _ := dialog.SessionDue(s)
+		switch ahead := s.Refreshed.After(now); { // by a clock that was ahead
+		case s.Refresher == store.Peer, s.Refresher == store.Other && ahead:
+			s.Refreshed = now
+		case s.Refresher == store.Self && (due.Before(soonest) || ahead):
+			s.Refreshed = soonest.Add(-s.Interval / 2)
+		}
+		c.set(func(rec *record) { rec.Legs[side].Session = s })
 	}
-	c.set(func(rec *record) { rec.Legs[side].Session = s })
-	c.wind()
+	if _, due, ok := c.timedLeg(); ok {
+		c.schedule(later(due, soonest))
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
