@@ -278,6 +278,9 @@ func (c *call) onInviteFailed(inv *invite, tx *clientTx, err error) {
 		return
 	}
 	inv.stopRing()
+	if f.status == 408 { // would end the call for one miss: RFC 3261 section 12.2.1.2
+		f.status = 504
+	}
 	inv.in.refuse(f)
 	c.inv = nil
 }

@@ -40,7 +40,7 @@
 //	RFC 3261 section 12.1.2 → call.learn, dialog.Arrive, dialog.RouteSet, fork
 //	RFC 3261 section 12.2 → Agent.Announce, call.refresh
 //	RFC 3261 section 12.2.1.1 → dialog.NextHop, dialog.Resume, dialog.Spend
-//	RFC 3261 section 12.2.1.2 → call.lost
+//	RFC 3261 section 12.2.1.2 → call.lost, call.onInviteFailed
 //	RFC 3261 section 12.2.2 → Agent.Calibrate, call.firstAnswer, call.onRequest, call.owns, dialog.Arrive, dialog.Leap, dialog.Resume, inbound.unknownDialog
 //	RFC 3261 section 13.2.2.4 → Agent.decline, Agent.onLate, call.ackLate, call.learn, call.onInviteResponse, call.onRepeated2xx, call.sendAck, fork
 //	RFC 3261 section 13.3.1.4 → call.noAck, repetition

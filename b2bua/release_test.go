@@ -281,6 +281,23 @@ func TestAByeOfTheCallerWhileItRingsGivesTheCallUp(t *testing.T) {
 	})
 }
 
+// One phone may be out of reach for longer than that, and the other one, told
+// 408, would hang up.
+func TestAReinviteWithoutAnyAnswerEndsNoCall(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.connect()
+		w.alice.reinvite()
+		pass(32*time.Second - time.Millisecond)
+		w.alice.nothing()
+		pass(time.Millisecond)
+		w.alice.next("504 INVITE")
+		w.bob.all()
+		w.alice.reinvite()
+		w.bob.respond(w.bob.next("INVITE"), 200, answer)
+		w.alice.next("200 INVITE")
+	})
+}
+
 func TestAReinviteThatIsNeverAnsweredIsGivenUp(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		w.connect()
