@@ -73,7 +73,7 @@
 //	RFC 3261 section 18.4 → Agent.undelivered
 //	RFC 3261 section 19.1.1 → Agent.pingRequest, dialog.URI, dialog.URI.Header, dialog.forRequest, inbound.checkMandatory
 //	RFC 3261 section 19.1.2 → defaultPort
-//	RFC 3261 section 19.1.4 → numberOf
+//	RFC 3261 section 19.1.4 → numberOf, sameName
 //	RFC 3261 section 19.3 → dialog.MintTag
 //	RFC 3261 section 20.10 → dialog.ParseAddr
 //	RFC 3261 section 20.14 → bodyLength

@@ -99,7 +99,7 @@ func names(cert *x509.Certificate, host string) bool {
 		return false
 	}
 	for _, own := range identities(cert) {
-		if host != "" && strings.EqualFold(strings.TrimSuffix(own, "."), strings.TrimSuffix(host, ".")) {
+		if host != "" && sameName(own, host) {
 			return true
 		}
 	}

@@ -125,15 +125,21 @@ func (a *Agent) isOurURI(u dialog.URI) bool {
 		if transportParam(s.transport) != transportParam(t) || s.port != port && s.public != port {
 			continue
 		}
-		if s.host == u.Host {
+		ip := net.ParseIP(u.Host)
+		if s.host != "" && sameName(s.host, u.Host) || ip != nil && ip.Equal(net.ParseIP(s.host)) {
 			return true
 		}
-		ip := net.ParseIP(u.Host)
 		if s.ip.Equal(ip) || (s.ip.IsUnspecified() && isLocal(ip)) {
 			return true
 		}
 	}
 	return false
+}
+
+// sameName says whether two host names are the same: case means nothing, RFC 3261
+// section 19.1.4, nor does a dot at the end.
+func sameName(a, b string) bool {
+	return strings.EqualFold(strings.TrimSuffix(a, "."), strings.TrimSuffix(b, "."))
 }
 
 // ReceiveBuffer is the size in bytes that the receive buffer of a UDP socket should
