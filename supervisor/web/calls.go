@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -88,8 +89,27 @@ func (s *Server) exportCalls(w http.ResponseWriter, r *http.Request, q store.Que
 
 func (s *Server) showCall(w http.ResponseWriter, r *http.Request) {
 	if c, ok := s.find(w, r); ok {
-		replyTagged(w, r, call(&c))
+		replyTagged(w, r, s.asOwner(r, &c))
 	}
+}
+
+// asOwner is a call as the node that has it shows it: why it goes on although a leg
+// is dead no other one knows. If that node does not answer at once it is a call as the
+// store has it.
+func (s *Server) asOwner(r *http.Request, c *store.Call) Call {
+	known := call(c)
+	live := c.Liveness()
+	if !s.another(r, c.Node) || c.State != store.Confirmed || live != store.Silent && live != store.Gone {
+		return known
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), soonTime)
+	defer cancel()
+	out, err := s.askNode(r.WithContext(ctx), c.Node, callPath(c.ID), soonTime)
+	var now Call
+	if err != nil || out.Status != http.StatusOK || json.Unmarshal(out.Body, &now) != nil {
+		return known
+	}
+	return now
 }
 
 func (s *Server) listEvents(w http.ResponseWriter, r *http.Request) {

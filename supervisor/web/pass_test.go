@@ -37,6 +37,37 @@ func TestACallOfAnotherNodeIsSeenToThere(t *testing.T) {
 	})
 }
 
+func TestACallShowsWhyItsOwnerHoldsIt(t *testing.T) {
+	onPair(t, func(t *testing.T, c *cluster) {
+		held := c.two.calls.calls[far]
+		held.Legs[store.Callee].Liveness, held.Legs[store.Callee].Held = store.Silent, "trunk carrier itself does not answer"
+		c.two.calls.calls[far] = held
+		known := held
+		known.Legs[store.Callee].Held = "" // the store does not have it
+		c.one.calls.calls[far] = known
+		test := func(want string, takes time.Duration) {
+			t.Helper()
+			began := time.Now()
+			var got Call
+			w := do(c.one.server, "GET", "/api/v1/calls/"+far)
+			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != 200 || w.Header().Get("ETag") == "" || got.Callee.Held != want {
+				t.Errorf("%d %v, %s: held %q, want %q", w.Code, w.Header(), w.Body, got.Callee.Held, want)
+			}
+			if took := time.Since(began); took != takes {
+				t.Errorf("took %v, want %v", took, takes)
+			}
+		}
+		test("trunk carrier itself does not answer", 0)
+		delete(c.two.calls.calls, far) // it has just ended there
+		test("", 0)
+		c.air.carry = func(letter, func()) (int, error) { return 1, nil }
+		test("", soonTime)
+		known.Legs[store.Callee].Liveness = store.Alive
+		c.one.calls.calls[far] = known
+		test("", 0)
+	})
+}
+
 func TestWhatTheOwnerRefusesIsSaid(t *testing.T) {
 	onPair(t, func(t *testing.T, c *cluster) {
 		c.two.calls.err = fmt.Errorf("hang up call x: %w", supervisor.ErrEnding)

@@ -25,7 +25,7 @@ func (s *Server) routes(gatherer prometheus.Gatherer) []route {
 	const get, put, post, del = http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete
 	return []route{
 		{get, "/api/v1/calls", Viewer, s.listCalls, true},
-		{get, "/api/v1/calls/{id}", Viewer, bare(s.showCall), false},
+		{get, "/api/v1/calls/{id}", Viewer, bare(s.showCall), true},
 		{del, "/api/v1/calls/{id}", Operator, s.hangupCall, true},
 		{get, "/api/v1/calls/{id}/events", Viewer, bare(s.listEvents), true},
 		{post, "/api/v1/calls/{id}/probe", Operator, bare(s.probeCall), true},
