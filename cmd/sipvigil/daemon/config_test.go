@@ -3,6 +3,8 @@ package daemon
 import (
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -185,7 +187,10 @@ func TestEverySettingHasItsVariable(t *testing.T) {
 			"SIPVIGIL_CDR_KEEP":                   "3",
 			"SIPVIGIL_HEP_ADDRESS":                "192.0.2.9:9060",
 			"SIPVIGIL_HEP_ID":                     "7",
-			"SIPVIGIL_ADMIN_LISTEN":               "localhost:0",
+			"SIPVIGIL_ADMIN_LISTEN":               "0.0.0.0:0",
+			"SIPVIGIL_ADMIN_TOKENS_FILE":          "tokens",
+			"SIPVIGIL_ADMIN_TLS_CERT":             "cert.pem",
+			"SIPVIGIL_ADMIN_TLS_KEY":              "key.pem",
 			"SIPVIGIL_SIP_NEXT_HOP":               "sip:pbx.example",
 		}[name]
 	}, nil)
@@ -200,11 +205,33 @@ func TestEverySettingHasItsVariable(t *testing.T) {
 		Supervise: Supervise{Jitter: 0.5, Timeout: time.Second, Misses: 9, Method: "options", Policy: "rfc5057", Action: "observe", MaxDuration: 2 * time.Hour, Brake: Brake{Share: 1, Floor: 2, PerMinute: 0.3}},
 		CDR:       CDR{File: "cdr.jsonl", MaxMB: 7, Keep: 3},
 		HEP:       HEP{Address: "192.0.2.9:9060", ID: 7},
-		Admin:     Admin{Listen: "localhost:0"},
+		Admin:     Admin{Listen: "0.0.0.0:0", TokensFile: "tokens", TLS: AdminTLS{Cert: "cert.pem", Key: "key.pem"}},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("config (-want +got):\n%s", d)
 	}
+	for _, path := range values("", reflect.TypeFor[Config]()) {
+		name := "SIPVIGIL_" + strings.ToUpper(strings.ReplaceAll(path, ".", "_"))
+		if !slices.ContainsFunc(settings, func(s setting) bool { return s.path == path && s.env == name }) {
+			t.Errorf("%s has no variable %s", path, name)
+		}
+	}
+}
+
+// values are the paths of all keys that hold a value of their own, but for trunks and
+// routes.
+func values(path string, of reflect.Type) (paths []string) {
+	for f := range of.Fields() {
+		key, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		switch {
+		case key == "trunks" || key == "routes":
+		case f.Type.Kind() == reflect.Struct:
+			paths = append(paths, values(path+key+".", f.Type)...)
+		default:
+			paths = append(paths, path+key)
+		}
+	}
+	return paths
 }
 
 func TestRepeatedFlagReplacesTheListOfTheFile(t *testing.T) {

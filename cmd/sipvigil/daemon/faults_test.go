@@ -188,6 +188,21 @@ func TestTheJournalIsForTheEmbeddedStoreOnly(t *testing.T) {
 	}
 }
 
+func TestRoutesHaveNoEffectBesideANextHop(t *testing.T) {
+	const file = "trunks: [{name: pbx, targets: [sip:192.0.2.10]}]\nroutes: [{to: [pbx]}]\n"
+	_, err := load(t, file+"sip: {next_hop: sip:192.0.2.20}\n", nil, nil)
+	wantFaults(t, err, "sipvigil.yaml:2: routes: have no effect beside sip.next_hop, where every call goes: give one of the two")
+	for env, flags := range map[string]map[string][]string{"SIPVIGIL_SIP_NEXT_HOP=sip:192.0.2.20": nil, "": {"next-hop": {"sip:192.0.2.20"}}} {
+		c, err := load(t, file, []string{env}, flags) // goes before the file
+		if err != nil || c.SIP.NextHop != "sip:192.0.2.20" || c.Routes != nil {
+			t.Errorf("%q, %q: next hop %q, routes %v, %v", env, flags, c.SIP.NextHop, c.Routes, err)
+		}
+	}
+	c := Default()
+	c.SIP.NextHop, c.Routes, c.Trunks = "sip:192.0.2.20", []Route{{To: []string{"pbx"}}}, []Trunk{{Name: "pbx", Targets: []string{"sip:192.0.2.10"}}}
+	wantFaults(t, c.Validate(), "routes: have no effect beside sip.next_hop, where every call goes: give one of the two")
+}
+
 func TestStoreURLs(t *testing.T) {
 	test := func(url, want string) {
 		t.Helper()

@@ -56,6 +56,9 @@ var settings = []setting{
 	{"hep.address", "SIPVIGIL_HEP_ADDRESS", ""},
 	{"hep.id", "SIPVIGIL_HEP_ID", ""},
 	{"admin.listen", "SIPVIGIL_ADMIN_LISTEN", "admin"},
+	{"admin.tokens_file", "SIPVIGIL_ADMIN_TOKENS_FILE", ""},
+	{"admin.tls.cert", "SIPVIGIL_ADMIN_TLS_CERT", ""},
+	{"admin.tls.key", "SIPVIGIL_ADMIN_TLS_KEY", ""},
 }
 
 // Load returns the configuration: flags before environment before file before
@@ -81,6 +84,9 @@ func Load(path string, getenv func(string) string, flags map[string][]string) (C
 		if len(values) > 0 {
 			l.give(s.path, from, values)
 		}
+	}
+	if l.config.SIP.NextHop != "" && l.origin("sip.next_hop").line == 0 {
+		l.config.Routes = nil // a next hop from outside of the file goes before all that leads elsewhere in it
 	}
 	validate(&l.config, l.fault)
 	l.readPasswords()

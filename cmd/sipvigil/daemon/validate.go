@@ -8,14 +8,8 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-	"unicode"
-
-	"sipvigil/b2bua/dialog"
-	"sipvigil/store/redis"
-	"sipvigil/supervisor/links"
 )
 
 // Limits of what may be set.
@@ -30,10 +24,7 @@ const (
 // probeMethods are the values of supervise.method.
 var probeMethods = []string{"auto", "options", "update", "reinvite"}
 
-var (
-	namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
-	hostPattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$`)
-)
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
 // Validate returns every fault of the configuration, one a line.
 func (c *Config) Validate() error {
@@ -56,6 +47,9 @@ func validate(c *Config, fault report) {
 	validateSupervise(&c.Supervise, fault)
 	trunks := validateTrunks(c.Trunks, fault)
 	validateTLS(c, fault)
+	if c.SIP.NextHop != "" && len(c.Routes) > 0 {
+		fault("routes", "have no effect beside sip.next_hop, where every call goes: give one of the two")
+	}
 	validateRoutes(c.Routes, trunks, fault)
 	validateCDR(&c.CDR, fault)
 	validateHEP(&c.HEP, fault)
@@ -197,105 +191,6 @@ func validateSupervise(s *Supervise, fault report) {
 
 func isAction(s string) bool { return s == "hangup" || s == "observe" }
 
-// validateTrunks returns the trunks by name.
-func validateTrunks(trunks []Trunk, fault report) map[string]*Trunk {
-	byName := make(map[string]*Trunk)
-	owner := make(map[netip.Prefix]string)
-	for i := range trunks {
-		t, path := &trunks[i], item("trunks", i)
-		switch {
-		case t.Name == "":
-			fault(path, "has no name")
-		case !namePattern.MatchString(t.Name):
-			fault(path+".name", "%q is not a name of at most 63 letters, digits, '.', '_' and '-' that begins with a letter or digit", t.Name)
-		case byName[t.Name] != nil:
-			fault(path+".name", "there is a trunk %q already", t.Name)
-		default:
-			byName[t.Name] = t
-		}
-		if t.Action != "" && !isAction(t.Action) {
-			fault(path+".action", "%q is neither hangup nor observe", t.Action)
-		}
-		if len(t.Targets) == 0 && len(t.Sources) == 0 {
-			fault(path, "has neither targets nor sources")
-		}
-		if t.NAT != "" && t.NAT != "auto" && t.NAT != "off" {
-			fault(path+".nat", "%q is neither auto nor off", t.NAT)
-		}
-		if t.RefuseWith != "" && t.RefuseWith != refuseDrop && !slices.Contains(refuseCodes, t.RefuseWith) {
-			fault(path+".refuse_with", "%q is neither drop nor one of %s", t.RefuseWith, strings.Join(refuseCodes, ", "))
-		}
-		validateCapacity(t, path, fault)
-		switch c := t.Credentials; {
-		case c.Username == "" && c.PasswordFile != "":
-			fault(path+".credentials", "has a password_file but no username")
-		case c.Username != "" && c.PasswordFile == "":
-			fault(path+".credentials", "has a username but no password_file")
-		case strings.ContainsFunc(c.Username, func(r rune) bool { return !unicode.IsPrint(r) || r == ':' }):
-			fault(path+".credentials.username", "%q holds a colon or a control character, which no password goes with", c.Username)
-		}
-		validateMonitor(t, path, fault)
-		for j, target := range t.Targets {
-			if err := checkTarget(target); err != nil {
-				fault(item(path+".targets", j), "%q %v", target, err)
-			}
-		}
-		for j, source := range t.Sources {
-			p, err := ParseSource(source)
-			if err != nil {
-				fault(item(path+".sources", j), "%v", err)
-				continue
-			}
-			if other, taken := owner[p]; taken {
-				fault(item(path+".sources", j), "%s belongs to trunk %q already", p, other)
-				continue
-			}
-			owner[p] = t.Name
-		}
-	}
-	for i := range trunks {
-		path := item("trunks", i) + ".coupled_to"
-		switch other := byName[trunks[i].CoupledTo]; {
-		case trunks[i].CoupledTo == "":
-		case other == nil:
-			fault(path, "there is no trunk %q", trunks[i].CoupledTo)
-		case other.Name == trunks[i].Name:
-			fault(path, "is the trunk itself")
-		case other.Monitor == nil:
-			fault(path, "trunk %q has no monitor, so that nobody knows when it is down", other.Name)
-		}
-	}
-	return byName
-}
-
-// validateMonitor looks at what is given and at what comes of it with the
-// preset.
-func validateMonitor(t *Trunk, path string, fault report) {
-	m := t.Monitor
-	if m == nil {
-		return
-	}
-	path += ".monitor"
-	if len(t.Targets) == 0 {
-		fault(path, "has no effect without targets, whose addresses are watched")
-	}
-	if _, ok := links.Preset(m.Preset); m.Preset != "" && !ok {
-		fault(path+".preset", "%q is none of %s", m.Preset, strings.Join(links.Presets(), ", "))
-		return
-	}
-	c := m.links(func(key, format string, args ...any) { fault(path+"."+key, format, args...) })
-	for key, err := range c.Faults() {
-		fault(path+"."+key, "%v", err)
-	}
-	for _, target := range t.Targets {
-		u, err := dialog.ParseURI(target)
-		over, _ := u.Param("transport")
-		if err == nil && (c.Probe == links.CRLF || c.Probe == links.TCP) && !strings.EqualFold(over, "tcp") && !strings.EqualFold(over, "tls") {
-			fault(path+".probe", "%s needs a connection: give target %q transport=tcp or transport=tls", c.Probe, target)
-		}
-	}
-}
-
 func validateCDR(c *CDR, fault report) {
 	if c.MaxMB < 1 {
 		fault("cdr.max_mb", "%d is below 1", c.MaxMB)
@@ -333,113 +228,6 @@ func validateAdmin(a *Admin, fault report) {
 		fault("admin.listen", "%q is not a loopback address: whoever reaches it could end calls. Give the file of those who may "+
 			"in admin.tokens_file (sipvigil token new makes its lines), or use 127.0.0.1:%s", a.Listen, port)
 	}
-}
-
-// isLoopback says whether only this host reaches an address.
-func isLoopback(address string) bool {
-	host, _, _ := net.SplitHostPort(address)
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
-}
-
-// ParseListen takes apart where to listen, such as udp://host:port.
-func ParseListen(s string) (network, address string, err error) {
-	network, address, ok := strings.Cut(s, "://")
-	if !ok || !slices.Contains([]string{"udp", "tcp", "tls", "ws", "wss"}, network) {
-		return "", "", fmt.Errorf("%q is not udp://host:port, or the like with tcp, tls, ws or wss", s)
-	}
-	host, port, err := net.SplitHostPort(address)
-	if err != nil || !isHost(host) || !isPort(port, 0) {
-		return "", "", fmt.Errorf("%q is not %s://host:port; 0.0.0.0 and [::] stand for every address", s, network)
-	}
-	return network, address, nil
-}
-
-// ParseSource reads a network such as 192.0.2.0/24, or one address.
-func ParseSource(s string) (netip.Prefix, error) {
-	if ip, err := netip.ParseAddr(s); err == nil && ip.Zone() == "" {
-		ip = ip.Unmap()
-		return netip.PrefixFrom(ip, ip.BitLen()), nil
-	}
-	p, err := netip.ParsePrefix(s)
-	switch {
-	case err != nil:
-		return netip.Prefix{}, fmt.Errorf("%q is not a network such as 192.0.2.0/24 or an address", s)
-	case p != p.Masked():
-		return netip.Prefix{}, fmt.Errorf("%q has bits set beyond its mask: %s is meant, or an address without a mask", s, p.Masked())
-	}
-	return p, nil
-}
-
-// checkTarget says why a text is not the URI of a peer.
-func checkTarget(s string) error {
-	u, err := dialog.ParseURI(s)
-	if err != nil || u.Scheme != "sip" || u.Headers != "" {
-		return errors.New("is not a SIP URI such as sip:192.0.2.10:5060;transport=udp")
-	}
-	t, ok := u.Param("transport")
-	if ok && !slices.Contains([]string{"udp", "tcp", "tls"}, strings.ToLower(t)) {
-		return fmt.Errorf("has transport %s, where only udp, tcp and tls can be connected to", t)
-	}
-	return nil
-}
-
-// checkStoreURL says why a text is not the URL of a store.
-func checkStoreURL(s string) error {
-	if s == "embedded" {
-		return nil
-	}
-	scheme, rest, _ := strings.Cut(s, "://")
-	if !slices.Contains([]string{"redis", "rediss", "redis-sentinel", "redis-cluster"}, scheme) {
-		return fmt.Errorf("is no store: it is embedded, or %s", storeForms)
-	}
-	rest, _, _ = strings.Cut(rest, "?")
-	authority, _, _ := strings.Cut(rest, "/")
-	for host := range strings.SplitSeq(authority[strings.LastIndexByte(authority, '@')+1:], ",") {
-		if !isHostPort(host) {
-			return fmt.Errorf("has a host that is none: %q", host)
-		}
-	}
-	if err := redis.CheckURL(s); err != nil {
-		return fmt.Errorf("is no store: %w", err)
-	}
-	return nil
-}
-
-const storeForms = "redis://host:6379/0, rediss://…, redis-sentinel://h1,h2,h3/MASTER/0, redis-cluster://h1,h2,h3"
-
-func isAdvertised(s string) bool {
-	host := s
-	if h, _, err := net.SplitHostPort(s); err == nil {
-		host = h
-	}
-	if ip, err := netip.ParseAddr(host); err == nil {
-		return !ip.IsUnspecified() && (host == s || isHostPort(s))
-	}
-	return isHostPort(s)
-}
-
-// isHostPort accepts host and host:port, with IPv6 addresses in brackets.
-func isHostPort(s string) bool {
-	host, port, err := net.SplitHostPort(s)
-	if err == nil {
-		return isHost(host) && isPort(port, 1)
-	}
-	if v6, ok := strings.CutPrefix(s, "["); ok {
-		ip, err := netip.ParseAddr(strings.TrimSuffix(v6, "]"))
-		return err == nil && ip.Is6() && strings.HasSuffix(v6, "]")
-	}
-	return !strings.Contains(s, ":") && isHost(s)
-}
-
-func isHost(s string) bool {
-	_, err := netip.ParseAddr(s)
-	return err == nil || hostPattern.MatchString(s)
-}
-
-func isPort(s string, least int) bool {
-	n, err := strconv.Atoi(s)
-	return err == nil && n >= least && n <= 65535
 }
 
 // item is the path of one element of a list.
