@@ -49,13 +49,19 @@ breaks is made anew, and what happened meanwhile is shown then.`,
 				return nil
 			}
 			return t.printEvent(e, format)
-		}, t.lostStream)
+		}, func(err error) {
+			if err != nil {
+				t.lost(err)
+				return
+			}
+			fmt.Fprintf(t.stderr, "sipvigil: %s answers again\n", c.name)
+		})
 	}
 	return cmd
 }
 
-// lostStream says that events do not come any more.
-func (t *tool) lostStream(err error) {
+// lost says why a server does not answer any more, and that it is tried again.
+func (t *tool) lost(err error) {
 	first, _, _ := strings.Cut(err.Error(), "\n")
 	fmt.Fprintf(t.stderr, "sipvigil: %s; trying again\n", clean(first))
 }

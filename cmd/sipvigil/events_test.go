@@ -67,7 +67,11 @@ func followed(t *testing.T, s *telling, n int) (read []string, lost int) {
 			stop()
 		}
 		return nil
-	}, func(error) { lost++ })
+	}, func(err error) {
+		if err != nil {
+			lost++
+		}
+	})
 	if err != nil {
 		t.Error(err)
 	}
@@ -183,6 +187,71 @@ func TestWatchShowsTheListAgainWhenSomethingHappens(t *testing.T) {
 	}
 	if n := strings.Count(out.written.String(), "carrier-a"); n != 2 || !strings.Contains(out.written.String(), "carrier-b") {
 		t.Errorf("the list was shown %d times:\n%s", n, &out.written)
+	}
+}
+
+// away is a server that is there for the first request, away for the next ones, and
+// back then.
+type away struct {
+	next http.Handler
+	many int
+	seen int
+}
+
+func (a *away) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if a.seen++; a.seen > 1 && a.seen <= 1+a.many {
+		panic(http.ErrAbortHandler)
+	}
+	a.next.ServeHTTP(w, r)
+}
+
+// breaking is a server whose connections serve one request each: a client sends one
+// that broke with the connection of another again by itself.
+func breaking(t *testing.T, h http.Handler) *httptest.Server {
+	t.Helper()
+	s := httptest.NewUnstartedServer(h)
+	s.Config.SetKeepAlivesEnabled(false)
+	s.Start()
+	t.Cleanup(s.Close)
+	return s
+}
+
+func TestWatchGoesOnWhenTheServerIsBack(t *testing.T) {
+	t.Parallel()
+	mux := http.NewServeMux()
+	mux.Handle("/api/v1/calls", &away{next: http.RedirectHandler(serve(t, &fakeCalls{calls: sample()[:1]})+"/api/v1/calls", http.StatusTemporaryRedirect), many: 2})
+	mux.Handle("/api/v1/events", &away{next: &telling{answers: []string{callEvent, callEvent}}, many: 1})
+	server := breaking(t, mux)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var errs bytes.Buffer
+	out := &interrupting{after: 2, stop: stop} // lists: the same one is shown again over what was said
+	tool := tool{now: func() time.Time { return noon2026 }, stdout: out, stderr: &errs, getenv: func(string) string { return "" }}
+	if code := tool.run(ctx, []string{"calls", "--watch", "--server", server.URL}); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if n := strings.Count(out.text.String(), "carrier-a"); n != 2 {
+		t.Errorf("the list was shown %d times:\n%s", n, &out.text)
+	}
+	if want := "sipvigil: no answer from " + server.URL + ": EOF; trying again\n"; errs.String() != want {
+		t.Errorf("said %q, want %q", &errs, want)
+	}
+}
+
+func TestEventsSayOnceThatTheServerIsAwayAndThatItIsBack(t *testing.T) {
+	t.Parallel()
+	server := breaking(t, &away{next: &telling{answers: []string{callEvent, endedEvent}}, many: 1})
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var errs bytes.Buffer
+	out := &interrupting{after: 2, stop: stop}
+	tool := tool{now: time.Now, stdout: out, stderr: &errs, getenv: func(string) string { return "" }}
+	if code := tool.run(ctx, []string{"events", "--server", server.URL}); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if want := fmt.Sprintf("sipvigil: events of %[1]s broke off; trying again\n"+
+		"sipvigil: no answer from %[1]s: EOF; trying again\nsipvigil: %[1]s answers again\n", server.URL); errs.String() != want {
+		t.Errorf("said %q, want %q", &errs, want)
 	}
 }
 

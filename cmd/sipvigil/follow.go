@@ -25,12 +25,19 @@ type streamed struct {
 }
 
 // follow reads events until ctx ends or handle fails. A stream that breaks is
-// taken up again where it broke; lost is told about it. A server that cannot be
-// reached at the beginning is an error.
-func (c *client) follow(ctx context.Context, handle func(streamed) error, lost func(error)) error {
-	last, once := "", false
+// taken up again where it broke. fared is told of each new reason why there is none,
+// and nil when there is one again. A server that cannot be reached at the beginning is
+// an error.
+func (c *client) follow(ctx context.Context, handle func(streamed) error, fared func(error)) error {
+	last, once, told := "", false, ""
+	opened := func() {
+		if told != "" {
+			fared(nil)
+		}
+		once, told = true, ""
+	}
 	for {
-		err := c.stream(ctx, &last, func(e streamed) error { once = true; return handle(e) })
+		err := c.stream(ctx, &last, opened, handle)
 		var stop handled
 		switch {
 		case ctx.Err() != nil:
@@ -40,7 +47,10 @@ func (c *client) follow(ctx context.Context, handle func(streamed) error, lost f
 		case !once:
 			return err
 		}
-		lost(err)
+		if err.Error() != told {
+			told = err.Error()
+			fared(err)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -52,8 +62,9 @@ func (c *client) follow(ctx context.Context, handle func(streamed) error, lost f
 // handled is an error of the one who reads, and no reason to try again.
 type handled struct{ error }
 
-// stream reads one answer to its end. last is the name of the last event.
-func (c *client) stream(ctx context.Context, last *string, handle func(streamed) error) error {
+// stream reads one answer to its end, after it has told that there is one. last is the
+// name of the last event.
+func (c *client) stream(ctx context.Context, last *string, opened func(), handle func(streamed) error) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/api/v1/events", nil)
 	if err != nil {
 		return usage(err)
@@ -82,6 +93,7 @@ func (c *client) stream(ctx context.Context, last *string, handle func(streamed)
 		return usage(fmt.Errorf("what answers at %s is not sipvigil's API: %s, %q\nname another place with --server or SIPVIGIL_SERVER",
 			c.name, res.Status, kind))
 	}
+	opened()
 	lines := bufio.NewScanner(res.Body)
 	lines.Buffer(nil, maxEvent)
 	var e streamed
@@ -103,7 +115,7 @@ func (c *client) stream(ctx context.Context, last *string, handle func(streamed)
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return c.unreached(err)
+		return usage(fmt.Errorf("events of %s broke off: %w", c.name, err))
 	}
-	return c.unreached(io.ErrUnexpectedEOF)
+	return usage(fmt.Errorf("events of %s broke off", c.name))
 }

@@ -52,7 +52,7 @@ func runTop(ctx context.Context, c *client, on terminal) error {
 	p := tea.NewProgram(screen, tea.WithContext(ctx))
 	followed := make(chan error, 1)
 	go func() {
-		err := c.follow(ctx, func(e streamed) error { p.Send(e); return nil }, func(err error) { p.Send(notice{err.Error()}) })
+		err := c.follow(ctx, func(e streamed) error { p.Send(e); return nil }, func(err error) { p.Send(fared(c, err)) })
 		if err != nil {
 			p.Quit()
 		}
@@ -67,6 +67,14 @@ func runTop(ctx context.Context, c *client, on terminal) error {
 		return nil // asked to end
 	}
 	return err
+}
+
+// fared is what is said about the stream of events.
+func fared(c *client, err error) notice {
+	if err == nil {
+		return notice{c.name + " answers again"}
+	}
+	return notice{err.Error()}
 }
 
 // screen is what top shows, as a model of bubbletea.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -35,6 +36,7 @@ func (t *tool) askAgain(cmd *cobra.Command, wrong error, request func(context.Co
 	return t.watch(cmd.Context(), c, func(ctx context.Context) error {
 		r, err := request(ctx, c)
 		if err != nil {
+			shown = "" // what is said about it is written over
 			return err
 		}
 		var now bytes.Buffer
@@ -42,20 +44,21 @@ func (t *tool) askAgain(cmd *cobra.Command, wrong error, request func(context.Co
 			now.WriteString(clearScreen)
 		}
 		if err := r.print(&now, format, t.terminal, t.now()); err != nil {
-			return failed(err)
+			return handled{failed(err)}
 		}
 		if now.String() == shown {
 			return nil
 		}
 		shown = now.String()
 		if _, err := t.stdout.Write(now.Bytes()); err != nil {
-			return failed(fmt.Errorf("write: %w", err))
+			return handled{failed(fmt.Errorf("write: %w", err))}
 		}
 		return nil
 	})
 }
 
-// watch shows a report again whenever something has changed, until ctx ends.
+// watch shows a report again whenever something has changed, until ctx ends. Once
+// it was shown, a server that does not answer is asked until it does again.
 func (t *tool) watch(ctx context.Context, c *client, show func(context.Context) error) error {
 	changed := make(chan struct{}, 1)
 	nudge := func() {
@@ -69,10 +72,11 @@ func (t *tool) watch(ctx context.Context, c *client, show func(context.Context) 
 	ended := make(chan error, 1)
 	var following sync.WaitGroup
 	following.Go(func() {
-		ended <- c.follow(ctx, func(streamed) error { nudge(); return nil }, t.lostStream)
+		ended <- c.follow(ctx, func(streamed) error { nudge(); return nil }, func(error) { nudge() })
 	})
 	defer following.Wait()
 	defer stop()
+	once, said := false, ""
 	for {
 		select {
 		case err := <-ended:
@@ -80,11 +84,19 @@ func (t *tool) watch(ctx context.Context, c *client, show func(context.Context) 
 		case <-changed:
 		case <-time.After(watchMost - watchLeast):
 		}
+		var stop handled
 		switch err := show(ctx); {
 		case ctx.Err() != nil:
 			return nil // asked to end, perhaps while the server was
-		case err != nil:
+		case err == nil:
+			once, said = true, ""
+		case errors.As(err, &stop):
+			return stop.error
+		case !once:
 			return err
+		case err.Error() != said:
+			said = err.Error()
+			t.lost(err)
 		}
 		select {
 		case err := <-ended:
