@@ -207,13 +207,17 @@ const (
 	CallerCancel   Reason = "caller-cancel"   // given up while ringing
 	CalleeRejected Reason = "callee-rejected" // final answer 3xx to 6xx
 	NoAnswer       Reason = "no-answer"       // the ring timer fired
-	NoRoute        Reason = "no-route"        // nowhere to send it
 	Unreachable    Reason = "unreachable"     // nothing answered there
 	SessionExpired Reason = "session-expired" // the session timer of a leg ran out, which no far end refreshed
 	MaxDuration    Reason = "max-duration"    // it had lasted as long as any call may
 	Congested      Reason = "congested"       // a trunk had no channel left for it
-	NodeLost       Reason = "node-lost"       // the node went down while the call was being set up
 )
+
+// Reasons returns all that a call may end for.
+func Reasons() []Reason {
+	return []Reason{Caller.Bye(), Callee.Bye(), Caller.Gone(), Callee.Gone(), Caller.Silent(), Callee.Silent(), Operator, NoAck, SessionExpired,
+		MaxDuration, CallerCancel, CalleeRejected, NoAnswer, Unreachable, Congested}
+}
 
 // Bye is the reason of a call that this side ended with BYE.
 func (s Side) Bye() Reason { return [...]Reason{"caller-bye", "callee-bye"}[s] }

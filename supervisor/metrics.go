@@ -104,10 +104,7 @@ func newMetrics(trunks map[string]Action) *metrics {
 
 // fill makes all series, so that each begins with 0.
 func (m *metrics) fill(trunks map[string]Action) {
-	reasons := []store.Reason{store.Operator, store.NoAck, store.SessionExpired, store.CallerCancel, store.CalleeRejected,
-		store.NoAnswer, store.NoRoute, store.Unreachable, store.Congested, store.NodeLost, store.MaxDuration}
 	for _, side := range store.Sides {
-		reasons = append(reasons, side.Bye(), side.Gone(), side.Silent())
 		m.released[side] = make(map[store.Outcome]prometheus.Counter)
 		for _, o := range []store.Outcome{store.ReleaseConfirmed, store.ReleaseAlreadyGone, store.ReleaseUnconfirmed} {
 			m.released[side][o] = m.releases.WithLabelValues(side.String(), string(o))
@@ -121,7 +118,7 @@ func (m *metrics) fill(trunks map[string]Action) {
 	for _, reason := range brakeReasons {
 		m.brake.WithLabelValues(reason)
 	}
-	for _, r := range reasons {
+	for _, r := range store.Reasons() {
 		m.byReason[r] = m.ended.WithLabelValues(string(r))
 	}
 	for _, method := range methodNames {

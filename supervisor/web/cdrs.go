@@ -28,10 +28,11 @@ const (
 
 // recordQuery selects call detail records.
 type recordQuery struct {
-	number, trunk, node, endedBy string
-	since, until                 time.Time // of the end
-	limit                        int
-	cursor                       string
+	number, trunk, node string
+	endedBy             store.Reason
+	since, until        time.Time // of the end
+	limit               int
+	cursor              string
 }
 
 func parseRecordQuery(raw string) (recordQuery, []string) {
@@ -40,7 +41,7 @@ func parseRecordQuery(raw string) (recordQuery, []string) {
 		number:  p.text("number"),
 		trunk:   p.text("trunk"),
 		node:    p.text("node"),
-		endedBy: p.text("ended_by"),
+		endedBy: oneOf(p, "ended_by", store.Reasons()),
 		since:   p.time("since"),
 		until:   p.time("until"),
 		limit:   p.count("limit", maxLimit),
@@ -66,7 +67,7 @@ func (q *recordQuery) match(r *supervisor.CDR, written time.Time) (ok, more bool
 	case q.number != "" && r.ID != q.number && !concerns(&r.Caller) && !concerns(&r.Callee),
 		q.trunk != "" && r.TrunkIn != q.trunk && r.TrunkOut != q.trunk,
 		q.node != "" && r.Node != q.node,
-		q.endedBy != "" && r.EndedBy != q.endedBy,
+		q.endedBy != "" && r.EndedBy != string(q.endedBy),
 		!q.since.IsZero() && ended.Before(q.since),
 		!q.until.IsZero() && !ended.Before(q.until):
 		return false, q.since.IsZero() || written.After(q.since.Add(-lateness))

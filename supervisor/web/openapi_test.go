@@ -48,7 +48,10 @@ type operation struct {
 	}
 }
 
-type parameter struct{ Name, In string }
+type parameter struct {
+	Name, In string
+	Schema   struct{ Enum []string }
+}
 
 func readAPI(t *testing.T) *api {
 	t.Helper()
@@ -158,6 +161,33 @@ func TestEveryParameterIsInTheOpenAPIDocument(t *testing.T) {
 				t.Errorf("%s %s: Idempotency-Key is for every POST, and for no other", method, path)
 			}
 		}
+	}
+}
+
+// Each handler names the values that it knows when it is given another.
+func TestEveryChoiceIsInTheOpenAPIDocument(t *testing.T) {
+	a := readAPI(t)
+	s := newServer(t, &fakeCalls{}, healthy)
+	s.cfg.Records = fakeRecords
+	chosen := make(map[string]bool)
+	for path, operations := range a.Paths {
+		for method, o := range operations {
+			for _, name := range a.names(o, "query") {
+				var p Problem
+				w := do(s, strings.ToUpper(method), path+"?"+name+"=nonsense")
+				said := json.Unmarshal(w.Body.Bytes(), &p) == nil && strings.Contains(p.Detail, "is none of")
+				want := fmt.Sprintf(`%s: "nonsense" is none of %s`, name, strings.Join(a.Components.Parameters[name].Schema.Enum, ", "))
+				if len(a.Components.Parameters[name].Schema.Enum) == 0 && !said {
+					continue
+				}
+				if chosen[name] = true; w.Code != 400 || p.Detail != want {
+					t.Errorf("%s %s: %d %q, want %q", method, path, w.Code, p.Detail, want)
+				}
+			}
+		}
+	}
+	if d := diff.Diff([]string{"ended_by", "held", "liveness", "sort", "state"}, slices.Sorted(maps.Keys(chosen))); d != "" {
+		t.Errorf("parameters with a choice (-want +got):\n%s", d)
 	}
 }
 
