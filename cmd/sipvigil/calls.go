@@ -67,7 +67,7 @@ func watchFlag(cmd *cobra.Command) {
 }
 
 func (t *tool) listCommand(name string) *cobra.Command {
-	cmd := &cobra.Command{Use: name, Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: name, Args: arguments(0, 0)}
 	listFlags(cmd)
 	t.completeNames(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -105,7 +105,7 @@ func (t *tool) showCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "show ID",
 		Short: "Show everything about one call, named by its id or by a Call-ID",
-		Args:  cobra.ExactArgs(1),
+		Args:  arguments(1, 1),
 
 		ValidArgsFunction: first(t.asked(knownCalls)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -130,7 +130,7 @@ func (t *tool) releaseCommand() *cobra.Command {
 		Short: "End the calls that the brake holds now, one after the other",
 		Long: `End the calls that the brake holds now, one after the other: those of all nodes,
 or of one. The exit code is 1 when a node could not be asked.`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 	}
 	reason := cmd.Flags().String("reason", "", "`TEXT` for the log of the server")
 	node := cmd.Flags().String("node", "", "only those of the node `NAME`")
@@ -177,7 +177,7 @@ func (t *tool) probeCommand() *cobra.Command {
 
 The exit code is 0 when both legs answered 200, 1 when both answered but not
 both with 200, 3 when a leg did not answer or could not be asked.`,
-		Args: cobra.ExactArgs(1),
+		Args: arguments(1, 1),
 
 		ValidArgsFunction: first(t.asked(knownCalls)),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -10,13 +11,18 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sipvigil/store"
 	"sipvigil/supervisor"
 	"sipvigil/supervisor/web"
 )
 
 // endings are the reasons for which calls end, as shells complete them.
-var endings = []cobra.Completion{"caller-bye", "callee-bye", "caller-gone", "callee-gone", "caller-silent", "callee-silent", "operator", "no-ack",
-	"caller-cancel", "callee-rejected", "no-answer", "no-route", "unreachable", "session-expired", "max-duration", "congested", "node-lost"}
+func endings() (list []cobra.Completion) {
+	for _, r := range store.Reasons() {
+		list = append(list, string(r))
+	}
+	return list
+}
 
 func (t *tool) cdrs() *cobra.Command {
 	cmd := &cobra.Command{
@@ -28,7 +34,7 @@ With Redis these are those of all nodes, without it the last 10,000 of the node
 that is asked; older ones are in its CDR file. BILLED is from the answer to the
 end, PROVEN from the answer to the last sign of life of the leg that fell silent
 first.`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 	}
 	t.serverFlags(cmd)
 	fs := cmd.Flags()
@@ -41,24 +47,28 @@ first.`,
 	fs.String("until", "", "only ended before `TIME`")
 	limit := fs.Int("limit", 100, "at most `N` records, 0 for all")
 	watchFlag(cmd)
-	complete(cmd, "ended-by", endings...)
+	complete(cmd, "ended-by", endings()...)
 	t.completeNames(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		var wrong error
+		var faults []error
 		if *limit < 0 {
-			wrong = fmt.Errorf("--limit: %d is below 0", *limit)
+			faults = append(faults, fmt.Errorf("--limit: %d is below 0", *limit))
 		}
 		query := make(url.Values)
-		for param, flag := range map[string]string{"number": "number", "trunk": "trunk", "node": "node", "ended_by": "ended-by", "since": "since", "until": "until"} {
-			v := cmd.Flag(flag).Value.String()
-			if d, err := time.ParseDuration(v); err == nil && (flag == "since" || flag == "until") {
-				v = t.now().Add(-d).UTC().Format(time.RFC3339)
-			}
-			if v != "" {
+		for param, flag := range map[string]string{"number": "number", "trunk": "trunk", "node": "node", "ended_by": "ended-by"} {
+			if v := cmd.Flag(flag).Value.String(); v != "" {
 				query.Set(param, v)
 			}
 		}
-		return t.askAgain(cmd, wrong, func(ctx context.Context, c *client) (report, error) {
+		for _, name := range []string{"since", "until"} {
+			at, err := t.pointInTime(cmd.Flag(name).Value.String())
+			if err != nil {
+				faults = append(faults, fmt.Errorf("--%s: %w", name, err))
+			} else if at != "" {
+				query.Set(name, at)
+			}
+		}
+		return t.askAgain(cmd, errors.Join(faults...), func(ctx context.Context, c *client) (report, error) {
 			query.Del("cursor")
 			l, err := c.pages(ctx, "cdrs", query, *limit)
 			if err != nil {
@@ -71,6 +81,21 @@ first.`,
 		})
 	}
 	return cmd
+}
+
+// pointInTime is a time as the server takes it, that was given as one or as how long
+// ago it was.
+func (t *tool) pointInTime(text string) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	if d, err := time.ParseDuration(text); err == nil {
+		return t.now().Add(-d).UTC().Format(time.RFC3339), nil
+	}
+	if _, err := time.Parse(time.RFC3339, text); err != nil {
+		return "", fmt.Errorf("%q is neither a time such as 2026-03-01T12:00:00Z nor a length of time such as 2h", text)
+	}
+	return text, nil
 }
 
 func reportCDRs(l listing) (report, error) {

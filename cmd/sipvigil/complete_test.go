@@ -43,7 +43,7 @@ func TestShellsAreToldWhatMayFollow(t *testing.T) {
 	test("calls --trunk ", "pbx", "carrier")
 	test("calls list --node ", "edge-1\tup", "edge-2\tup", "edge-3\tdead")
 	test("cdrs --node ", "edge-1\tup", "edge-2\tup", "edge-3\tdead")
-	test("cdrs --ended-by ", endings...)
+	test("cdrs --ended-by ", endings()...)
 	test("trunks show ", "pbx", "carrier")
 	test("trunks reconcile ", "pbx", "carrier")
 	test("trunks maintenance ", "pbx", "carrier")

@@ -10,13 +10,13 @@ func (t *tool) config() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
 		Short: "Check or print a configuration",
-		Args:  cobra.NoArgs,
+		Args:  arguments(0, 0),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	check := &cobra.Command{
 		Use:   "check",
 		Short: "Name every fault of the configuration; the exit code is 2 when there are any",
-		Args:  cobra.NoArgs,
+		Args:  arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if _, err := t.load(cmd); err != nil {
 				return usage(err)
@@ -28,7 +28,7 @@ func (t *tool) config() *cobra.Command {
 	show := &cobra.Command{
 		Use:   "print",
 		Short: "Print what flags, environment, file and defaults come to, without passwords",
-		Args:  cobra.NoArgs,
+		Args:  arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := t.load(cmd)
 			if err != nil {

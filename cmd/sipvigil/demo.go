@@ -25,7 +25,7 @@ func (t *tool) demo() *cobra.Command {
 real SIP over loopback. Most calls end as calls do. One phone forgets its call
 and answers 481; one falls silent. Watch both being found and released, in the
 log and on the page.`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 	}
 	admin := cmd.Flags().String("admin", "", "`ADDR` of the HTTP API and page (default 127.0.0.1:8080, or a free port if that is taken)")
 	limit := cmd.Flags().Duration("for", 0, "end after this time instead of running until interrupted")
@@ -170,10 +170,15 @@ func (p *play) perform(ctx context.Context, s scene) error {
 // talk is a call that lives and ends normally.
 func talk(ctx context.Context, _ *play, c *pair) error {
 	pause(ctx, 8*time.Second+rand.N(15*time.Second))
+	first, other := c.callerSide, c.calleeSide
 	if rand.IntN(2) == 0 {
-		return c.callerSide.Bye(ctx)
+		first, other = other, first
 	}
-	return c.calleeSide.Bye(ctx)
+	if err := first.Bye(ctx); err != nil {
+		return err
+	}
+	_, err := other.WaitEnd(ctx) // it answers the BYE before its phone is put away
+	return err
 }
 
 // forget is a phone that restarted: it answers 481 to whatever it is asked.

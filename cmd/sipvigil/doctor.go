@@ -20,7 +20,7 @@ func (t *tool) doctor() *cobra.Command {
 settings that endanger calls. It changes nothing. The exit code is 0 when all is
 well, 1 when something is not or the store cannot be reached, and 2 when the
 configuration has faults.`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := t.load(cmd)
 			if err != nil {

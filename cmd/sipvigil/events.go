@@ -23,7 +23,7 @@ func (t *tool) events() *cobra.Command {
 		Long: `Show what happens at a running sipvigil, as it happens, until Ctrl-C: calls that
 begin, change and end, trunks, nodes, the store and the brake. A connection that
 breaks is made anew, and what happened meanwhile is shown then.`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 	}
 	t.serverFlags(cmd)
 	only := cmd.Flags().StringSlice("type", nil, "only these `TYPES`: "+strings.Join(eventKinds, ", ")+" (default: all but overview)")

@@ -24,7 +24,7 @@ func (t *tool) hangupCommand() *cobra.Command {
 Several calls are ended one after the other, and the command waits until all are
 and shows how far it is; ending the command ends the waiting only. The exit code
 is 1 when a call could not be ended.`,
-		Args: cobra.MinimumNArgs(1),
+		Args: arguments(1, anyNumber),
 
 		ValidArgsFunction: t.asked(knownCalls),
 	}
@@ -102,7 +102,7 @@ func reportBatch(raw json.RawMessage, b *web.Batch) report {
 	rows := [][]string{{"id", "state", "total", "ended", "gone", "failed"},
 		{b.ID, b.State, strconv.Itoa(b.Total), strconv.Itoa(b.Ended), strconv.Itoa(b.Gone), strconv.Itoa(b.Failed)}}
 	return report{raw, []json.RawMessage{raw}, rows, func(w io.Writer, on terminal, _ time.Time) error {
-		tell := fmt.Sprintf("%s being ended, %d had ended already, %d could not be ended.\n", are(b.Ended), b.Gone, b.Failed)
+		tell := fmt.Sprintf("%s being ended; gone already: %d; could not be ended: %d.\n", are(b.Ended), b.Gone, b.Failed)
 		if _, err := io.WriteString(w, tell); err != nil || len(b.Failures) == 0 {
 			return err
 		}

@@ -47,16 +47,14 @@ func (t *tool) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "sipvigil",
 		Short:         "A SIP back-to-back user agent that knows whether its calls are still alive",
-		Args:          cobra.NoArgs,
+		Args:          arguments(0, 0),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetOut(t.stdout)
 	root.SetErr(t.stderr)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())
-	})
+	root.SetFlagErrorFunc(wrongFlag)
 	root.AddCommand(t.serve(), t.demo(), t.calls(), t.trunks(), t.nodes(), t.events(), t.cdrs(), t.progress(), t.top(), t.ping(), t.tokens(), t.config(), t.doctor(), t.version())
 	return root
 }

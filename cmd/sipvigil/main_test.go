@@ -174,10 +174,20 @@ func TestWrongCommandLinesExitWith2(t *testing.T) {
 		t.Helper()
 		wantRun(t, run(t, "", args...), ran{Code: 2, Errors: errors})
 	}
-	test("sipvigil: unknown command \"dance\" for \"sipvigil\"\n", "dance")
+	test("sipvigil: there is no command \"sipvigil dance\" (see sipvigil --help)\n", "dance")
+	test("sipvigil: there is no command \"sipvigil cals\", is calls or cdrs meant? (see sipvigil --help)\n", "cals")
+	test("sipvigil: there is no command \"sipvigil calls hang-up\", is hangup meant? (see sipvigil calls --help)\n", "calls", "hang-up")
+	test("sipvigil: 1 arguments, where the form is sipvigil serve [flags] (see sipvigil serve --help)\n", "serve", "now")
+	test("sipvigil: argument 2 is empty (see sipvigil calls hangup --help)\n", "calls", "hangup", "x", "")
+	test("sipvigil: --limit: \"x\" is not a whole number (see sipvigil calls --help)\n", "calls", "--limit", "x")
+	test("sipvigil: --for: \"x\" is not a length of time such as 500ms, 30s or 3m (see sipvigil demo --help)\n", "demo", "--for", "x")
+	test("sipvigil: --watch: \"no\" is not true or false (see sipvigil nodes --help)\n", "nodes", "--watch=no")
+	test("sipvigil: --per-second: \"many\" is not a number (see sipvigil calls hangup --help)\n", "calls", "hangup", "x", "--per-second", "many")
+	test("sipvigil: --limit: -1 is below 0\n"+
+		"sipvigil: --since: \"noon\" is neither a time such as 2026-03-01T12:00:00Z nor a length of time such as 2h\n", "cdrs", "--limit", "-1", "--since", "noon")
 	test("sipvigil: unknown flag: --foo (see sipvigil calls --help)\n", "calls", "--foo")
-	test("sipvigil: unknown command \"dance\" for \"sipvigil calls\"\n", "calls", "dance")
-	test("sipvigil: accepts 1 arg(s), received 0\n", "calls", "show")
+	test("sipvigil: there is no command \"sipvigil calls dance\" (see sipvigil calls --help)\n", "calls", "dance")
+	test("sipvigil: 0 arguments, where the form is sipvigil calls show ID [flags] (see sipvigil calls show --help)\n", "calls", "show")
 	test("sipvigil: --limit: -1 is below 0\n"+
 		"sipvigil: --output: \"xml\" is none of table, wide, json, jsonl, csv\n"+
 		"sipvigil: --server: \"localhost\" is not a URL such as http://127.0.0.1:8080\n",
@@ -197,6 +207,7 @@ func TestShowTellsWhatHappenedToACall(t *testing.T) {
 	f.events = []supervisor.Event{
 		{At: at("2026-03-01T11:00:07Z"), Kind: supervisor.EventConfirmed},
 		{At: at("2026-03-01T11:00:12Z"), Kind: supervisor.EventAnswer, Side: store.Caller, Text: "200 OPTIONS", RTT: 12 * time.Millisecond},
+		{At: at("2026-03-01T11:00:42Z"), Kind: supervisor.EventAnswer, Side: store.Caller, Text: "200 OPTIONS"}, // whole milliseconds are kept
 		{At: at("2026-03-01T11:01:12Z"), Kind: supervisor.EventMiss, Side: store.Callee, Text: "no answer to OPTIONS"},
 	}
 	want := without
@@ -204,6 +215,7 @@ func TestShowTellsWhatHappenedToACall(t *testing.T) {
 AT                        LEG     EVENT    WHAT                  RTT
 2026-03-01T11:00:07.000Z          confirm
 2026-03-01T11:00:12.000Z  caller  answer   200 OPTIONS           12.0 ms
+2026-03-01T11:00:42.000Z  caller  answer   200 OPTIONS           <1 ms
 2026-03-01T11:01:12.000Z  callee  miss     no answer to OPTIONS
 `
 	// How long ago something was changes from run to run.

@@ -29,7 +29,7 @@ No new call goes to a trunk in maintenance, its own calls are refused, and its
 OPTIONS get the same answer. Calls that go on are left alone. It holds for all
 nodes, and after restarts. With --drain the command waits until no call of the
 trunk goes on, and says how many are left; ending it ends the waiting only.`,
-		Args: cobra.RangeArgs(1, 2),
+		Args: arguments(1, 2),
 
 		ValidArgsFunction: first(t.asked(knownTrunks), "on", "off"),
 	}
@@ -50,7 +50,7 @@ func (t *tool) nodeMaintenance() *cobra.Command {
 A node in maintenance refuses new calls, and what monitors it gets the same
 answer. Its calls go on and are watched. It holds after restarts. With --drain
 the command waits until no call of the node goes on.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: arguments(0, 1),
 
 		ValidArgsFunction: first(cobra.FixedCompletions([]cobra.Completion{"on", "off"}, cobra.ShellCompDirectiveNoFileComp)),
 	}

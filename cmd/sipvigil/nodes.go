@@ -24,7 +24,7 @@ dead (it did not renew its lease). The others adopt the calls of a node that
 has left or is dead. SINCE is for how long it has run, SEEN how long ago it
 renewed its lease, DOING what takes a while there and how far it is, as
 sipvigil progress shows it.`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 	}
 	t.serverFlags(cmd)
 	cmd.AddCommand(t.nodeMaintenance())

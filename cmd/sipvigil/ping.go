@@ -42,7 +42,7 @@ from its address and with the credentials of its trunks.
 
 The exit code is 0 when every OPTIONS was answered 200, 1 when another final
 answer came, 2 when it could not be sent, 3 when one was not answered.`,
-		Args: cobra.ExactArgs(1),
+		Args: arguments(1, 1),
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false

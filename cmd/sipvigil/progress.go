@@ -24,7 +24,7 @@ WHAT is start (calls of an earlier run are read back), adoption (of the calls of
 a node that is gone), hangup (of a batch), release (of what the brake held), or
 drain (of a trunk or node in maintenance, or a node that stops). DONE is how many
 calls that was done to, LEFT how long the rest takes if it goes on like that.`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 	}
 	t.serverFlags(cmd)
 	watchFlag(cmd)

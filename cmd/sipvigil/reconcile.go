@@ -36,7 +36,7 @@ whose far end is not proven to be there, and those whose BYE the carrier did not
 confirm, as far as the nodes remember them.
 
 The exit code is 0 when both sides agree, 1 when they do not.`,
-		Args: cobra.ExactArgs(1),
+		Args: arguments(1, 1),
 
 		ValidArgsFunction: first(t.asked(knownTrunks)),
 	}

@@ -171,7 +171,7 @@ func TestReconcilingIsRefused(t *testing.T) {
 		"a column of a count":   {[]string{"carrier", "--carrier-count", "2", "--column", "x"}, 2, "--column is for --csv"},
 		"no such file":          {[]string{"carrier", "--csv", "/nonexistent"}, 2, "--csv: open /nonexistent: no such file or directory"},
 		"a trunk that is none":  {[]string{"carier", "--carrier-count", "1"}, 1, `has no trunk "carier", there are pbx, carrier`},
-		"no trunk at all":       {[]string{"--carrier-count", "1"}, 2, "accepts 1 arg(s), received 0"},
+		"no trunk at all":       {[]string{"--carrier-count", "1"}, 2, "0 arguments, where the form is sipvigil trunks reconcile NAME"},
 		"a list that is a list": {[]string{"carrier", "--csv", "/dev/null", "-o", "xml"}, 2, `--output: "xml" is none of table, wide, json, jsonl, csv`},
 	} {
 		got := run(t, url, append([]string{"trunks", "reconcile"}, c.args...)...)

@@ -29,7 +29,7 @@ and shows them on http://127.0.0.1:8080.
 
 A flag goes before its variable (SIPVIGIL_…), that before the file, and that
 before the default.`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 	}
 	configFlags(cmd.Flags())
 	cmd.Flags().String("log-level", "", "`LEVEL` of what is logged: debug, info, warn or error (SIPVIGIL_LOG_LEVEL, default info)")

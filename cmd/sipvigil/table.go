@@ -271,13 +271,21 @@ func probeTable(p *web.Probed) table {
 func eventsTable(events []web.Event) table {
 	t := table{columns: []column{{name: "AT"}, {name: "LEG"}, {name: "EVENT"}, {name: "WHAT", least: 12}, {name: "RTT", drop: 1}}}
 	for _, e := range events {
-		took := ""
-		if e.RTT > 0 {
-			took = rtt(e.RTT)
-		}
-		t.rows = append(t.rows, []string{e.At.Stamp(), e.Leg, clean(e.Kind), clean(e.Text), took})
+		t.rows = append(t.rows, []string{e.At.Stamp(), e.Leg, clean(e.Kind), clean(e.Text), took(&e)})
 	}
 	return t
+}
+
+// took is how long the answer to a probe was on its way, of which the server keeps
+// whole milliseconds; empty for any other event.
+func took(e *web.Event) string {
+	switch {
+	case e.RTT > 0:
+		return rtt(e.RTT)
+	case e.Kind == "answer":
+		return "<1 ms"
+	}
+	return ""
 }
 
 func rtt(ms float64) string {

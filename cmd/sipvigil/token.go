@@ -15,7 +15,7 @@ func (t *tool) tokens() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "token",
 		Short: "Make tokens for those who may use the API",
-		Args:  cobra.NoArgs,
+		Args:  arguments(0, 0),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(t.newToken())
@@ -34,7 +34,7 @@ token itself, which is shown this once, on the standard error output:
 A viewer may look. An operator may also probe and hang up calls, and release
 those that the brake holds. An admin may also take trunks out of service. A
 running sipvigil reads the file again when it changes.`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 	}
 	name := cmd.Flags().String("name", "", "`NAME` of who uses it, as it will be in the log")
 	role := cmd.Flags().String("role", "", "`ROLE`: viewer, operator or admin")

@@ -25,7 +25,7 @@ func (t *tool) top() *cobra.Command {
 Keys: arrows, PgUp, PgDn, Home, End move; F7 or / filters by number, trunk,
 node, status or id; Enter opens a call; Space marks calls; p asks both legs of a
 call; h hangs up the marked calls, or this one; F5 unmarks all; q or F10 leaves.`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 	}
 	t.serverFlags(cmd)
 	_ = cmd.PersistentFlags().MarkHidden("output") // there is but one form

@@ -175,10 +175,7 @@ func rung(e *web.Event) string {
 	if text == "" {
 		text = e.Kind
 	}
-	if e.RTT > 0 {
-		text += " " + rtt(e.RTT)
-	}
-	text = shorten(clean(text), 24)
+	text = shorten(clean(strings.TrimSpace(text+" "+took(e))), 24)
 	arrow := map[string][2]string{"answer": {"──►", "◄──"}, "evidence": {"──►", "◄──"}, "miss": {"✕··", "··✕"}}[e.Kind]
 	at := e.At.Format("15:04:05.000")
 	switch {

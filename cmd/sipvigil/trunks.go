@@ -32,7 +32,7 @@ a capacity. STALE is how many calls may be lost already, because a far end is
 suspect, silent or held; list them with calls --trunk NAME and --liveness or
 --held. RECLAIMED is how many channels the nodes have given back since they
 started because a far end was found dead.`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 	}
 	t.serverFlags(cmd)
 	cmd.AddCommand(t.trunkShow(), t.trunkMaintenance(), t.trunkReconcile())
@@ -167,7 +167,7 @@ func (t *tool) trunkShow() *cobra.Command {
 	return &cobra.Command{
 		Use:   "show NAME",
 		Short: "Show one trunk: its addresses, its channels, what was won back, and whose calls are lost most",
-		Args:  cobra.ExactArgs(1),
+		Args:  arguments(1, 1),
 
 		ValidArgsFunction: first(t.asked(knownTrunks)),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -181,6 +181,8 @@ func (s *Server) count(ctx context.Context, m store.Maintenance) (n int, err err
 
 func (s *Server) failMaintenance(w http.ResponseWriter, r *http.Request, scope store.Scope, err error) {
 	switch {
+	case errors.Is(err, store.ErrNotFound) && scope == store.ScopeTrunk: // lists show _other, which is none
+		problem(w, http.StatusNotFound, fmt.Sprintf("the configuration has no trunk %q", r.PathValue("name")))
 	case errors.Is(err, store.ErrNotFound):
 		problem(w, http.StatusNotFound, fmt.Sprintf("there is no %s %q", scope, r.PathValue("name")))
 	case errors.Is(err, store.ErrUnavailable):

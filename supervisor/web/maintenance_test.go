@@ -87,7 +87,7 @@ func TestMaintenanceIsSetAndShown(t *testing.T) {
 	for _, body := range []string{"", "on", "{}", `{"on": 1}`, `{"on": true} {}`, `{"on": true, "off": false}`, `{"on": false, "drain": true}`} {
 		ask("PUT", trunk, body, 400, `"status":400`)
 	}
-	ask("PUT", "/api/v1/trunks/nobody/maintenance", `{"on": true}`, 404, `there is no trunk \"nobody\"`)
+	ask("PUT", "/api/v1/trunks/nobody/maintenance", `{"on": true}`, 404, `the configuration has no trunk \"nobody\"`)
 	ask("GET", "/api/v1/nodes/carrier/maintenance", "", 404, `there is no node \"carrier\"`)
 	ask("POST", trunk, `{"on": true}`, 405, "only GET, HEAD, PUT")
 

@@ -1,9 +1,11 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 
 	"sipvigil/b2bua"
 )
@@ -33,7 +35,7 @@ func (d *Daemon) Listen() error {
 	ln, err := net.Listen("tcp", d.cfg.Admin.Listen)
 	if err != nil {
 		d.close()
-		return fmt.Errorf("admin.listen %s: %w (is another sipvigil running? choose another with --admin)", d.cfg.Admin.Listen, err)
+		return unbound("admin.listen "+d.cfg.Admin.Listen, err, "--admin")
 	}
 	d.admin = ln
 	return nil
@@ -50,11 +52,10 @@ func (d *Daemon) listen(uri string) error {
 	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() {
 		family = "6"
 	}
-	const hint = "is another SIP server running? choose another with --listen"
 	if network == "udp" {
 		conn, err := net.ListenPacket("udp"+family, address)
 		if err != nil {
-			return fmt.Errorf("sip.listen %s: %w (%s)", uri, err, hint)
+			return unbound("sip.listen "+uri, err, "--listen")
 		}
 		_ = conn.(*net.UDPConn).SetReadBuffer(b2bua.ReceiveBuffer) // the kernel may give less
 		d.packets = append(d.packets, conn)
@@ -62,10 +63,24 @@ func (d *Daemon) listen(uri string) error {
 	}
 	ln, err := net.Listen("tcp"+family, address)
 	if err != nil {
-		return fmt.Errorf("sip.listen %s: %w (%s)", uri, err, hint)
+		return unbound("sip.listen "+uri, err, "--listen")
 	}
 	d.streams = append(d.streams, b2bua.Listener{Listener: ln, Transport: network})
 	return nil
+}
+
+// unbound is why there is no socket for a key of the configuration, and what to do.
+func unbound(key string, err error, flag string) error {
+	hint := ""
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		hint = "is another sipvigil or SIP server running? "
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		hint = "this host has no such address; "
+	case errors.Is(err, syscall.EACCES):
+		hint = "ports below 1024 are for root, or need CAP_NET_BIND_SERVICE; "
+	}
+	return fmt.Errorf("%s: %w (%schoose another with %s)", key, err, hint, flag)
 }
 
 func (d *Daemon) close() {
