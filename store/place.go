@@ -39,7 +39,7 @@ func (s Sort) Cursor(at Place) string {
 // Find returns the place that a cursor names, if it is one of this order.
 func (s Sort) Find(cursor string) (at Place, ok bool) {
 	if s != Worst {
-		return Place{id: cursor}, true
+		return Place{id: cursor}, !strings.Contains(cursor, ".") // which is of Worst, and beyond every id
 	}
 	badness, id, ok := strings.Cut(cursor, ".")
 	n, err := strconv.Atoi(badness)

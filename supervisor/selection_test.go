@@ -54,9 +54,11 @@ func TestListsComeInEveryOrderWhateverThePages(t *testing.T) {
 				}
 			}
 		}
-		for _, cursor := range []string{"00", "x.00", "."} {
-			if _, err := w.sup.Calls(t.Context(), store.Query{Sort: store.Worst, Cursor: cursor}); !errors.Is(err, ErrCursor) {
-				t.Errorf("cursor %q: %v", cursor, err)
+		for sort, cursors := range map[store.Sort][]string{store.Worst: {"00", "x.00", "."}, store.Oldest: {"4.00", "."}, store.Newest: {"4.00"}} {
+			for _, cursor := range cursors { // some are those of another order
+				if _, err := w.sup.Calls(t.Context(), store.Query{Sort: sort, Cursor: cursor}); !errors.Is(err, ErrCursor) {
+					t.Errorf("order %q, cursor %q: %v", sort, cursor, err)
+				}
 			}
 		}
 	})
