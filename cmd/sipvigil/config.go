@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"sipvigil/cmd/sipvigil/daemon"
 )
 
 func (t *tool) config() *cobra.Command {
@@ -18,10 +20,14 @@ func (t *tool) config() *cobra.Command {
 		Short: "Name every fault of the configuration; the exit code is 2 when there are any",
 		Args:  arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if _, err := t.load(cmd); err != nil {
+			cfg, err := t.load(cmd)
+			if err == nil {
+				err = daemon.CheckFiles(&cfg)
+			}
+			if err != nil {
 				return usage(err)
 			}
-			_, err := fmt.Fprintln(t.stdout, "The configuration has no faults.")
+			_, err = fmt.Fprintln(t.stdout, "The configuration has no faults.")
 			return err
 		},
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net/http/httptest"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -183,6 +184,8 @@ func TestWrongCommandLinesExitWith2(t *testing.T) {
 	test("sipvigil: --for: \"x\" is not a length of time such as 500ms, 30s or 3m (see sipvigil demo --help)\n", "demo", "--for", "x")
 	test("sipvigil: --watch: \"no\" is not true or false (see sipvigil nodes --help)\n", "nodes", "--watch=no")
 	test("sipvigil: --per-second: \"many\" is not a number (see sipvigil calls hangup --help)\n", "calls", "hangup", "x", "--per-second", "many")
+	test("sipvigil: --name: \"a b\" is not a name of at most 63 letters, digits, '.', '_', '@' and '-'\n"+
+		"sipvigil: --role: \"boss\" is none of viewer, operator, admin\n", "token", "new", "--name", "a b", "--role", "boss")
 	test("sipvigil: --limit: -1 is below 0\n"+
 		"sipvigil: --since: \"noon\" is neither a time such as 2026-03-01T12:00:00Z nor a length of time such as 2h\n", "cdrs", "--limit", "-1", "--since", "noon")
 	test("sipvigil: unknown flag: --foo (see sipvigil calls --help)\n", "calls", "--foo")
@@ -198,6 +201,16 @@ func TestWrongCommandLinesExitWith2(t *testing.T) {
 		"serve", "--node", "n", "--listen", "5060", "--probe-misses", "few", "--log-level", "loud")
 	test("sipvigil: --probe-timeout: \"1\" is not a length of time such as 500ms, 30s or 3m\n",
 		"config", "check", "--node", "n", "--probe-timeout", "1")
+}
+
+func TestConfigCheckReadsTheFilesThatAreNamed(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("sipvigil.yaml", []byte("node: n\nadmin: {tokens_file: tokens, tls: {cert: admin.pem, key: admin.key}}\nsip: {tls: {ca: roots.pem}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantRun(t, run(t, "", "config", "check", "--config", "sipvigil.yaml"), ran{Code: 2, Errors: "sipvigil: sip.tls.ca: open roots.pem: no such file or directory\n" +
+		"sipvigil: admin.tls.cert and admin.tls.key: open admin.pem: no such file or directory\n" +
+		"sipvigil: admin.tokens_file: open tokens: no such file or directory\n"})
 }
 
 func TestShowTellsWhatHappenedToACall(t *testing.T) {

@@ -41,8 +41,8 @@ running sipvigil reads the file again when it changes.`,
 	complete(cmd, "role", "viewer", "operator", "admin")
 	cmd.RunE = func(*cobra.Command, []string) error {
 		token, line, err := web.NewToken(*name, web.Role(*role))
-		if err != nil {
-			return usage(err)
+		if err != nil { // what is wrong with which, called like the flags
+			return usage(errors.New("--" + strings.ReplaceAll(err.Error(), "\n", "\n--")))
 		}
 		fmt.Fprintf(t.stderr, "token of %s, shown only now: %s\n", *name, token)
 		if _, err := fmt.Fprintln(t.stdout, line); err != nil {

@@ -25,11 +25,15 @@ func (s *Server) admit(r route) http.Handler {
 			// RFC 6750 section 3; browsers ask for a password by RFC 7617, which is the token.
 			w.Header().Add("WWW-Authenticate", `Bearer realm="sipvigil"`)
 			w.Header().Add("WWW-Authenticate", `Basic realm="sipvigil: any user name, the token as password", charset="UTF-8"`)
-			problem(out, http.StatusUnauthorized, "this needs a token: Authorization: Bearer TOKEN, or --token-file of the tool")
+			text := "this needs a token: Authorization: Bearer TOKEN, or --token-file of the tool"
+			if req.Header.Get("Authorization") != "" {
+				text = "the token is none of those in admin.tokens_file, or it is not sent as Authorization: Bearer TOKEN"
+			}
+			problem(out, http.StatusUnauthorized, text)
 		case byNode && !r.passed:
 			problem(out, http.StatusForbidden, "this is not done for other nodes")
 		case !user.Role.covers(r.role):
-			problem(out, http.StatusForbidden, "the token of "+user.Name+" is that of a "+string(user.Role)+", this needs the role "+string(r.role))
+			problem(out, http.StatusForbidden, "this needs the role "+string(r.role)+", and "+user.Name+" has the role "+string(user.Role))
 		case r.method != http.MethodGet && s.cfg.Started != nil && !s.cfg.Started():
 			w.Header().Set("Retry-After", "2")
 			problem(out, http.StatusServiceUnavailable, "sipvigil is starting and can do nothing yet")

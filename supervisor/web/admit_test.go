@@ -126,12 +126,16 @@ func TestEveryRouteAsksForItsRole(t *testing.T) {
 func TestATokenMayComeAsPassword(t *testing.T) {
 	s, tokens, _ := guarded(t, &fakeCalls{})
 	ask := func(set func(*http.Request)) int {
+		t.Helper()
 		r := httptest.NewRequest("GET", "https://edge.example/api/v1/calls", nil)
 		set(r)
 		w := httptest.NewRecorder()
 		s.ServeHTTP(w, r)
 		if w.Code == http.StatusUnauthorized && len(w.Header().Values("WWW-Authenticate")) != 2 {
 			t.Errorf("challenges are %q", w.Header().Values("WWW-Authenticate"))
+		}
+		if wrong := r.Header.Get("Authorization") != ""; strings.Contains(w.Body.String(), "is none of those") != (w.Code == 401 && wrong) {
+			t.Errorf("%d: %s", w.Code, w.Body)
 		}
 		return w.Code
 	}
@@ -143,6 +147,7 @@ func TestATokenMayComeAsPassword(t *testing.T) {
 	}
 	test(200, func(r *http.Request) { r.SetBasicAuth("ann", tokens[Viewer]) })
 	test(200, func(r *http.Request) { r.Header.Set("Authorization", "bearer "+tokens[Viewer]) })
+	test(401, func(*http.Request) {})
 	test(401, func(r *http.Request) { r.SetBasicAuth(tokens[Viewer], "") })
 	test(401, func(r *http.Request) { r.Header.Set("Authorization", tokens[Viewer]) })
 	test(401, func(r *http.Request) { r.Header.Set("Authorization", "Digest "+tokens[Viewer]) })

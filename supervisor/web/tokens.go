@@ -47,13 +47,18 @@ const tokenPrefix = "sipvigil_"
 
 var userPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$`)
 
-// NewToken makes a token, and the line that stands for it in a file of tokens.
+// NewToken makes a token, and the line that stands for it in a file of tokens. Its
+// error names what is wrong with name and role, a line for each.
 func NewToken(name string, role Role) (token, line string, err error) {
+	var faults []error
 	if !userPattern.MatchString(name) {
-		return "", "", fmt.Errorf("%q is not a name of at most 63 letters, digits, '.', '_', '@' and '-'", name)
+		faults = append(faults, fmt.Errorf("name: %q is not a name of at most 63 letters, digits, '.', '_', '@' and '-'", name))
 	}
 	if !slices.Contains(Roles, role) {
-		return "", "", fmt.Errorf("%q is none of viewer, operator, admin", role)
+		faults = append(faults, fmt.Errorf("role: %q is none of viewer, operator, admin", role))
+	}
+	if len(faults) > 0 {
+		return "", "", errors.Join(faults...)
 	}
 	token = tokenPrefix + rand.Text() + rand.Text()[:6]
 	sum := sha256.Sum256([]byte(token))

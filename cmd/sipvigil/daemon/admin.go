@@ -29,11 +29,24 @@ func (d *Daemon) adminConfig() web.Config {
 		c.Tokens = d.tokens.current
 	}
 	if d.cfg.Admin.TLS != (AdminTLS{}) {
-		files := TLS{Cert: d.cfg.Admin.TLS.Cert, Key: d.cfg.Admin.TLS.Key}
-		d.adminCertificates = &certificates{files: files, path: "admin.tls", log: d.log.Named("web")}
+		d.adminCertificates = &certificates{files: d.cfg.Admin.TLS.files(), path: "admin.tls", log: d.log.Named("web")}
 		c.TLS = d.adminCertificates.current
 	}
 	return c
+}
+
+func (t AdminTLS) files() TLS { return TLS{Cert: t.Cert, Key: t.Key} }
+
+// CheckFiles reads the certificates and the tokens that a configuration names, as
+// Listen does. Its error names what is wrong with each.
+func CheckFiles(c *Config) error {
+	sip := certificates{files: c.SIP.TLS, path: "sip.tls"}
+	admin := certificates{files: c.Admin.TLS.files(), path: "admin.tls"}
+	faults := []error{sip.load(), admin.load()}
+	if c.Admin.TokensFile != "" {
+		faults = append(faults, (&tokenFile{name: c.Admin.TokensFile}).load())
+	}
+	return errors.Join(faults...)
 }
 
 // loadAdmin reads the files of the HTTP API.
