@@ -44,6 +44,7 @@ breaks is made anew, and what happened meanwhile is shown then.`,
 			return err
 		}
 		defer c.close()
+		away := false
 		return c.follow(cmd.Context(), func(e streamed) error {
 			if len(*only) == 0 && e.Event == "overview" || len(*only) > 0 && !slices.Contains(*only, e.Event) {
 				return nil
@@ -52,9 +53,10 @@ breaks is made anew, and what happened meanwhile is shown then.`,
 		}, func(err error) {
 			if err != nil {
 				t.lost(err)
-				return
+			} else if away {
+				fmt.Fprintf(t.stderr, "sipvigil: %s answers again\n", c.name)
 			}
-			fmt.Fprintf(t.stderr, "sipvigil: %s answers again\n", c.name)
+			away = err != nil
 		})
 	}
 	return cmd

@@ -25,16 +25,14 @@ type streamed struct {
 }
 
 // follow reads events until ctx ends or handle fails. A stream that breaks is
-// taken up again where it broke. fared is told of each new reason why there is none,
-// and nil when there is one again. A server that cannot be reached at the beginning is
+// taken up again where it broke. fared is told nil when one is opened, and of each new
+// reason why there is none. A server that cannot be reached at the beginning is
 // an error.
 func (c *client) follow(ctx context.Context, handle func(streamed) error, fared func(error)) error {
 	last, once, told := "", false, ""
 	opened := func() {
-		if told != "" {
-			fared(nil)
-		}
 		once, told = true, ""
+		fared(nil)
 	}
 	for {
 		err := c.stream(ctx, &last, opened, handle)

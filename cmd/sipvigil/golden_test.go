@@ -221,7 +221,7 @@ func (s *transcript) top(on terminal) {
 	screen := newScreen(s.t.Context(), c)
 	screen.now, screen.colour = func() time.Time { return noon2026 }, on.colour
 	screen.Update(tea.WindowSizeMsg{Width: on.width, Height: 12})
-	screen.Update(screen.Init()())
+	screen.connected()
 	fmt.Fprintf(s.out, "$ sipvigil top%s\n", s.on(on))
 	s.write(screen.text() + "\n\n")
 	screen.press("down", "enter")

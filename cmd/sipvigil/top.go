@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -52,7 +51,7 @@ func runTop(ctx context.Context, c *client, on terminal) error {
 	p := tea.NewProgram(screen, tea.WithContext(ctx))
 	followed := make(chan error, 1)
 	go func() {
-		err := c.follow(ctx, func(e streamed) error { p.Send(e); return nil }, func(err error) { p.Send(fared(c, err)) })
+		err := c.follow(ctx, func(e streamed) error { p.Send(e); return nil }, func(err error) { p.Send(stream{err}) })
 		if err != nil {
 			p.Quit()
 		}
@@ -69,21 +68,16 @@ func runTop(ctx context.Context, c *client, on terminal) error {
 	return err
 }
 
-// fared is what is said about the stream of events.
-func fared(c *client, err error) notice {
-	if err == nil {
-		return notice{c.name + " answers again"}
-	}
-	return notice{err.Error()}
-}
-
 // screen is what top shows, as a model of bubbletea.
 type screen struct {
 	ctx    context.Context // of the program, for requests
 	client *client
 
 	calls    map[string]*web.Call
-	order    []*web.Call // those that the filter lets pass, the oldest first
+	reading  int                  // lists of calls that are on their way
+	since    map[string]*web.Call // what is known of calls from events since the first of these began; nil: it has ended
+	away     bool                 // the server does not answer
+	order    []*web.Call          // those that the filter lets pass, the oldest first
 	overview web.Overview
 	doing    map[string]web.Progress // what takes a while, by its id
 	marked   map[string]bool
@@ -105,7 +99,6 @@ type screen struct {
 
 // Messages to the screen, beside the events of the server.
 type (
-	loaded  struct{ calls []*web.Call }
 	history struct {
 		id     string
 		events []web.Event
@@ -117,24 +110,8 @@ func newScreen(ctx context.Context, c *client) *screen {
 	return &screen{ctx: ctx, client: c, calls: make(map[string]*web.Call), marked: make(map[string]bool), doing: make(map[string]web.Progress), width: 80, height: 24, now: time.Now}
 }
 
-// Init implements tea.Model.
-func (s *screen) Init() tea.Cmd { return s.load }
-
-// load reads all calls.
-func (s *screen) load() tea.Msg {
-	l, err := s.client.list(s.ctx, make(url.Values), 0)
-	if err != nil {
-		return notice{err.Error()}
-	}
-	calls := make([]*web.Call, len(l.items))
-	for i, raw := range l.items {
-		calls[i] = new(web.Call)
-		if err := json.Unmarshal(raw, calls[i]); err != nil {
-			return notice{unreadable(err).Error()}
-		}
-	}
-	return loaded{calls}
-}
+// Init implements tea.Model. What there is comes with the stream of events.
+func (s *screen) Init() tea.Cmd { return nil }
 
 // look reads what happened to a call.
 func (s *screen) look(id string) tea.Cmd {
@@ -185,64 +162,24 @@ func (s *screen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		s.width, s.height = msg.Width, msg.Height
 	case tea.KeyPressMsg:
 		return s, s.key(msg.String())
+	case stream:
+		return s, s.opened(msg.err)
 	case loaded:
-		clear(s.calls)
-		for _, c := range msg.calls {
-			s.calls[c.ID] = c
-		}
-		s.arrange()
+		s.take(msg)
 	case history:
 		if msg.id == s.open {
 			s.events = msg.events
 		}
 	case notice:
-		s.notice, _, _ = strings.Cut(clean(strings.ReplaceAll(msg.text, "\n", "; ")), "\x00")
+		s.tell(msg.text)
 	case streamed:
 		return s, s.heard(msg)
 	}
 	return s, nil
 }
 
-// heard takes an event of the server.
-func (s *screen) heard(e streamed) tea.Cmd {
-	switch e.Event {
-	case "reset":
-		return s.load
-	case "overview":
-		_ = json.Unmarshal(e.Data, &s.overview) // the next one is better
-	case "progress":
-		var p web.Progress
-		if json.Unmarshal(e.Data, &p) == nil && p.Ended.IsZero() {
-			s.doing[p.ID] = p
-		} else {
-			delete(s.doing, p.ID)
-		}
-	case "call":
-		c := new(web.Call)
-		if json.Unmarshal(e.Data, c) != nil {
-			return nil
-		}
-		s.calls[c.ID] = c
-		s.arrange()
-		if c.ID == s.open {
-			return s.look(c.ID)
-		}
-	case "ended":
-		var c struct {
-			ID string `json:"id"`
-		}
-		if json.Unmarshal(e.Data, &c) != nil {
-			return nil
-		}
-		delete(s.calls, c.ID)
-		delete(s.marked, c.ID)
-		s.arrange()
-		if c.ID == s.open {
-			return s.look(c.ID)
-		}
-	}
-	return nil
-}
+// tell has a text on the last line.
+func (s *screen) tell(text string) { s.notice = clean(strings.ReplaceAll(text, "\n", "; ")) }
 
 // arrange puts the calls in order and keeps the cursor on its call.
 func (s *screen) arrange() {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"regexp"
 	"strings"
 	"testing"
@@ -25,8 +26,14 @@ func topOf(t *testing.T, f *fakeCalls) *screen {
 	s := newScreen(t.Context(), c)
 	s.now = func() time.Time { return at("2026-03-01T11:25:00Z") }
 	s.Update(tea.WindowSizeMsg{Width: 100, Height: 9})
-	s.Update(s.Init()())
+	s.connected()
 	return s
+}
+
+// connected has the stream of events opened, and reads the calls.
+func (s *screen) connected() {
+	_, read := s.Update(stream{})
+	s.Update(read())
 }
 
 // press gives keys to the screen and does what they ask for.
@@ -88,6 +95,49 @@ func TestTopListsFiltersAndMarksCalls(t *testing.T) {
 	s.press("f5")
 	if len(s.marked) != 0 {
 		t.Error("F5 leaves marks")
+	}
+}
+
+func TestTopLosesNothingThatHappensWhileItReads(t *testing.T) {
+	f := &fakeCalls{calls: sample()[:2]}
+	s := topOf(t, f)
+	one, two := sample()[0].ID, sample()[1].ID
+	calls := func() map[string]string {
+		got := make(map[string]string)
+		for id, c := range s.calls {
+			got[id] = c.Liveness
+		}
+		return got
+	}
+	_, read := s.Update(streamed{"reset", json.RawMessage("{}")})
+	old := read() // on its way while the first call ends, and the second one answers again
+	_, again := s.Update(streamed{"reset", json.RawMessage("{}")})
+	s.Update(streamed{"ended", json.RawMessage(`{"id":"` + one + `"}`)})
+	s.Update(streamed{"call", json.RawMessage(`{"id":"` + two + `","state":"confirmed","liveness":"alive"}`)})
+	for _, list := range []func() tea.Msg{func() tea.Msg { return old }, again} {
+		s.Update(list())
+		if d := cmp.Diff(map[string]string{two: "alive"}, calls()); d != "" {
+			t.Errorf("calls (-want +got):\n%s", d)
+		}
+	}
+	_, read = s.Update(streamed{"reset", json.RawMessage("{}")})
+	s.Update(read())
+	if d := cmp.Diff(map[string]string{one: "alive", two: "silent"}, calls()); d != "" {
+		t.Errorf("calls when what was heard is older (-want +got):\n%s", d)
+	}
+}
+
+func TestTopSaysThatTheServerIsAwayAndReadsAgainWhenItIsBack(t *testing.T) {
+	f := &fakeCalls{calls: sample()[:2]}
+	s := topOf(t, f)
+	s.Update(stream{errors.New("no answer from edge-1\nis it there?")})
+	if !strings.Contains(s.shows(), "no answer from edge-1; is it there?") || len(s.calls) != 2 {
+		t.Errorf("away:\n%s", s.shows())
+	}
+	f.calls = f.calls[:1]
+	s.connected()
+	if got := s.shows(); !strings.Contains(got, "answers again") || len(s.calls) != 1 {
+		t.Errorf("back:\n%s", got)
 	}
 }
 

@@ -84,14 +84,14 @@ func (t *tool) watch(ctx context.Context, c *client, show func(context.Context) 
 		case <-changed:
 		case <-time.After(watchMost - watchLeast):
 		}
-		var stop handled
+		var final handled
 		switch err := show(ctx); {
 		case ctx.Err() != nil:
 			return nil // asked to end, perhaps while the server was
 		case err == nil:
 			once, said = true, ""
-		case errors.As(err, &stop):
-			return stop.error
+		case errors.As(err, &final):
+			return final.error
 		case !once:
 			return err
 		case err.Error() != said:
