@@ -183,14 +183,18 @@ func talk(ctx context.Context, _ *play, c *pair) error {
 
 // forget is a phone that restarted: it answers 481 to whatever it is asked.
 func forget(ctx context.Context, p *play, c *pair) error {
-	pause(ctx, 8*time.Second)
+	if pause(ctx, 8*time.Second); ctx.Err() != nil {
+		return ctx.Err()
+	}
 	c.calleeSide.Forget()
 	return p.find(ctx, c.callee+"'s phone has forgotten its call and will answer 481", c.callerSide, c.caller)
 }
 
 // fallSilent is a phone that lost its network: it answers nothing any more.
 func fallSilent(ctx context.Context, p *play, c *pair) error {
-	pause(ctx, 10*time.Second)
+	if pause(ctx, 10*time.Second); ctx.Err() != nil {
+		return ctx.Err()
+	}
 	c.callerSide.Silence()
 	return p.find(ctx, c.caller+"'s phone has fallen silent", c.calleeSide, c.callee)
 }

@@ -2,6 +2,9 @@ package daemon
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 
 	"go.uber.org/zap"
@@ -28,6 +31,22 @@ func newCDRFile(cfg CDR, log *zap.Logger) *cdrFile {
 		lines: make(chan []byte, cdrQueue),
 		log:   log.With(zap.String("file", cfg.File)),
 	}
+}
+
+// check finds out whether the file can be written before the first record is lost.
+func (f *cdrFile) check() error {
+	err := os.MkdirAll(filepath.Dir(f.out.Filename), 0o755)
+	var file *os.File
+	if err == nil {
+		file, err = os.OpenFile(f.out.Filename, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	}
+	if err == nil {
+		err = file.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("cdr.file: %w", err)
+	}
+	return nil
 }
 
 // record takes one line and returns at once.

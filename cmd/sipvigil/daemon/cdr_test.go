@@ -62,6 +62,28 @@ func TestAFileThatCannotBeWrittenIsReportedOnce(t *testing.T) {
 	}
 }
 
+func TestAFileThatCannotBeWrittenIsAFaultOfTheStart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	test := func(file, want string) {
+		t.Helper()
+		cfg := Default()
+		cfg.SIP.Listen, cfg.Admin.Listen, cfg.CDR.File = []string{"udp://127.0.0.1:0"}, "127.0.0.1:0", file
+		d, err := New(cfg, zap.NewNop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Listen(); fmt.Sprint(err) != want {
+			t.Errorf("%s: %v, want %s", file, err, want)
+		} else if err == nil {
+			d.close()
+			_ = d.admin.Close()
+		}
+	}
+	test(path, "<nil>")
+	test(filepath.Join(path, "cdr.jsonl"), "cdr.file: mkdir "+path+": not a directory")
+	test(filepath.Dir(path), "cdr.file: open "+filepath.Dir(path)+": is a directory")
+}
+
 func TestRecordingNeverWaits(t *testing.T) {
 	core, logs := observer.New(zap.InfoLevel)
 	f := newCDRFile(CDR{File: filepath.Join(t.TempDir(), "cdr.jsonl"), MaxMB: 1}, zap.New(core))

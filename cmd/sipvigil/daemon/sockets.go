@@ -10,7 +10,7 @@ import (
 	"sipvigil/b2bua"
 )
 
-// Listen reads the certificates, opens the embedded store and binds all sockets,
+// Listen reads the certificates, opens the files that are written and binds all sockets,
 // so that their addresses are known before Run. On an error nothing stays bound.
 func (d *Daemon) Listen() error {
 	if d.certificates != nil {
@@ -20,6 +20,11 @@ func (d *Daemon) Listen() error {
 	}
 	if err := d.loadAdmin(); err != nil {
 		return err
+	}
+	if d.cdrs != nil {
+		if err := d.cdrs.check(); err != nil {
+			return err
+		}
 	}
 	if d.journal != nil {
 		if err := d.journal.Open(); err != nil {
