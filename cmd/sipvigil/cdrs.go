@@ -118,7 +118,7 @@ func reportCDRs(l listing) (report, error) {
 func cdrsTable(records []supervisor.CDR) table {
 	t := table{columns: []column{
 		{name: "ENDED"},
-		{name: "BY", least: 8},
+		{name: "BY", least: 15},
 		{name: "FROM", least: 11, drop: 1},
 		{name: "TO", least: 11, drop: 2},
 		{name: "BILLED"},

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"sipvigil/store"
+	"sipvigil/supervisor"
 	"sipvigil/supervisor/web"
 )
 
@@ -226,5 +227,16 @@ func TestPartyIsTheUserOrTheHost(t *testing.T) {
 		if got := party(addr); got != want {
 			t.Errorf("%s: %q, want %q", addr, got, want)
 		}
+	}
+}
+
+func TestANarrowTerminalLeavesOutWhatCanBeDoneWithoutNotWhyACallEnded(t *testing.T) {
+	var b strings.Builder
+	records := []supervisor.CDR{{Ended: "2026-03-01T11:25:00.000Z", EndedBy: "callee-rejected", Proven: 7}}
+	if err := cdrsTable(records).print(&b, terminal{width: 60}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "ENDED                 BY               FROM  TO  BILLED\n2026-03-01T11:25:00Z  callee-rejected            -\n"; b.String() != want {
+		t.Errorf("got\n%swant\n%s", b.String(), want)
 	}
 }
