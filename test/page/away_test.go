@@ -3,6 +3,8 @@ package page
 import (
 	"testing"
 
+	"github.com/chromedp/chromedp"
+
 	"sipvigil/cmd/sipvigil/daemon"
 )
 
@@ -13,8 +15,11 @@ func TestPageGoesOnWhenItsServerIsBack(t *testing.T) {
 	w := serve(t, 2)
 	b := open(t, w.admin, "/", 320, 600)
 	b.count(2)
-	if b.js(`[...document.querySelectorAll('.figure dt')].some((e) => e.scrollWidth > e.clientWidth)`) != "false" {
-		t.Error("a figure has no room for what it is called")
+	for _, wide := range []int64{412, 390, 360, 320} {
+		b.do(chromedp.EmulateViewport(wide, 600))
+		if b.js(`[...document.querySelectorAll('.figure dt')].some((e) => e.scrollWidth > e.clientWidth)`) != "false" {
+			t.Errorf("on %d pixels a figure has no room for what it is called", wide)
+		}
 	}
 	w.stop()
 	b.text(".link", "connection lost, trying again")
