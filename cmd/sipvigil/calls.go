@@ -115,8 +115,8 @@ func (t *tool) showCommand() *cobra.Command {
 					return report{}, err
 				}
 				events, err := c.events(ctx, args[0])
-				if err != nil {
-					return report{}, err
+				if err != nil { // only the node that has the call knows them
+					fmt.Fprintf(t.stderr, "sipvigil: what happened to it is not known: %v\n", err)
 				}
 				return reportCall(body, events)
 			})

@@ -91,31 +91,31 @@ func (c *client) pages(ctx context.Context, name string, query url.Values, limit
 }
 
 func (c *client) show(ctx context.Context, id string) (body json.RawMessage, err error) {
-	return body, c.do(ctx, shortTime, http.MethodGet, callPath(id), &body)
+	err = c.do(ctx, shortTime, http.MethodGet, callPath(id), &body)
+	return body, err
 }
 
-// events are those of a call, none when its server does not have them: another
-// node does.
+// events are what happened to a call, the oldest first.
 func (c *client) events(ctx context.Context, id string) ([]web.Event, error) {
 	var e web.Events
 	err := c.do(ctx, shortTime, http.MethodGet, callPath(id)+"/events", &e)
-	if exit := (exitError{}); errors.As(err, &exit) && exit.code == exitFailed {
-		return nil, nil
-	}
 	return e.Events, err
 }
 
 func (c *client) probe(ctx context.Context, id string) (body json.RawMessage, err error) {
-	return body, c.do(ctx, probeTime, http.MethodPost, callPath(id)+"/probe", &body)
+	err = c.do(ctx, probeTime, http.MethodPost, callPath(id)+"/probe", &body)
+	return body, err
 }
 
 func (c *client) hangup(ctx context.Context, id, reason string) (body json.RawMessage, err error) {
-	return body, c.do(ctx, shortTime, http.MethodDelete, with(callPath(id), "reason", reason), &body)
+	err = c.do(ctx, shortTime, http.MethodDelete, with(callPath(id), "reason", reason), &body)
+	return body, err
 }
 
 // release is for the calls of all nodes if none is named.
 func (c *client) release(ctx context.Context, reason, node string) (body json.RawMessage, err error) {
-	return body, c.do(ctx, shortTime, http.MethodPost, with("/api/v1/brake/release", "reason", reason, "node", node), &body)
+	err = c.do(ctx, shortTime, http.MethodPost, with("/api/v1/brake/release", "reason", reason, "node", node), &body)
+	return body, err
 }
 
 // with is a path with these parameters and their values, as far as they were given.

@@ -217,6 +217,9 @@ func TestShowTellsWhatHappenedToACall(t *testing.T) {
 	f := &fakeCalls{calls: sample()[:1]}
 	server := serve(t, f)
 	without := run(t, server, "calls", "show", f.calls[0].ID)
+	if want := "sipvigil: what happened to it is not known: "; without.Code != 0 || !strings.HasPrefix(without.Errors, want) {
+		t.Errorf("without events: %d, %q, want %q", without.Code, without.Errors, want)
+	}
 	f.events = []supervisor.Event{
 		{At: at("2026-03-01T11:00:07Z"), Kind: supervisor.EventConfirmed},
 		{At: at("2026-03-01T11:00:12Z"), Kind: supervisor.EventAnswer, Side: store.Caller, Text: "200 OPTIONS", RTT: 12 * time.Millisecond},
@@ -224,6 +227,7 @@ func TestShowTellsWhatHappenedToACall(t *testing.T) {
 		{At: at("2026-03-01T11:01:12Z"), Kind: supervisor.EventMiss, Side: store.Callee, Text: "no answer to OPTIONS"},
 	}
 	want := without
+	want.Errors = ""
 	want.Out += `
 AT                        LEG     EVENT    WHAT                  RTT
 2026-03-01T11:00:07.000Z          confirm
