@@ -238,6 +238,32 @@ func TestWatchGoesOnWhenTheServerIsBack(t *testing.T) {
 	}
 }
 
+func TestWatchShowsNoMoreThanTheTerminalDoes(t *testing.T) {
+	t.Parallel()
+	server := goldenServer(t)
+	watched := func(height int) string {
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		out := &interrupting{after: 1, stop: stop}
+		tool := tool{now: func() time.Time { return noon2026 }, stdout: out, stderr: &bytes.Buffer{}, getenv: func(string) string { return "" },
+			terminal: terminal{width: 100, height: height}}
+		if code := tool.run(ctx, []string{"nodes", "--watch", "--server", server}); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+		return strings.TrimPrefix(out.text.String(), clearScreen)
+	}
+	whole := strings.SplitAfter(watched(5), "\n") // a head, three nodes, and the line that the cursor is on
+	if len(whole) != 5 || !strings.HasPrefix(whole[3], "edge-3") {
+		t.Errorf("all of it: %q", whole)
+	}
+	if got, want := watched(4), whole[0]+whole[1]+"and 2 more lines, which are shown without --watch\n"; got != want {
+		t.Errorf("on four lines:\n%s", got)
+	}
+	if got, want := watched(1), "and 4 more lines, which are shown without --watch\n"; got != want {
+		t.Errorf("on one line:\n%s", got)
+	}
+}
+
 func TestEventsSayOnceThatTheServerIsAwayAndThatItIsBack(t *testing.T) {
 	t.Parallel()
 	server := breaking(t, &away{next: &telling{answers: []string{callEvent, endedEvent}}, many: 1})

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"os"
+	"strings"
 
 	"golang.org/x/term"
 )
@@ -10,6 +12,7 @@ import (
 // file, or another program.
 type terminal struct {
 	width  int  // columns that a line may take, 0 for any number
+	height int  // lines that it shows, 0 for any number
 	colour bool // may be used
 }
 
@@ -26,15 +29,25 @@ const (
 // terminalOf looks at a file. Colour is for terminals only, and not for those
 // whose user does not want any: https://no-color.org.
 func terminalOf(f *os.File, getenv func(string) string) terminal {
-	width, _, err := term.GetSize(int(f.Fd()))
+	width, height, err := term.GetSize(int(f.Fd()))
 	if err != nil {
 		return terminal{}
 	}
-	return terminal{width: width, colour: coloured(getenv)}
+	return terminal{width: width, height: height, colour: coloured(getenv)}
 }
 
 func coloured(getenv func(string) string) bool {
 	return getenv("NO_COLOR") == "" && getenv("TERM") != "dumb"
+}
+
+// screenful is as much of a text as can be seen at once, with the cursor below it.
+func (t terminal) screenful(text string) string {
+	lines := strings.SplitAfter(text, "\n")
+	if t.height == 0 || len(lines) <= t.height {
+		return text
+	}
+	most := max(t.height-2, 0)
+	return strings.Join(lines[:most], "") + fmt.Sprintf("and %d more lines, which are shown without --watch\n", len(lines)-1-most)
 }
 
 // paint gives a text a colour, if there is one.

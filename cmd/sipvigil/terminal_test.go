@@ -23,10 +23,10 @@ func TestColourIsForTerminalsWhoseUserWantsIt(t *testing.T) {
 			t.Errorf("%s with %v: %+v, want %+v", f.Name(), env, got, want)
 		}
 	}
-	test(tty, terminal{72, true}, nil)
-	test(tty, terminal{72, true}, map[string]string{"TERM": "xterm", "NO_COLOR": ""})
-	test(tty, terminal{72, false}, map[string]string{"TERM": "xterm", "NO_COLOR": "1"})
-	test(tty, terminal{72, false}, map[string]string{"TERM": "dumb"})
+	test(tty, terminal{72, 24, true}, nil)
+	test(tty, terminal{72, 24, true}, map[string]string{"TERM": "xterm", "NO_COLOR": ""})
+	test(tty, terminal{72, 24, false}, map[string]string{"TERM": "xterm", "NO_COLOR": "1"})
+	test(tty, terminal{72, 24, false}, map[string]string{"TERM": "dumb"})
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		t.Fatal(err)

@@ -1,10 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,18 +40,19 @@ func (t *tool) askAgain(cmd *cobra.Command, wrong error, request func(context.Co
 			shown = "" // what is said about it is written over
 			return err
 		}
-		var now bytes.Buffer
-		if t.width > 0 {
-			now.WriteString(clearScreen)
-		}
-		if err := r.print(&now, format, t.terminal, t.now()); err != nil {
+		var text strings.Builder
+		if err := r.print(&text, format, t.terminal, t.now()); err != nil {
 			return handled{failed(err)}
 		}
-		if now.String() == shown {
+		now := t.screenful(text.String())
+		if t.width > 0 {
+			now = clearScreen + now
+		}
+		if now == shown {
 			return nil
 		}
-		shown = now.String()
-		if _, err := t.stdout.Write(now.Bytes()); err != nil {
+		shown = now
+		if _, err := io.WriteString(t.stdout, now); err != nil {
 			return handled{failed(fmt.Errorf("write: %w", err))}
 		}
 		return nil
