@@ -379,3 +379,22 @@ func TestALostRecordGetsItsHealthBack(t *testing.T) {
 		}
 	})
 }
+
+func TestACallIsForgottenWhenNobodyKnowsEitherOfItsLegs(t *testing.T) {
+	inWorld(t, nil, func(t *testing.T, w *world) {
+		unknown, late := reply{Answer: store.Answer{Kind: store.NoCall}}, status(200)
+		late.after = 2 * time.Second // from here on the legs take turns
+		w.legs.says(store.Caller, inTurn(status(200), unknown))
+		w.legs.says(store.Callee, inTurn(late, status(200), unknown))
+		w.call("c")
+		for _, want := range []struct {
+			at    time.Duration
+			calls int
+		}{{60 * time.Second, 1}, {90 * time.Second, 0}} {
+			sleep(want.at - time.Since(w.zero))
+			if got := w.counts().Calls; got != want.calls {
+				t.Errorf("%d calls after %v, want %d", got, want.at, want.calls)
+			}
+		}
+	})
+}
