@@ -126,7 +126,7 @@
 //	RFC 4028 section 7.4 → call.announce, call.keepTimer, call.probe, call.probeRefreshed, call.raise, call.renew, dialog.SessionAsked
 //	RFC 4028 section 8.3 → call.onClock
 //	RFC 4028 section 9 → call.negotiated, dialog.Negotiate, dialog.Timer.TooShort, dialog.Timer.refresher, inbound.tooShort
-//	RFC 4028 section 10 → call.onClock, call.onRenewal, call.renewAgain, call.sessionDue, dialog.SessionMargin
+//	RFC 4028 section 10 → call.onClock, call.onRenewal, call.putsOff, call.renewAgain, call.sessionDue, dialog.SessionMargin
 //	RFC 4320 section 4.1 → Agent.outside, call.relay, passage.answered
 //	RFC 4320 section 4.2 → Agent.forwardOnce, passage.answered, passage.unanswered
 //	RFC 4475 section 3.1.2.3 → stream.read

@@ -7,6 +7,7 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 
+	"sipvigil/b2bua/dialog"
 	"sipvigil/store"
 )
 
@@ -50,6 +51,10 @@ func (c *call) probe(q store.Question, timeout time.Duration, v *volley) {
 		not(store.Deferred)
 		return
 	}
+	if method != "OPTIONS" && c.putsOff(side) {
+		c.probed(q, store.Answer{Kind: store.Unable, Reason: "it would put off the refresh of the other leg's session"})
+		return
+	}
 	if method == "INVITE" {
 		c.probeByInvite(side, timeout, store.Answer{Method: method, Of: q.Of})
 		return
@@ -91,6 +96,16 @@ func (c *call) pending(method string) bool {
 		return true
 	}
 	return c.updating()
+}
+
+// putsOff says whether a request that refreshes the session of this leg would have
+// the other one's run out, RFC 4028 section 10: the far end here refreshes both,
+// and would do so later, and the other leg cannot be refreshed by us instead, see
+// sessionDue.
+func (c *call) putsOff(side store.Side) bool {
+	other := c.dialog(side.Other())
+	return c.dialog(side).Session.Refresher == store.Peer && other.Session.Refresher == store.Other &&
+		!dialog.Lists([]string{other.Allow}, "UPDATE")
 }
 
 // updating says whether an UPDATE is on its way from one leg to the other.

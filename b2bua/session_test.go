@@ -209,7 +209,7 @@ func TestARefreshOfEitherKindStartsTheIntervalAgain(t *testing.T) {
 
 func TestAProbeByUpdateCarriesTheTimerAndIsARefresh(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
-		w.timed([]string{timer, "Session-Expires: 90"}, []string{"Session-Expires: 90;refresher=uac", "Require: timer"})
+		w.timed([]string{timer, "Session-Expires: 90"}, nil)
 		pass(45 * time.Second)
 		w.agent.Probe(w.id, store.Caller, "UPDATE", 32*time.Second)
 		m := w.alice.next("UPDATE")
@@ -268,6 +268,20 @@ func TestASessionWhoseRefreshAProbePutsOffIsRefreshedByUs(t *testing.T) {
 			w.over(oldExpiry)
 		})
 	}
+}
+
+// Bob's leg could not be refreshed when alice does so later.
+func TestAProbeDoesNotPutOffARefreshThatCannotBeMadeUpFor(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.timed([]string{timer, "Session-Expires: 90"}, []string{"Session-Expires: 90;refresher=uac", "Require: timer"})
+		w.agent.Probe(w.id, store.Caller, "UPDATE", 32*time.Second)
+		w.alice.nothing()
+		w.heard("probe caller UPDATE: unable")
+		w.agent.Probe(w.id, store.Callee, "UPDATE", 32*time.Second)
+		w.bob.next("UPDATE")
+		w.agent.Probe(w.id, store.Caller, "OPTIONS", 32*time.Second)
+		w.alice.next("OPTIONS")
+	})
 }
 
 func TestA2xxWithoutATimerTurnsItOff(t *testing.T) {

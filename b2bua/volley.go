@@ -101,7 +101,7 @@ func (a *Agent) Ask(questions []store.Question, timeout time.Duration) {
 		if c.dialog(questions[i].Side).Transport == "udp" {
 			guarded(func() { c.probe(questions[i], timeout, v) }, a.panicked)
 		} else {
-			c.askLater(questions[i], timeout) // it may have to open a connection
+			c.askLater(questions[i], timeout) // to write to a connection may take a while
 		}
 		if !v.has(c) {
 			c.turns.leave(&a.work, a.panicked)
