@@ -17,7 +17,7 @@ const module = "sipvigil/"
 
 // arrows says which of our packages each package may import, tests excepted.
 var arrows = map[string][]string{
-	"cmd/sipvigil":        {"b2bua/dialog", "cmd/sipvigil/daemon", "supervisor", "supervisor/web", "test/ua"},
+	"cmd/sipvigil":        {"b2bua/dialog", "cmd/sipvigil/daemon", "store", "supervisor", "supervisor/web", "test/ua"},
 	"cmd/sipvigil/daemon": {"b2bua", "b2bua/dialog", "b2bua/hep", "b2bua/locate", "store", "store/embedded", "store/redis", "supervisor", "supervisor/links", "supervisor/maintenance", "supervisor/progress", "supervisor/web"},
 	"b2bua":               {"b2bua/dialog", "b2bua/locate", "store"},
 	"b2bua/dialog":        {"store"},
