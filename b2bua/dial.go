@@ -28,9 +28,10 @@ type opening struct{ waiting []func(outlet, error) }
 var errWebSocket = errors.New("its WebSocket is closed, and only the far end can open it")
 
 // outlet is what a request leaves by that is not bound to a UDP socket. It is nil
-// where a connection has to be opened first. Then opened is called later, in the order in which the requests
-// came, so that none overtakes another one of its dialog: whoever has the turn
-// of a call must not wait for a far end that may be gone.
+// where a connection has to be opened first. Then opened is called later, in the
+// order in which the requests came, so that none overtakes another one of its
+// dialog: whoever has the turn of a call must not wait for a far end that may be
+// gone.
 func (a *Agent) outlet(req *request, opened func(outlet, error)) (outlet, error) {
 	g, p := groundOf(req), a.streams
 	p.mu.Lock()

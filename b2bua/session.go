@@ -175,8 +175,8 @@ func (c *call) raise(side store.Side, minSE time.Duration) bool {
 //
 // A far end that refreshes the session of both legs begins its time anew with
 // each refresh of ours, such as a probe by UPDATE, and its own then comes when
-// the other far end has given the session up, RFC 4028 section 10. So where its own does not come
-// in time that leg is refreshed by us.
+// the other far end has given the session up, RFC 4028 section 10. So where its
+// own does not come in time that leg is refreshed by us.
 func (c *call) sessionDue(side store.Side) (due time.Time, ok bool) {
 	d, other := c.dialog(side), c.dialog(side.Other())
 	s := d.Session
