@@ -116,15 +116,18 @@ func (c *call) updating() bool {
 // probeRefreshed takes note of what a 2xx to a probe changes: the remote
 // target, RFC 3311 section 5.1, and when the session of a leg that has a
 // session timer was refreshed, which every UPDATE and INVITE does, RFC 4028
-// section 7.4.
+// section 7.4. From a far end that keeps no timer any more, section 7.2, no
+// refresh is to be expected.
 func (c *call) probeRefreshed(side store.Side, method string, res *received) {
 	if method == "OPTIONS" || res.status >= 300 {
 		return
 	}
 	c.refresh(side, res, res.source)
-	if c.dialog(side).Session.Refresher != "" {
-		s := c.dialog(side).Session
+	if s := c.dialog(side).Session; s.Refresher != "" {
 		s.Refreshed = time.Now()
+		if s.Refresher == store.Peer && !timerOf(res).Expires {
+			s = store.Session{}
+		}
 		c.set(func(rec *record) { rec.Legs[side].Session = s })
 		c.save()
 		c.wind()

@@ -284,6 +284,18 @@ func TestAProbeDoesNotPutOffARefreshThatCannotBeMadeUpFor(t *testing.T) {
 	})
 }
 
+func TestAFarEndThatKeepsNoTimerAnyMoreNeedNotRefresh(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.timed([]string{timer, "Session-Expires: 90"}, nil)
+		w.agent.Probe(w.id, store.Caller, "UPDATE", 32*time.Second)
+		w.alice.respond(w.alice.next("UPDATE"), 200, "")
+		pass(time.Hour)
+		w.alice.nothing()
+		w.bob.nothing()
+		same(w.T, w.sessions(), "")
+	})
+}
+
 func TestA2xxWithoutATimerTurnsItOff(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		w.timed([]string{timer, "Session-Expires: 90"}, []string{"Session-Expires: 90;refresher=uac"})
