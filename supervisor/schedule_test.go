@@ -323,13 +323,14 @@ func TestProbesArePaced(t *testing.T) {
 		for i := range 500 { // 1000 legs at once
 			w.call(fmt.Sprint(i))
 		}
+		const together = int(100 * longest / time.Second) // what is gathered meanwhile
 		sleep(4500 * time.Millisecond)
-		if n := w.legs.total(); n != burst {
-			t.Errorf("%d probes at once, want %d", n, burst)
+		if n := w.legs.total(); n != together {
+			t.Errorf("%d probes at once, want %d", n, together)
 		}
-		sleep(time.Second)
-		if n := w.legs.total(); n < burst+99 || n > burst+100 {
-			t.Errorf("%d probes after a second, want %d", n, burst+100)
+		sleep(4 * longest)
+		if n := w.legs.total(); n < 5*together-1 || n > 5*together {
+			t.Errorf("%d probes after %v, want %d", n, 4*longest, 5*together)
 		}
 		sleep(10 * time.Second)
 		if n := w.legs.total(); n != 1000 {

@@ -184,10 +184,10 @@ func (s *Supervisor) send(tasks []store.Question) {
 // for it longer than longest, or a hundredth of an interval.
 const (
 	throng   = 1000 // legs
-	bunch    = 64   // probes, on the average
-	fullest  = 2 * bunch
+	bunch    = 96   // probes, on the average
+	fullest  = 128
 	shortest = time.Millisecond
-	longest  = 200 * time.Millisecond
+	longest  = 300 * time.Millisecond
 )
 
 // gather is how long nothing is to be done, so that a bunch becomes due, and 0
