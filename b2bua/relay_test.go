@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sipvigil/store"
+	"sipvigil/test/ua"
 )
 
 func TestRequestsAreRelayedWithEachLegsOwnNumbers(t *testing.T) {
@@ -195,18 +196,25 @@ func TestASecondReinviteOfTheSameSideGets500WithRetryAfter(t *testing.T) {
 	})
 }
 
+// cancelledReinvite has alice send a re-INVITE, and cancel it while bob's phone
+// rings; it returns the CANCEL that bob gets.
+func (w *world) cancelledReinvite() *ua.Message {
+	w.Helper()
+	w.connect()
+	w.alice.sent = 40
+	w.alice.reinvite()
+	w.invite = w.bob.next("INVITE")
+	w.bob.respond(w.invite, 180, "")
+	w.alice.next("180 INVITE")
+	cancel := w.alice.build("CANCEL", w.alice.cseq, "")
+	w.alice.say(replaceBranch(cancel, "alice-42", "alice-41"))
+	w.alice.next("200 CANCEL")
+	return w.bob.next("CANCEL")
+}
+
 func TestACancelOfAReinviteLeavesTheCallAlone(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
-		w.connect()
-		w.alice.sent = 40
-		w.alice.reinvite()
-		w.invite = w.bob.next("INVITE")
-		w.bob.respond(w.invite, 180, "")
-		w.alice.next("180 INVITE")
-		cancel := w.alice.build("CANCEL", w.alice.cseq, "")
-		w.alice.say(replaceBranch(cancel, "alice-42", "alice-41"))
-		w.alice.next("200 CANCEL")
-		m := w.bob.next("CANCEL")
+		m := w.cancelledReinvite()
 		same(w.T, m.Get("CSeq"), "2 CANCEL")
 		w.bob.respond(m, 200, "")
 		w.alice.nothing()
@@ -224,16 +232,7 @@ func TestACancelOfAReinviteLeavesTheCallAlone(t *testing.T) {
 // Both phones have the session that bob has accepted.
 func TestA200ThatCrossesTheCancelOfAReinviteGoesOn(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
-		w.connect()
-		w.alice.sent = 40
-		w.alice.reinvite()
-		w.invite = w.bob.next("INVITE")
-		w.bob.respond(w.invite, 180, "")
-		w.alice.next("180 INVITE")
-		cancel := w.alice.build("CANCEL", w.alice.cseq, "")
-		w.alice.say(replaceBranch(cancel, "alice-42", "alice-41"))
-		w.alice.next("200 CANCEL")
-		m := w.bob.next("CANCEL")
+		m := w.cancelledReinvite()
 		w.bob.respond(w.invite, 200, answer, "Content-Type: application/sdp")
 		w.bob.respond(m, 200, "")
 		same(w.T, string(w.alice.next("200 INVITE").Body), answer)

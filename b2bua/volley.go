@@ -36,7 +36,7 @@ func (v *volley) address(peer string) (netip.AddrPort, error) {
 	if v == nil {
 		return netip.ParseAddrPort(peer)
 	}
-	if peer != v.peer {
+	if peer == "" || peer != v.peer {
 		to, err := netip.ParseAddrPort(peer)
 		if err != nil {
 			return to, err
