@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"sipvigil/b2bua/nap"
 )
 
 // udpSocket is a UDP socket over IPv4 that is read in bunches. To be woken for
@@ -36,6 +38,7 @@ type udpSocket struct {
 	woken   func(fd uintptr) bool
 	failed  bool // the socket has an error to tell
 	bunch   *bunch
+	pauses  *nap.Napper
 	next    int  // of the bunch
 	have    int  // in the bunch
 	drained bool // there was no more when it was read
@@ -80,6 +83,7 @@ func newUDPSocket(conn net.PacketConn, expect func() bool) *udpSocket {
 	}
 	_ = udp.Close() // takes it out of the runtime's poller
 	s.bunch = new(bunch)
+	s.pauses = nap.New()
 	for i := range s.bunch.heads {
 		s.bunch.parts[i].Base = &s.bunch.data[i][0]
 		s.bunch.parts[i].SetLen(maxDatagram)
@@ -168,9 +172,9 @@ func (s *udpSocket) fill() error {
 	switch answers := s.have > 0 && s.answered == s.have; {
 	case !s.drained:
 	case answers && s.expect():
-		time.Sleep(longPause)
+		s.pauses.Sleep(longPause)
 	case s.have > 1 && !answers:
-		time.Sleep(pause)
+		s.pauses.Sleep(pause)
 	default:
 		if s.waiting.Control(s.arm) != nil || s.waiting.Read(s.woken) != nil {
 			return net.ErrClosed
@@ -280,6 +284,7 @@ func (s *udpSocket) Close() error {
 		return net.ErrClosed
 	}
 	s.closed = true
+	s.pauses.Close()
 	return errors.Join(s.poll.Close(), unix.Close(s.fd))
 }
 

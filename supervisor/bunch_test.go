@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +15,11 @@ import (
 func TestTheProbesOfManyLegsGoOutInBunches(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		w.sup.random = rand.Float64
+		var slept atomic.Int64
+		w.sup.SleepBy(func(d time.Duration) {
+			slept.Add(1)
+			time.Sleep(d)
+		})
 		const calls = 1000
 		for i := range calls {
 			w.call(fmt.Sprint(i))
@@ -42,6 +48,9 @@ func TestTheProbesOfManyLegsGoOutInBunches(t *testing.T) {
 		}
 		if most := int(time.Minute/longest) * 5 / 4; total < 2*calls || len(bunches) > most {
 			t.Errorf("%d probes in %d bunches, want at most %d", total, len(bunches), most)
+		}
+		if n := slept.Load(); n < int64(len(bunches))-2 {
+			t.Errorf("slept %d times between %d bunches", n, len(bunches))
 		}
 	})
 }

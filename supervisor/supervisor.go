@@ -60,8 +60,9 @@ type Supervisor struct {
 	made     time.Time      // zero of the clock of the schedule
 	random   func() float64 // from 0, below 1
 	pace     *rate.Limiter
-	hurried  *rate.Limiter // probes that were brought forward
-	wake     chan struct{} // tells Run that there is something to do now
+	hurried  *rate.Limiter       // probes that were brought forward
+	wake     chan struct{}       // tells Run that there is something to do now
+	sleep    func(time.Duration) // or nil, see SleepBy
 	ended    *memory
 	follower Follower
 
@@ -126,6 +127,11 @@ func New(cfg Config, st Store, log *zap.Logger, reg prometheus.Registerer) (*Sup
 // the first call.
 func (s *Supervisor) Bind(legs Legs) { s.legs = legs }
 
+// SleepBy has Run wait by sleep instead of by a timer of the runtime when it is
+// to do nothing for a while whatever happens. Sleep may return early when Run is
+// to end. It is called once, before Run.
+func (s *Supervisor) SleepBy(sleep func(time.Duration)) { s.sleep = sleep }
+
 // Run asks the legs whose turn it is, and passes on what was learned, until ctx
 // ends. Only one Run may be under way.
 func (s *Supervisor) Run(ctx context.Context) {
@@ -140,11 +146,7 @@ func (s *Supervisor) Run(ctx context.Context) {
 		tasks, pause, wait = s.turns(time.Now(), tasks[:0])
 		s.send(tasks)
 		if pause > 0 {
-			timer.Reset(pause)
-			select {
-			case <-ctx.Done():
-			case <-timer.C:
-			}
+			s.rest(ctx, timer, pause)
 			wait -= pause
 		}
 		if wait <= 0 {
@@ -161,6 +163,19 @@ func (s *Supervisor) Run(ctx context.Context) {
 	s.brake.promised = 0
 	s.mu.Unlock()
 	s.st.SaveHealth(s.takeLearned(passed).healths...)
+}
+
+// rest waits for so long.
+func (s *Supervisor) rest(ctx context.Context, timer *time.Timer, d time.Duration) {
+	if s.sleep != nil {
+		s.sleep(d)
+		return
+	}
+	timer.Reset(d)
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
 }
 
 // send asks what turns has found.

@@ -17,12 +17,13 @@ const module = "sipvigil/"
 
 // arrows says which of our packages each package may import, tests excepted.
 var arrows = map[string][]string{
-	"cmd/sipvigil":        {"b2bua/dialog", "cmd/sipvigil/daemon", "store", "supervisor", "supervisor/web", "test/ua"},
-	"cmd/sipvigil/daemon": {"b2bua", "b2bua/dialog", "b2bua/hep", "b2bua/locate", "store", "store/embedded", "store/redis", "supervisor", "supervisor/links", "supervisor/maintenance", "supervisor/progress", "supervisor/web"},
-	"b2bua":               {"b2bua/dialog", "b2bua/locate", "store"},
+	"cmd/sipvigil":        {"b2bua/dialog", "b2bua/nap", "cmd/sipvigil/daemon", "store", "supervisor", "supervisor/web", "test/ua"},
+	"cmd/sipvigil/daemon": {"b2bua", "b2bua/dialog", "b2bua/hep", "b2bua/locate", "b2bua/nap", "store", "store/embedded", "store/redis", "supervisor", "supervisor/links", "supervisor/maintenance", "supervisor/progress", "supervisor/web"},
+	"b2bua":               {"b2bua/dialog", "b2bua/locate", "b2bua/nap", "store"},
 	"b2bua/dialog":        {"store"},
 	"b2bua/hep":           {},
 	"b2bua/locate":        {"b2bua/dialog"},
+	"b2bua/nap":           {},
 	"supervisor":          {"store"},
 	"supervisor/links":    {},
 	"supervisor/web":      {"supervisor", "supervisor/links", "supervisor/progress", "store"},

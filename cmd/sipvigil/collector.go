@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
+
+	"sipvigil/b2bua/nap"
 )
 
 // How the garbage collector works: it lets the heap grow by the more, the more
@@ -28,15 +30,14 @@ func tuneCollector(ctx context.Context) {
 		return
 	}
 	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
-	ticks := time.NewTicker(look)
-	defer ticks.Stop()
+	naps := nap.New()
+	context.AfterFunc(ctx, naps.Close)
 	var last uint64
 	percent, most, seen, left := 100, 0, 0, 0
 	for {
-		select {
-		case <-ctx.Done():
+		naps.Sleep(look)
+		if ctx.Err() != nil {
 			return
-		case <-ticks.C:
 		}
 		metrics.Read(sample)
 		now := sample[0].Value.Uint64()

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"sipvigil/b2bua"
+	"sipvigil/b2bua/nap"
 	"sipvigil/store"
 	"sipvigil/store/embedded"
 	"sipvigil/store/redis"
@@ -349,6 +350,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	d.log.Info("serving", zap.String("node", d.cfg.Node), zap.String("page", d.pageURL()),
 		zap.String("store", withoutPassword(d.cfg.Store.URL)))
+	naps := nap.New()
+	context.AfterFunc(ctx, naps.Close)
+	d.supervisor.SleepBy(naps.Sleep)
 	g.Go(func() error { d.supervisor.Run(ctx); return nil })
 	g.Go(func() error { d.links.Run(ctx); return nil })
 	g.Go(func() error { d.channels.run(ctx); return nil })
