@@ -120,7 +120,10 @@ func (v *volley) fetch(questions []store.Question) {
 	for i, c := range v.calls {
 		if c != nil {
 			d := c.dialog(questions[i].Side)
-			v.read += len(c.rec.State) + len(d.CallID) + len(d.LocalURI) + len(d.Peer) + int(d.LocalCSeq)
+			v.read += len(c.rec.State) + len(d.CallID) + len(d.LocalURI) + len(d.Peer) + int(d.LocalCSeq) + int(c.sessionIDs.id[0][0])
+			if c.inv != nil {
+				v.read++
+			}
 		}
 	}
 	for i, c := range v.calls {

@@ -108,6 +108,9 @@ func (p *Packed) Health(s Side) Health {
 	}
 }
 
+// Misses is how many probes of a leg were missed in a row.
+func (p *Packed) Misses(s Side) int { return p.health[s].misses }
+
 // SetHealth is for who has nothing but the health of a leg.
 func (p *Packed) SetHealth(s Side, h Health) { p.health[s] = packHealth(h, p.health[s].words) }
 

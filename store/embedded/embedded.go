@@ -39,7 +39,8 @@ type Store struct {
 	maintained map[string]store.Maintenance // by maintenanceID
 	channels   map[way]*channels
 
-	found []*store.Packed // empty, kept for its room
+	found   []*store.Packed // empty, kept for its room
+	fetched int             // of what is only fetched, see SaveHealth
 }
 
 // finished is a call that is over, until it is forgotten.
@@ -81,6 +82,11 @@ func (s *Store) SaveHealth(legs ...store.LegHealth) {
 	s.found = s.found[:0]
 	for i := range legs {
 		s.found = append(s.found, s.active[legs[i].ID])
+	}
+	for i, c := range s.found {
+		if c != nil {
+			s.fetched += c.Misses(legs[i].Side)
+		}
 	}
 	for i, c := range s.found {
 		if c != nil {
