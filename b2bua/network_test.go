@@ -17,19 +17,21 @@ import (
 type network struct {
 	mu      sync.Mutex // guards what is below
 	hosts   map[string]*host
-	refused map[string]bool // addresses that nothing can be sent to
-	full    int             // so many datagrams more find no room in the queue of their sender
+	refused map[string]error // addresses that nothing can be sent to, and why
+	full    int              // so many datagrams more find no room in the queue of their sender
 }
 
 func newNetwork() *network {
-	return &network{hosts: make(map[string]*host), refused: make(map[string]bool)}
+	return &network{hosts: make(map[string]*host), refused: make(map[string]error)}
 }
 
 // refuse has the network take nothing for an address.
-func (n *network) refuse(addr string) {
+func (n *network) refuse(addr string) { n.refuseBy(addr, syscall.EHOSTUNREACH) }
+
+func (n *network) refuseBy(addr string, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.refused[addr] = true
+	n.refused[addr] = err
 }
 
 // fill has so many datagrams find no room.
@@ -97,8 +99,8 @@ func (h *host) WriteTo(b []byte, to net.Addr) (int, error) {
 	if full {
 		return 0, syscall.ENOBUFS
 	}
-	if refused {
-		return 0, syscall.EHOSTUNREACH
+	if refused != nil {
+		return 0, refused
 	}
 	if peer != nil {
 		peer.in <- datagram{h.addr, append([]byte(nil), b...)}

@@ -3,6 +3,7 @@ package b2bua
 import (
 	"errors"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -193,9 +194,20 @@ func (c *call) unanswered(at *attempt, ans *store.Answer, err error, report func
 		report(store.Timeout)
 		return
 	}
-	ans.Reason = errText(err)
+	ans.Reason, ans.Ours = errText(err), ours(err)
 	c.moveOn(at.side, at.out.to)
 	report(store.Unsent)
+}
+
+// ours says whether what could not be sent failed for want of a network, an
+// address or a permission of this machine: that says nothing about the far end.
+func ours(err error) bool {
+	for _, of := range []error{syscall.ENETUNREACH, syscall.ENETDOWN, syscall.EADDRNOTAVAIL, syscall.EINVAL, syscall.EPERM, syscall.EACCES} {
+		if errors.Is(err, of) {
+			return true
+		}
+	}
+	return false
 }
 
 func errText(err error) string {

@@ -1,6 +1,9 @@
 package b2bua_test
 
 import (
+	"net"
+	"os"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -169,6 +172,13 @@ func TestWhatBecomesOfAProbeComesWithItsQuestion(t *testing.T) {
 		w.heard("probe callee OPTIONS: unsent of it")
 		ask("UPDATE")
 		w.heard("probe callee UPDATE: unsent of it")
+		for _, err := range []error{syscall.ENETUNREACH, syscall.ENETDOWN, syscall.EADDRNOTAVAIL, syscall.EINVAL, syscall.EPERM} {
+			w.network.refuseBy(bobAddr, &net.OpError{Op: "write", Err: os.NewSyscallError("sendto", err)})
+			for _, method := range []string{"OPTIONS", "UPDATE"} {
+				ask(method)
+				w.heard("probe callee " + method + ": unsent for want of a network of it")
+			}
+		}
 		w.agent.Drop(w.id)
 		ask("OPTIONS")
 		w.heard("probe callee OPTIONS: no call of it")

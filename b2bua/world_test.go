@@ -72,6 +72,9 @@ func became(a store.Answer) string {
 	if a.Status != 0 {
 		kind += fmt.Sprintf(" %d after %v", a.Status, a.RTT)
 	}
+	if a.Ours {
+		kind += " for want of a network"
+	}
 	if a.Of != nil {
 		kind += fmt.Sprintf(" of %v", a.Of)
 	}

@@ -275,6 +275,7 @@ type Answer struct {
 	Method string
 	Status int           // of the final response, 0 without one
 	Reason string        // why it could not be sent
+	Ours   bool          // it could not be sent for want of a network here, whoever it is for
 	RTT    time.Duration // from the probe to the final response
 	At     time.Time
 	Of     any // as in the Question, nil when it answers none

@@ -29,6 +29,7 @@ type cause uint8
 const (
 	free       cause = iota // it ends
 	stall                   // this process could not have heard it
+	mute                    // this machine has no network to ask it by
 	crowd                   // too many behind the same peer are silent, too
 	quota                   // too many calls would end in a minute
 	cut                     // its trunk does not answer either
@@ -41,6 +42,7 @@ const (
 // inShort names causes for the history of a call.
 var inShort = [...]string{
 	stall:   "this process was stalled, or cannot send",
+	mute:    "this machine has no network to ask it by",
 	crowd:   "too many behind the same peer are silent",
 	quota:   "silence has ended as many calls as it may in a minute",
 	cut:     "its trunk does not answer either",
@@ -267,6 +269,8 @@ func (b *brake) decide(h *hold, calls int, now time.Duration, at time.Time) caus
 	switch {
 	case b.deaf(l.missed, now):
 		return stall
+	case l.mute:
+		return mute
 	case h.doubt == Failing:
 		return cut
 	case some(func(g *group) bool { return g.engaged }):
@@ -314,6 +318,8 @@ func (b *brake) text(h *hold, calls int) string {
 	switch h.cause {
 	case stall:
 		return "asked again: " + b.why
+	case mute:
+		return "this machine has no network to ask it by: " + h.end.Text
 	case cut:
 		return fmt.Sprintf("%v does not answer either", g.peer)
 	case trunkFirst:

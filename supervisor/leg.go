@@ -36,6 +36,7 @@ type leg struct {
 	doubts           uint8         // how close it is to gone, see doubt
 	allowed, refused methods       // by the far end
 	queued           bool          // it has a turn, see queue
+	mute             bool          // the last miss was of a probe that this machine had no network for
 	fresh            bool          // evidence came since it was put into the schedule
 }
 
@@ -125,7 +126,7 @@ func (l *leg) weigh(a store.Answer, e store.Evidence, cfg *Config) step {
 		if a.Method != l.Method {
 			return again // it was found meanwhile that another method tells more
 		}
-		return l.miss(cfg)
+		return l.miss(cfg, a.Ours)
 	case moot:
 		return l.nothing(a)
 	case deferred:
@@ -206,15 +207,19 @@ func (l *leg) nothing(a store.Answer) step {
 
 // miss counts towards silent, unless the leg showed itself since it was asked.
 // Probes that are counted went out at least a timeout apart: each stands for a
-// full transaction, even if one could not be sent or someone asked by hand.
-func (l *leg) miss(cfg *Config) step {
+// full transaction, even if one could not be sent or someone asked by hand. Those
+// that this machine had no network for do not count with others.
+func (l *leg) miss(cfg *Config, ours bool) step {
 	if l.fresh {
 		return rest
+	}
+	if l.mute && !ours {
+		l.Misses = 0
 	}
 	if l.Misses > 0 && l.asked-l.missed < cfg.Timeout {
 		return again
 	}
-	l.missed = l.asked
+	l.missed, l.mute = l.asked, ours
 	if l.Misses < math.MaxInt32 {
 		l.Misses++
 	}
