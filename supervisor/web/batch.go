@@ -111,7 +111,8 @@ func newBatches(at string) *batches { return &batches{at: at, start: make(chan *
 // hangupCalls begins to end several calls, one after the other.
 func (s *Server) hangupCalls(w http.ResponseWriter, r *http.Request) {
 	var ask BatchRequest
-	if !readBody(w, r, &ask) {
+	if err := readJSON(r.Body, &ask); err != nil {
+		refuseBody(w, err)
 		return
 	}
 	q, faults := ask.check()

@@ -2,7 +2,9 @@ package web
 
 import (
 	"bytes"
+	"io"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"sipvigil/store"
@@ -103,4 +105,17 @@ func TestLargeBodyIsRefused(t *testing.T) {
 	w := httptest.NewRecorder()
 	newServer(t, &fakeCalls{}, healthy).ServeHTTP(w, r)
 	wantJSON(t, w, 413, problemJSON(413, "the body is too long"))
+}
+
+func TestALargeBodyOfUnknownLengthIsRefused(t *testing.T) {
+	long := `{"on": true, "reason": "` + strings.Repeat("x", maxBody) + `"}`
+	s := newServer(t, &fakeCalls{}, healthy)
+	s.cfg.Maintenance, s.cfg.Pinger = &fakeMaintenance{}, &fakePinger{}
+	for method, path := range map[string]string{"PUT": "/api/v1/trunks/x/maintenance", "POST": "/api/v1/ping"} {
+		r := httptest.NewRequest(method, path, io.MultiReader(strings.NewReader(long)))
+		r.Host, r.ContentLength = "localhost", -1
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		wantJSON(t, w, 413, problemJSON(413, "the body is too long"))
+	}
 }

@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -80,7 +79,7 @@ func (s *Server) setMaintenance(scope store.Scope) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ask, err := readMaintain(r.Body)
 		if err != nil {
-			problem(w, http.StatusBadRequest, err.Error())
+			refuseBody(w, err)
 			return
 		}
 		remark(r, zap.Bool("on", *ask.On), zap.Bool("drain", ask.Drain), zap.String("reason", ask.Reason))
@@ -114,7 +113,7 @@ func (s *Server) maintain(ctx context.Context, m store.Maintenance, ask Maintain
 
 func readMaintain(body io.Reader) (ask Maintain, err error) {
 	if err := readJSON(body, &ask); err != nil || ask.On == nil {
-		return ask, errors.New(`the body is not {"on": true}, {"on": true, "drain": true} or {"on": false}`)
+		return ask, &badBody{`the body is not {"on": true}, {"on": true, "drain": true} or {"on": false}`, err}
 	}
 	if ask.Drain && !*ask.On {
 		return ask, errors.New("drain goes with on: true only")
@@ -123,19 +122,6 @@ func readMaintain(body io.Reader) (ask Maintain, err error) {
 		return ask, fmt.Errorf("reason: at most %d bytes, all printable", maxText)
 	}
 	return ask, nil
-}
-
-// readJSON reads a body that is one record, all of whose fields are known.
-func readJSON(body io.Reader, into any) error {
-	dec := json.NewDecoder(body)
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(into); err != nil {
-		return err
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return errors.New("there is more than one record")
-	}
-	return nil
 }
 
 // maintained answers how a trunk or node fares.

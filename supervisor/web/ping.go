@@ -103,7 +103,7 @@ const (
 func (s *Server) ping(w http.ResponseWriter, r *http.Request) {
 	ask, err := readPing(r.Body)
 	if err != nil {
-		problem(w, http.StatusBadRequest, err.Error())
+		refuseBody(w, err)
 		return
 	}
 	targets := []string{ask.Target}
@@ -138,7 +138,7 @@ func (s *Server) ping(w http.ResponseWriter, r *http.Request) {
 func readPing(body io.Reader) (ask Ping, err error) {
 	const form = `the body is not {"target": "sip:…"} or {"trunk": NAME}, with "timeout_ms" if need be`
 	if err := readJSON(body, &ask); err != nil || (ask.Target == "") == (ask.Trunk == "") {
-		return ask, errors.New(form)
+		return ask, &badBody{form, err}
 	}
 	if most := int(mostPing.Milliseconds()); ask.Timeout < 0 || ask.Timeout > most {
 		return ask, fmt.Errorf("timeout_ms is not from 0 to %d, where SIP itself gives up", most)
