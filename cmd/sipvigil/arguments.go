@@ -31,6 +31,15 @@ func arguments(least, most int) cobra.PositionalArgs {
 	}
 }
 
+// knownCommand is for help about a command, which is there.
+func knownCommand(help *cobra.Command, args []string) error {
+	cmd, rest, err := help.Root().Find(args)
+	if err != nil || len(rest) == 0 {
+		return err
+	}
+	return arguments(0, 0)(cmd, rest)
+}
+
 // meant is a question for the commands that are spelt nearly like that.
 func meant(cmd *cobra.Command, word string) string {
 	cmd.SuggestionsMinimumDistance = 2

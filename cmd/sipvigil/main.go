@@ -62,6 +62,12 @@ func (t *tool) root() *cobra.Command {
 // run executes one command line and returns its exit code.
 func (t *tool) run(ctx context.Context, args []string) int {
 	root := t.root()
+	root.InitDefaultHelpCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "help" {
+			cmd.Args = knownCommand
+		}
+	}
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {

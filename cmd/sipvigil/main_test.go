@@ -178,6 +178,7 @@ func TestWrongCommandLinesExitWith2(t *testing.T) {
 	test("sipvigil: there is no command \"sipvigil dance\" (see sipvigil --help)\n", "dance")
 	test("sipvigil: there is no command \"sipvigil cals\", is calls or cdrs meant? (see sipvigil --help)\n", "cals")
 	test("sipvigil: there is no command \"sipvigil calls hang-up\", is hangup meant? (see sipvigil calls --help)\n", "calls", "hang-up")
+	test("sipvigil: there is no command \"sipvigil cals\", is calls or cdrs meant? (see sipvigil --help)\n", "help", "cals")
 	test("sipvigil: 1 arguments, where the form is sipvigil serve [flags] (see sipvigil serve --help)\n", "serve", "now")
 	test("sipvigil: argument 2 is empty (see sipvigil calls hangup --help)\n", "calls", "hangup", "x", "")
 	test("sipvigil: --limit: \"x\" is not a whole number (see sipvigil calls --help)\n", "calls", "--limit", "x")
