@@ -28,6 +28,7 @@ func startPeer(t testing.TB, command string, args ...string) *peer {
 	p := &peer{t: t, cmd: exec.Command(command, args...), output: &lines{}, ended: make(chan struct{})}
 	p.cmd.Dir = t.TempDir()
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with its children it is a group
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", command, err)
 	}
@@ -76,7 +77,7 @@ func (p *peer) end() {
 
 // kill ends the program as a crash would.
 func (p *peer) kill() {
-	_ = p.cmd.Process.Kill() // it may have ended
+	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // children that outlive it keep its output open // it may have ended
 	<-p.ended
 }
 
