@@ -3,7 +3,6 @@ package b2bua_test
 import (
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -47,16 +46,6 @@ func (w *world) sessions() string {
 
 func timerOf(m *ua.Message) string {
 	return m.Get("Session-Expires") + "|" + strings.Join(m.Values("Require"), ",") + "|" + strings.Join(m.Values("Min-SE"), ",")
-}
-
-// over has both phones let go of a call that is being ended.
-func (w *world) over(reason string) {
-	w.Helper()
-	for _, p := range []*phone{w.alice, w.bob} {
-		m := p.next("BYE")
-		same(w.T, m.Get("Reason"), reason)
-		p.respond(m, 200, "")
-	}
 }
 
 func TestWhatBothFarEndsNegotiatePassesThrough(t *testing.T) {
@@ -126,39 +115,6 @@ func TestASideThatTakesNoPartIsSpared(t *testing.T) {
 	}
 }
 
-func TestASessionThatItsFarEndDoesNotRefreshEndsOnTime(t *testing.T) {
-	for _, tt := range []struct {
-		name            string
-		asked, answered []string
-		after           time.Duration
-		text            string
-	}{
-		{"the caller's", []string{timer, "Session-Expires: 1800"}, []string{"Session-Expires: 1800;refresher=uac", "Require: timer"},
-			1768 * time.Second, "caller did not refresh the session"},
-		{"the callee's", []string{timer, "Session-Expires: 90"}, []string{"Session-Expires: 90;refresher=uas", "Require: timer"},
-			60 * time.Second, "callee did not refresh the session"},
-		{"the caller's alone", []string{timer, "Session-Expires: 90"}, nil,
-			60 * time.Second, "caller did not refresh the session"},
-		{"the callee's alone", nil, []string{"Session-Expires: 120;refresher=uas"},
-			88 * time.Second, "callee did not refresh the session"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			inWorld(t, nil, func(w *world) {
-				w.timed(tt.asked, tt.answered)
-				pass(tt.after - time.Millisecond)
-				w.alice.nothing()
-				w.bob.nothing()
-				pass(time.Millisecond)
-				w.over(oldExpiry)
-				w.heard("ending session-expired(408)", "ended session-expired(408) confirmed/confirmed")
-				same(w.T, w.obs.ended[0].End.Text, tt.text)
-				pass(time.Hour)
-				w.alice.nothing()
-			})
-		})
-	}
-}
-
 // exchange has a request of one phone answered by the other and gives both as
 // they arrived.
 func (w *world) exchange(from, to *phone, method string, asked, answered []string) (*ua.Message, *ua.Message) {
@@ -179,121 +135,6 @@ func (w *world) exchange(from, to *phone, method string, asked, answered []strin
 		to.next("ACK")
 	}
 	return req, res
-}
-
-func TestARefreshOfEitherKindStartsTheIntervalAgain(t *testing.T) {
-	for _, method := range []string{"INVITE", "UPDATE"} {
-		for _, side := range store.Sides {
-			t.Run(method+" of the "+side.String(), func(t *testing.T) {
-				inWorld(t, nil, func(w *world) {
-					from, to, who := w.alice, w.bob, "uac"
-					if side == store.Callee {
-						from, to, who = w.bob, w.alice, "uas"
-					}
-					w.timed([]string{timer, "Session-Expires: 90"}, []string{"Session-Expires: 90;refresher=" + who})
-					for range 3 {
-						pass(45 * time.Second)
-						w.exchange(from, to, method, []string{timer, "Session-Expires: 90;refresher=uac"},
-							[]string{"Session-Expires: 90;refresher=uac", "Require: timer"})
-					}
-					same(w.T, w.stored().Legs[side].Session.Refreshed.String(), time.Now().String())
-					pass(60*time.Second - time.Millisecond)
-					w.alice.nothing()
-					pass(time.Millisecond)
-					w.over(oldExpiry)
-				})
-			})
-		}
-	}
-}
-
-func TestAProbeByUpdateCarriesTheTimerAndIsARefresh(t *testing.T) {
-	inWorld(t, nil, func(w *world) {
-		w.timed([]string{timer, "Session-Expires: 90"}, nil)
-		pass(45 * time.Second)
-		w.agent.Probe(w.id, store.Caller, "UPDATE", 32*time.Second)
-		m := w.alice.next("UPDATE")
-		same(w.T, timerOf(m), "90;refresher=uas||")
-		w.alice.respond(m, 200, "", "Session-Expires: 90;refresher=uas", "Require: timer")
-		w.heard("probe caller UPDATE: answered 200 after 0s")
-		pass(60*time.Second - time.Millisecond)
-		w.alice.nothing()
-		pass(time.Millisecond)
-		w.over(oldExpiry)
-	})
-}
-
-// A probe by UPDATE has alice refresh later than bob waits.
-func TestASessionWhoseRefreshAProbePutsOffIsRefreshedByUs(t *testing.T) {
-	shared := func(w *world) {
-		w.timed([]string{timer, "Session-Expires: 90"}, []string{"Session-Expires: 90;refresher=uac", "Require: timer", "Allow: UPDATE"})
-		pass(40 * time.Second)
-		w.agent.Probe(w.id, store.Caller, "UPDATE", 32*time.Second)
-		w.alice.respond(w.alice.next("UPDATE"), 200, "", "Session-Expires: 90;refresher=uas", "Require: timer")
-		pass(12500*time.Millisecond - 1)
-		w.bob.nothing()
-		pass(1)
-	}
-	inWorld(t, nil, func(w *world) {
-		shared(w)
-		m := w.bob.next("UPDATE")
-		same(w.T, timerOf(m), "90;refresher=uac||")
-		w.bob.respond(m, 200, "", "Session-Expires: 90;refresher=uac", "Require: timer")
-		same(w.T, w.sessions(), "caller 1m30s peer, callee 1m30s self")
-		pass(32500 * time.Millisecond) // alice refreshes 45 s after the probe
-		w.exchange(w.alice, w.bob, "UPDATE", []string{timer, "Session-Expires: 90;refresher=uac"},
-			[]string{"Session-Expires: 90;refresher=uac", "Require: timer"})
-		same(w.T, w.sessions(), "caller 1m30s peer, callee 1m30s other")
-		pass(60*time.Second - 1)
-		w.bob.nothing()
-		pass(1)
-		w.over(oldExpiry)
-	})
-	for _, status := range []int{500, 501} { // alice does not refresh: her leg ends on time
-		inWorld(t, nil, func(w *world) {
-			shared(w)
-			asked := 0
-			for range 47 {
-				for m := w.bob.poll(); m != nil; m = w.bob.poll() {
-					asked++
-					w.bob.respond(m, status, "")
-				}
-				pass(time.Second)
-			}
-			if asked == 0 || asked > 5 {
-				w.Errorf("bob is asked %d times", asked)
-			}
-			w.alice.nothing()
-			pass(500 * time.Millisecond)
-			w.over(oldExpiry)
-		})
-	}
-}
-
-// Bob's leg could not be refreshed when alice does so later.
-func TestAProbeDoesNotPutOffARefreshThatCannotBeMadeUpFor(t *testing.T) {
-	inWorld(t, nil, func(w *world) {
-		w.timed([]string{timer, "Session-Expires: 90"}, []string{"Session-Expires: 90;refresher=uac", "Require: timer"})
-		w.agent.Probe(w.id, store.Caller, "UPDATE", 32*time.Second)
-		w.alice.nothing()
-		w.heard("probe caller UPDATE: unable")
-		w.agent.Probe(w.id, store.Callee, "UPDATE", 32*time.Second)
-		w.bob.next("UPDATE")
-		w.agent.Probe(w.id, store.Caller, "OPTIONS", 32*time.Second)
-		w.alice.next("OPTIONS")
-	})
-}
-
-func TestAFarEndThatKeepsNoTimerAnyMoreNeedNotRefresh(t *testing.T) {
-	inWorld(t, nil, func(w *world) {
-		w.timed([]string{timer, "Session-Expires: 90"}, nil)
-		w.agent.Probe(w.id, store.Caller, "UPDATE", 32*time.Second)
-		w.alice.respond(w.alice.next("UPDATE"), 200, "")
-		pass(time.Hour)
-		w.alice.nothing()
-		w.bob.nothing()
-		same(w.T, w.sessions(), "")
-	})
 }
 
 func TestA2xxWithoutATimerTurnsItOff(t *testing.T) {
@@ -318,107 +159,6 @@ func (p *phone) refused(status string) *ua.Message {
 	p.sent--
 	p.say(p.build("ACK", p.cseq, ""))
 	return m
-}
-
-func TestARefreshThatFailsExtendsNothing(t *testing.T) {
-	inWorld(t, nil, func(w *world) {
-		w.timed([]string{timer, "Session-Expires: 90"}, []string{"Session-Expires: 90;refresher=uac"})
-		pass(45 * time.Second)
-		w.alice.request("UPDATE", "", timer, "Session-Expires: 90;refresher=uac")
-		w.bob.respond(w.bob.next("UPDATE"), 500, "")
-		w.alice.next("500 UPDATE")
-		pass(15 * time.Second)
-		w.over(oldExpiry)
-	})
-}
-
-func TestAReinviteThatIsStillOnItsWayHoldsTheEndUp(t *testing.T) {
-	inWorld(t, nil, func(w *world) {
-		w.timed([]string{timer, "Session-Expires: 90"}, []string{"Session-Expires: 90;refresher=uac"})
-		pass(55 * time.Second)
-		w.alice.request("INVITE", offer, timer, "Session-Expires: 90;refresher=uac")
-		w.alice.next("100 INVITE")
-		m := w.bob.next("INVITE")
-		w.bob.respond(m, 180, "")
-		w.alice.next("180 INVITE")
-		pass(10 * time.Second)
-		w.bob.respond(m, 491, "") // at 65 s
-		w.bob.next("ACK")
-		w.alice.refused("491")
-		pass(25*time.Second - time.Millisecond)
-		w.alice.nothing()
-		pass(time.Millisecond)
-		w.over(oldExpiry)
-	})
-}
-
-func TestAnUpdateThatIsStillOnItsWayHoldsTheEndUp(t *testing.T) {
-	inWorld(t, nil, func(w *world) {
-		w.timed([]string{timer, "Session-Expires: 90"}, []string{"Session-Expires: 90;refresher=uac"})
-		pass(50 * time.Second)
-		w.alice.request("UPDATE", "", timer, "Session-Expires: 90;refresher=uac")
-		m := w.bob.next("UPDATE")
-		pass(14 * time.Second)
-		w.bob.all() // repetitions: its answers were lost
-		w.bob.respond(m, 200, "", "Session-Expires: 90;refresher=uac", "Require: timer")
-		w.alice.next("200 UPDATE") // at 64 s
-		pass(60*time.Second - time.Millisecond)
-		w.alice.nothing()
-		pass(time.Millisecond)
-		w.over(oldExpiry)
-	})
-}
-
-func TestAProcessThatWasStalledWaitsOnceMore(t *testing.T) {
-	inWorld(t, nil, func(w *world) {
-		w.timed([]string{timer, "Session-Expires: 90"}, []string{"Session-Expires: 90;refresher=uac"})
-		pass(58 * time.Second)
-		w.obs.slow = 4 * time.Second // from 58 s to 62 s nothing is done for this call
-		w.bob.request("OPTIONS", "")
-		pass(4 * time.Second)
-		w.bob.next("200 OPTIONS")
-		pass(30*time.Second - time.Millisecond)
-		w.alice.nothing()
-		pass(time.Millisecond)
-		w.over(oldExpiry)
-	})
-}
-
-func TestAProcessThatHasLostItsLeaseByAStallWaitsOnceMore(t *testing.T) {
-	inDoubt(t, func(w *world, may *atomic.Bool) {
-		w.timed([]string{timer, "Session-Expires: 90"}, []string{"Session-Expires: 90;refresher=uac"})
-		pass(58 * time.Second)
-		may.Store(false)
-		w.obs.slow = 4 * time.Second // from 58 s to 62 s nothing is done for this call
-		w.bob.request("OPTIONS", "")
-		pass(5 * time.Second)
-		w.bob.next("200 OPTIONS")
-		may.Store(true)
-		pass(29*time.Second - time.Millisecond)
-		w.alice.nothing()
-		pass(time.Millisecond)
-		w.over(oldExpiry)
-	})
-}
-
-func TestAClockThatWasSetMeanwhileEndsNothing(t *testing.T) {
-	inWorld(t, nil, func(w *world) {
-		w.timed([]string{timer, "Session-Expires: 90"}, []string{"Session-Expires: 90;refresher=uac"})
-		pass(59 * time.Second)
-		w.alice.request("UPDATE", "", timer, "Session-Expires: 90;refresher=uac")
-		m := w.bob.next("UPDATE")
-		w.obs.slow = 1500 * time.Millisecond
-		w.bob.request("OPTIONS", "")
-		pass(400 * time.Millisecond)
-		w.bob.respond(m, 200, "", "Session-Expires: 90;refresher=uac") // is waiting when the clock fires
-		pass(1100 * time.Millisecond)
-		w.bob.next("200 OPTIONS")
-		w.alice.next("200 UPDATE")
-		pass(time.Minute - time.Millisecond)
-		w.alice.nothing()
-		pass(time.Millisecond)
-		w.over(oldExpiry)
-	})
 }
 
 func TestAnIntervalThatIsTooShortIsRefused(t *testing.T) {
@@ -506,104 +246,4 @@ func TestARequestOfASideWithoutTimersCarriesTheTimerOfTheOtherLeg(t *testing.T) 
 			})
 		}
 	}
-}
-
-func TestTheClockEndsWithItsCall(t *testing.T) {
-	timed := func(w *world) {
-		w.timed([]string{timer, "Session-Expires: 90"}, []string{"Session-Expires: 90;refresher=uac"})
-	}
-	t.Run("by BYE", func(t *testing.T) {
-		inWorld(t, nil, func(w *world) {
-			timed(w)
-			w.alice.request("BYE", "")
-			w.alice.next("200 BYE")
-			w.bob.respond(w.bob.next("BYE"), 200, "")
-			pass(time.Hour)
-			w.alice.nothing()
-			w.bob.nothing()
-		})
-	})
-	t.Run("by another owner", func(t *testing.T) {
-		inWorld(t, nil, func(w *world) {
-			timed(w)
-			w.agent.Drop(w.id)
-			pass(time.Hour)
-			w.alice.nothing()
-			w.bob.nothing()
-		})
-	})
-}
-
-func TestARestartGivesAFarEndTheWholeIntervalAgain(t *testing.T) {
-	idleWorld(t, func(w *world) {
-		rec := w.remembered(store.Confirmed)
-		s := store.Session{Interval: 90 * time.Second, Refresher: store.Peer, Refreshed: time.Now()}
-		rec.Legs[store.Caller].Session = s
-		s.Refresher = store.Other
-		rec.Legs[store.Callee].Session = s
-		pass(time.Hour) // down
-		w.restore(rec)
-		w.serve()
-		w.heard("confirmed")
-		pass(45 * time.Second)
-		w.exchange(w.alice, w.bob, "UPDATE", []string{timer, "Session-Expires: 90"}, []string{"Session-Expires: 90;refresher=uac"})
-		pass(60*time.Second - time.Millisecond)
-		w.alice.nothing()
-		pass(time.Millisecond)
-		w.over(oldExpiry)
-	})
-}
-
-func TestARestartGoesOnWithOurRefreshes(t *testing.T) {
-	for _, down := range []time.Duration{10 * time.Second, time.Minute, time.Hour} {
-		t.Run(down.String(), func(t *testing.T) {
-			idleWorld(t, func(w *world) {
-				rec := w.remembered(store.Confirmed)
-				rec.Legs[store.Callee].Session = store.Session{Interval: 90 * time.Second, Refresher: store.Self,
-					Refreshed: time.Now(), MinSE: 100 * time.Second, Offer: offer}
-				pass(down)
-				w.restore(rec)
-				w.serve()
-				if down < 45*time.Second {
-					pass(45*time.Second - down - time.Millisecond)
-					w.bob.nothing()
-					pass(time.Millisecond)
-				} else {
-					pass(10 * time.Second)
-				}
-				m := w.bob.next("INVITE")
-				same(w.T, m.Get("CSeq")+string(m.Body)+timerOf(m), "4257 INVITE"+offer+"100;refresher=uac||100")
-				w.bob.all()
-				w.bob.respond(m, 491, "") // there is still time
-				w.bob.next("ACK")
-				pass(4 * time.Second)
-				w.bob.next("INVITE")
-			})
-		})
-	}
-}
-
-func TestARefreshIsNotPutOffByARecordFromAClockThatWasAhead(t *testing.T) {
-	idleWorld(t, func(w *world) {
-		rec := w.remembered(store.Confirmed)
-		rec.Legs[store.Callee].Allow = "UPDATE"
-		rec.Legs[store.Callee].Session = store.Session{Interval: 90 * time.Second, Refresher: store.Self, Refreshed: time.Now().Add(time.Hour)}
-		w.restore(rec)
-		w.serve()
-		pass(10 * time.Second)
-		w.bob.next("UPDATE")
-	})
-}
-
-func TestBeforeItServesAnAgentRefreshesNothing(t *testing.T) {
-	idleWorld(t, func(w *world) {
-		rec := w.remembered(store.Confirmed)
-		rec.Legs[store.Callee].Allow = "UPDATE"
-		rec.Legs[store.Callee].Session = store.Session{Interval: 90 * time.Second, Refresher: store.Self, Refreshed: time.Now()}
-		w.restore(rec)
-		pass(45500 * time.Millisecond)
-		w.serve()
-		pass(500 * time.Millisecond)
-		w.bob.next("UPDATE")
-	})
 }
