@@ -12,6 +12,7 @@ import (
 	"sipvigil/b2bua"
 	"sipvigil/store"
 	"sipvigil/test/ua"
+	"sipvigil/test/udp"
 )
 
 // BenchmarkCall is INVITE, 180, 200, ACK, BYE, 200 through the agent, without
@@ -23,16 +24,16 @@ func BenchmarkCall(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	network := newNetwork()
+	lan := udp.New()
 	to, _ := net.ResolveUDPAddr("udp", agentAddr)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error)
-	conn := network.listen(agentAddr)
+	conn := lan.Listen(agentAddr)
 	go func() { done <- agent.Run(ctx, []net.PacketConn{conn}, nil) }()
 	defer func() { stop(); <-done }()
 	over := make(chan struct{})
 	agent.Loaded()
-	bob := &phone{host: network.listen(bobAddr), to: to, user: "bob", tag: "bob-tag"}
+	bob := &phone{host: lan.Listen(bobAddr), to: to, user: "bob", tag: "bob-tag"}
 	defer func() { _ = bob.host.Close(); <-over }()
 	go func() {
 		defer close(over)
@@ -51,11 +52,11 @@ func BenchmarkCall(b *testing.B) {
 			}
 		}
 	}()
-	alice := &phone{host: network.listen(aliceAddr), to: to, user: "alice", tag: "a", from: "<sip:alice@x>", uri: "<sip:bob@example.com>"}
+	alice := &phone{host: lan.Listen(aliceAddr), to: to, user: "alice", tag: "a", from: "<sip:alice@x>", uri: "<sip:bob@example.com>"}
 	say := func(text string) { _, _ = alice.host.WriteTo([]byte(text), to) }
 	wait := func(want string) *ua.Message {
-		for d := range alice.host.in {
-			if m, _ := ua.Parse(d.data); what(m) == want {
+		for d := range alice.host.In {
+			if m, _ := ua.Parse(d.Data); what(m) == want {
 				return m
 			}
 		}

@@ -1,12 +1,14 @@
 package b2bua_test
 
 import (
+	"net"
 	"strings"
 	"testing"
 	"time"
 
 	"sipvigil/store"
 	"sipvigil/test/ua"
+	"sipvigil/test/udp"
 )
 
 func replaceBranch(text, old, by string) string { return strings.Replace(text, old, by, 1) }
@@ -212,6 +214,19 @@ func TestAPanicOfTheObserverCostsOneRequest(t *testing.T) {
 			w.Errorf("the call is %v", rec.State)
 		}
 	})
+}
+
+// brittle is a socket that breaks its reader when it gets a certain message.
+type brittle struct{ *udp.Host }
+
+const breaksReader = "\x00break"
+
+func (b brittle) ReadFrom(to []byte) (int, net.Addr, error) {
+	n, from, err := b.Host.ReadFrom(to)
+	if string(to[:n]) == breaksReader {
+		panic("a message broke its reader")
+	}
+	return n, from, err
 }
 
 func TestAPanicOfAReaderCostsOneMessage(t *testing.T) {

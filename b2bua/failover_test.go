@@ -2,6 +2,7 @@ package b2bua_test
 
 import (
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -79,7 +80,7 @@ func TestTheNextAddressOfATargetIsTried(t *testing.T) {
 
 func TestAnAddressThatTheNetworkRefusesIsSkippedAtOnce(t *testing.T) {
 	inZone(t, carrier, toCarrier, func(w *world, _ *zone.Zone) {
-		w.network.refuse(bobAddr)
+		w.network.Refuse(bobAddr, syscall.EHOSTUNREACH)
 		w.alice.request("INVITE", offer)
 		w.alice.next("100 INVITE")
 		w.take(w.carol)
@@ -127,7 +128,7 @@ func TestACalleeThatRingsIsNotLeft(t *testing.T) {
 func TestTargetsThatCannotBeFoundAreSkipped(t *testing.T) {
 	targets := []string{"sip:gone.example", "sip:carrier.example", "sip:" + carolAddr}
 	inZone(t, carrier, targets, func(w *world, z *zone.Zone) {
-		w.network.refuse(carolAddr)
+		w.network.Refuse(carolAddr, syscall.EHOSTUNREACH)
 		w.dial()
 		w.bob.respond(w.invite, 503, "")
 		w.bob.next("ACK")
@@ -327,7 +328,7 @@ func TestALegWhoseAddressTheNetworkRefusesMovesToTheNext(t *testing.T) {
 		named(w, "sip:bob@carrier.example")
 		w.bob.next("ACK")
 		pass(time.Hour) // the records are forgotten
-		w.network.refuse(bobAddr)
+		w.network.Refuse(bobAddr, syscall.EHOSTUNREACH)
 		w.agent.Probe(w.id, store.Callee, "OPTIONS", 32*time.Second)
 		w.carol.nothing()
 		w.heard("started", "evidence caller: ACK", "confirmed", "probe callee OPTIONS: unsent")
@@ -343,7 +344,7 @@ func TestAByeFindsItsWayAroundAnAddressThatIsRefused(t *testing.T) {
 	inZone(t, carrier, toCarrier, func(w *world, _ *zone.Zone) {
 		named(w, "sip:bob@carrier.example")
 		w.bob.next("ACK")
-		w.network.refuse(bobAddr)
+		w.network.Refuse(bobAddr, syscall.EHOSTUNREACH)
 		w.release(store.End{Reason: store.Operator})
 		bye := w.carol.next("BYE")
 		same(w.T, bye.Get("CSeq"), "2 BYE")
@@ -374,7 +375,7 @@ func TestARelayedRequestThatTheNetworkRefusesMovesItsLegToo(t *testing.T) {
 	inZone(t, carrier, toCarrier, func(w *world, _ *zone.Zone) {
 		named(w, "sip:bob@carrier.example")
 		w.bob.next("ACK")
-		w.network.refuse(bobAddr)
+		w.network.Refuse(bobAddr, syscall.EHOSTUNREACH)
 		w.alice.request("INFO", "")
 		w.alice.next("500 INFO")
 		w.alice.request("INFO", "")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -112,7 +113,7 @@ func TestAnInquiryThatCannotBeSentSaysWhy(t *testing.T) {
 				t.Errorf("%s: nothing was found", target)
 			}
 		}
-		w.network.refuse(carolAddr)
+		w.network.Refuse(carolAddr, syscall.EHOSTUNREACH)
 		select {
 		case f := <-w.inquire(w.Context(), "sip:"+carolAddr, time.Second):
 			if f.Kind != b2bua.Unsent || f.Reason == "" {

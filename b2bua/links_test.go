@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -134,7 +135,7 @@ func TestLinksHearWhatInvitesShow(t *testing.T) {
 			"carrier udp/127.0.0.1:5073: no reply")
 	})
 	judged(t, j, func(w *world) {
-		w.network.refuse(bobAddr)
+		w.network.Refuse(bobAddr, syscall.EHOSTUNREACH)
 		w.alice.request("INVITE", offer)
 		w.take(w.carol)
 		w.carol.respond(w.invite, 486, "")

@@ -114,7 +114,7 @@ func TestAPhoneBehindANATIsReachedOnItsNewConnection(t *testing.T) {
 		p.connectTo(l, "tcp", nil)
 		w.talking(p)
 		second := *p
-		second.host = w.network.listen("203.0.113.9:40002")
+		second.host = w.network.Listen("203.0.113.9:40002")
 		second.connectTo(l, "tcp", nil)
 		t.Cleanup(func() { _ = second.stream.Close() })
 		t.Cleanup(func() { _ = p.stream.Close() }) // it may take us a minute to notice that it is dead

@@ -90,13 +90,13 @@ func TestARequestThatComesBackAsItWasIsALoop(t *testing.T) {
 		back := "Route: <sip:127.0.0.1:5060;lr>\r\n"
 		text := strings.Replace(first.Raw, "Max-Forwards", back+"Max-Forwards", 1)
 		// bob sends it on to us: a spiral, as it comes from elsewhere.
-		w.bob.say(withVia(text, "z9hG4bK-bob-1", w.bob.host.addr.String()))
+		w.bob.say(withVia(text, "z9hG4bK-bob-1", w.bob.host.Addr.String()))
 		second := w.bob.poll()
 		if second == nil || second.Method != "MESSAGE" {
 			t.Fatalf("a spiral is no loop: %v", second)
 		}
 		// And once more what he got: now it has been here as it is.
-		w.bob.say(withVia(strings.Replace(second.Raw, "Max-Forwards", back+"Max-Forwards", 1), "z9hG4bK-bob-2", w.bob.host.addr.String()))
+		w.bob.say(withVia(strings.Replace(second.Raw, "Max-Forwards", back+"Max-Forwards", 1), "z9hG4bK-bob-2", w.bob.host.Addr.String()))
 		w.bob.next("482 MESSAGE")
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -94,7 +95,7 @@ func TestWhatBecomesOfAPing(t *testing.T) {
 		w.agent.Undelivered(bobAddr, m.Raw)
 	})
 	inWorld(t, nil, func(w *world) {
-		w.network.refuse(bobAddr)
+		w.network.Refuse(bobAddr, syscall.EHOSTUNREACH)
 		became := w.pinging(toBob(b2bua.PingOptions))
 		same(t, became(), "unsent: no route to host to OPTIONS after 0s")
 	})

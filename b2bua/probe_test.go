@@ -116,20 +116,20 @@ func TestNoProbeGoesOutBeforeTheAckOrDuringAReinvite(t *testing.T) {
 func TestARequestThatFindsNoRoomInOurQueueIsSentAgain(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		w.connect()
-		w.network.fill(2)
+		w.network.Fill(2)
 		w.agent.Probe(w.id, store.Callee, "OPTIONS", 32*time.Second)
 		pass(1499 * time.Millisecond)
 		w.bob.nothing()
 		pass(time.Millisecond)
 		w.bob.respond(w.bob.next("OPTIONS"), 200, "")
 		w.heard("probe callee OPTIONS: answered 200 after 1.5s")
-		w.network.fill(1)
+		w.network.Fill(1)
 		w.agent.Probe(w.id, store.Callee, "UPDATE", 32*time.Second)
 		w.bob.nothing()
 		pass(500 * time.Millisecond)
 		w.bob.respond(w.bob.next("UPDATE"), 200, "")
 		w.heard("probe callee UPDATE: answered 200 after 500ms")
-		w.network.fill(2)
+		w.network.Fill(2)
 		w.agent.Release(w.id, store.End{Reason: store.Operator})
 		pass(500 * time.Millisecond)
 		w.bob.next("BYE")
@@ -164,7 +164,7 @@ func TestWhatBecomesOfAProbeComesWithItsQuestion(t *testing.T) {
 	}
 	inWorld(t, nil, func(w *world) {
 		w.connect()
-		w.network.refuse(bobAddr)
+		w.network.Refuse(bobAddr, syscall.EHOSTUNREACH)
 		ask := func(method string) {
 			w.agent.Ask([]store.Question{{ID: w.id, Side: store.Callee, Method: method, Of: "it"}}, 5*time.Second)
 		}
@@ -173,7 +173,7 @@ func TestWhatBecomesOfAProbeComesWithItsQuestion(t *testing.T) {
 		ask("UPDATE")
 		w.heard("probe callee UPDATE: unsent of it")
 		for _, err := range []error{syscall.ENETUNREACH, syscall.ENETDOWN, syscall.EADDRNOTAVAIL, syscall.EINVAL, syscall.EPERM} {
-			w.network.refuseBy(bobAddr, &net.OpError{Op: "write", Err: os.NewSyscallError("sendto", err)})
+			w.network.Refuse(bobAddr, &net.OpError{Op: "write", Err: os.NewSyscallError("sendto", err)})
 			for _, method := range []string{"OPTIONS", "UPDATE"} {
 				ask(method)
 				w.heard("probe callee " + method + ": unsent for want of a network of it")

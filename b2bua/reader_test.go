@@ -3,13 +3,15 @@ package b2bua_test
 import (
 	"testing"
 	"time"
+
+	"sipvigil/test/udp"
 )
 
 func TestAConnectionThatDoesNotReadHoldsUpNoSocket(t *testing.T) {
 	overTCP(t, func(w *world) {
 		w.dial()
-		unread := make(chan datagram) // she has read one more when she stops
-		w.alice.host.in = unread
+		unread := make(chan udp.Datagram) // she has read one more when she stops
+		w.alice.host.In = unread
 		defer func() { <-unread }()
 		for range 2 {
 			w.bob.respond(w.invite, 180, "")

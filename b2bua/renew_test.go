@@ -79,7 +79,7 @@ func TestWeRefreshByReinviteWithWhatWasSaidLast(t *testing.T) {
 					ack := p.next("ACK")
 					n, _ := m.CSeq()
 					same(w.T, ack.Get("CSeq")+string(ack.Body)+ack.RequestURI,
-						fmt.Sprintf("%d ACKsip:%s@%s", n, p.user, p.host.addr))
+						fmt.Sprintf("%d ACKsip:%s@%s", n, p.user, p.host.Addr))
 					p.respond(m, 200, "theirs", renewed) // its ACK was lost
 					p.next("ACK")
 					other.nothing()

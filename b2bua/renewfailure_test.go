@@ -83,7 +83,7 @@ func TestOurRefreshWaitsAfterA491AsLongAsTheCallIDSays(t *testing.T) {
 }
 
 // waiting is how many datagrams have arrived.
-func (p *phone) waiting() int { return len(p.host.in) }
+func (p *phone) waiting() int { return len(p.host.In) }
 
 func TestARefreshThatNobodyAnswersEndsTheCallWhenTheSessionIsOver(t *testing.T) {
 	for _, method := range []string{"UPDATE", "INVITE"} {

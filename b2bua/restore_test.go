@@ -27,7 +27,7 @@ func (w *world) remembered(state store.State) store.Call {
 	leg := func(p *phone, mark, remote uint32) store.Leg {
 		return store.Leg{Dialog: store.Dialog{
 			CallID: p.callID, LocalTag: p.remoteTag, RemoteTag: p.tag, LocalURI: p.uri, RemoteURI: p.from,
-			Target: fmt.Sprintf("sip:%s@%s", p.user, p.host.addr), Transport: "udp", Peer: p.host.addr.String(),
+			Target: fmt.Sprintf("sip:%s@%s", p.user, p.host.Addr), Transport: "udp", Peer: p.host.Addr.String(),
 			Listener: agentAddr, LocalMark: mark, RemoteCSeq: remote,
 		}}
 	}

@@ -3,6 +3,7 @@ package b2bua_test
 import (
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -81,7 +82,7 @@ func TestACallGoesToTheNextTrunk(t *testing.T) {
 
 func TestARefusedTrunkIsLeftAtOnce(t *testing.T) {
 	inWorld(t, twoCarriers, func(w *world) {
-		w.network.refuse(bobAddr)
+		w.network.Refuse(bobAddr, syscall.EHOSTUNREACH)
 		w.alice.request("INVITE", offer)
 		w.alice.next("100 INVITE")
 		w.take(w.carol)
@@ -90,8 +91,8 @@ func TestARefusedTrunkIsLeftAtOnce(t *testing.T) {
 
 func TestWhenNothingIsLeftTheCallerIsToldWhenToComeBack(t *testing.T) {
 	inWorld(t, twoCarriers, func(w *world) {
-		w.network.refuse(bobAddr)
-		w.network.refuse(carolAddr)
+		w.network.Refuse(bobAddr, syscall.EHOSTUNREACH)
+		w.network.Refuse(carolAddr, syscall.EHOSTUNREACH)
 		w.alice.request("INVITE", offer)
 		w.alice.next("100 INVITE")
 		same(t, w.alice.next("503 INVITE").Get("Retry-After"), "10")

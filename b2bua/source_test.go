@@ -164,7 +164,7 @@ func TestAFloodOfStrangersIsAnsweredInPart(t *testing.T) {
 				p.request("OPTIONS", "")
 			}
 			if got := len(p.all()); got != want {
-				w.Errorf("%s got %d answers, want %d", p.host.addr, got, want)
+				w.Errorf("%s got %d answers, want %d", p.host.Addr, got, want)
 			}
 		}
 		flood(w.stranger(mallory), 10)
@@ -215,7 +215,7 @@ func TestACalleeThatIsNoTrunksIsServedInsideItsCall(t *testing.T) {
 // posing is a phone at an address that sends what another one would.
 func (w *world) posing(as *phone, addr string) *phone {
 	p := *as
-	p.host = w.network.listen(addr)
+	p.host = w.network.Listen(addr)
 	return &p
 }
 

@@ -21,6 +21,7 @@ import (
 	"sipvigil/b2bua"
 	"sipvigil/store"
 	"sipvigil/test/ua"
+	"sipvigil/test/udp"
 )
 
 // stream is one end of a connection in memory that has addresses.
@@ -71,7 +72,7 @@ func (w *world) listens(transport string) *listener {
 func (p *phone) connectTo(l *listener, transport string, trust *tls.Config) {
 	p.t.Helper()
 	ours, theirs := net.Pipe()
-	from := &net.TCPAddr{IP: p.host.addr.IP, Port: p.host.addr.Port}
+	from := &net.TCPAddr{IP: p.host.Addr.IP, Port: p.host.Addr.Port}
 	p.stream, p.over = ours, transport
 	l.conns <- stream{theirs, l.addr, from}
 	if transport == "tls" || transport == "wss" {
@@ -99,7 +100,7 @@ func (p *phone) connectTo(l *listener, transport string, trust *tls.Config) {
 			if err != nil {
 				return
 			}
-			p.host.in <- datagram{l.addr, m}
+			p.host.In <- udp.Datagram{From: l.addr, Data: m}
 		}
 	}()
 }
@@ -251,7 +252,7 @@ func TestABrowserThatIsBackOnAnotherConnectionIsReachedThere(t *testing.T) {
 		if heard := strings.Join(w.obs.heard(), "\n"); !strings.Contains(heard, "probe caller OPTIONS: unsent") {
 			t.Errorf("without a connection: %s", heard)
 		}
-		w.alice.host.addr.Port++
+		w.alice.host.Addr.Port++
 		w.alice.connectTo(l, "ws", nil)
 		t.Cleanup(func() { _ = w.alice.stream.Close() })
 		w.alice.request("INFO", "")
@@ -349,7 +350,7 @@ func TestRequestsThatWaitForAConnectionKeepTheirOrder(t *testing.T) {
 		w.agent.DialWith(func(_ context.Context, _, addr string) (net.Conn, error) {
 			same(t, addr, aliceAddr)
 			time.Sleep(2 * time.Second)
-			return stream{theirs, &net.TCPAddr{IP: alice.host.addr.IP, Port: 9}, &net.TCPAddr{IP: alice.host.addr.IP, Port: alice.host.addr.Port}}, nil
+			return stream{theirs, &net.TCPAddr{IP: alice.host.Addr.IP, Port: 9}, &net.TCPAddr{IP: alice.host.Addr.IP, Port: alice.host.Addr.Port}}, nil
 		})
 		for range 3 {
 			w.bob.request("INFO", "")

@@ -29,7 +29,7 @@ func (p *phone) line(n int) *phone {
 func (w *world) talk(from, to *phone, extra ...string) *ua.Message {
 	w.Helper()
 	if from.target == "" {
-		from.target = fmt.Sprintf("sip:%s@%s", to.user, to.host.addr)
+		from.target = fmt.Sprintf("sip:%s@%s", to.user, to.host.Addr)
 	}
 	from.uri = "<" + from.target + ">"
 	from.request("INVITE", offer, append([]string{"Content-Type: application/sdp"}, extra...)...)

@@ -17,6 +17,7 @@ import (
 	"sipvigil/b2bua"
 	"sipvigil/store"
 	"sipvigil/test/ua"
+	"sipvigil/test/udp"
 )
 
 // recorder is an Observer that writes down what it is told, in one line each.
@@ -179,7 +180,7 @@ const answer = "v=0\r\no=- 2 2 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\n
 type world struct {
 	*testing.T
 	agent             *b2bua.Agent
-	network           *network
+	network           *udp.Network
 	obs               *recorder
 	store             *shelf
 	alice, bob, carol *phone
@@ -206,7 +207,7 @@ func newWorld(t *testing.T, change func(*b2bua.Config)) *world {
 	if change != nil {
 		change(&cfg)
 	}
-	w := &world{T: t, network: newNetwork(), obs: &recorder{}, store: &shelf{saved: make(map[string]store.Call)}}
+	w := &world{T: t, network: udp.New(), obs: &recorder{}, store: &shelf{saved: make(map[string]store.Call)}}
 	var err error
 	w.agent, err = b2bua.New(cfg, w.store, w.obs, zap.NewNop(), prometheus.NewRegistry())
 	if err != nil {
@@ -229,7 +230,7 @@ func (w *world) serve() { w.serveAt(agentAddr) }
 
 func (w *world) serveAt(addr string) {
 	ctx, stop := context.WithCancel(w.Context())
-	conn := w.network.listen(addr)
+	conn := brittle{w.network.Listen(addr)}
 	done := make(chan error)
 	go func() { done <- w.agent.Run(ctx, []net.PacketConn{conn}, w.streams) }()
 	w.Cleanup(func() {
@@ -243,7 +244,7 @@ func (w *world) serveAt(addr string) {
 
 func (w *world) phone(user, addr string) *phone {
 	to, _ := net.ResolveUDPAddr("udp", agentAddr)
-	return &phone{t: w.T, host: w.network.listen(addr), to: to, user: user,
+	return &phone{t: w.T, host: w.network.Listen(addr), to: to, user: user,
 		from: fmt.Sprintf(`"%s" <sip:%s@%s>`, user, user, addr)}
 }
 
@@ -297,13 +298,13 @@ func (p *phone) build(method string, cseq uint32, body string, extra ...string) 
 	}
 	return text(body, append([]string{
 		method + " " + target + " SIP/2.0",
-		fmt.Sprintf("Via: SIP/2.0/%s %s;branch=z9hG4bK-%s-%d", transport, p.host.addr, p.user, p.sent),
+		fmt.Sprintf("Via: SIP/2.0/%s %s;branch=z9hG4bK-%s-%d", transport, p.host.Addr, p.user, p.sent),
 		"Max-Forwards: 70",
 		"From: " + tagged(p.from, p.tag),
 		"To: " + tagged(p.uri, p.remoteTag),
 		"Call-ID: " + p.callID,
 		fmt.Sprintf("CSeq: %d %s", cseq, method),
-		fmt.Sprintf("Contact: <sip:%s@%s%s>", p.user, p.host.addr, param),
+		fmt.Sprintf("Contact: <sip:%s@%s%s>", p.user, p.host.Addr, param),
 	}, extra...)...)
 }
 
@@ -331,7 +332,7 @@ func (p *phone) response(req *ua.Message, status int, body string, extra ...stri
 	}
 	lines = append(lines, "From: "+req.Get("From"), "To: "+to, "Call-ID: "+req.CallID(), "CSeq: "+req.Get("CSeq"))
 	if req.Method == "INVITE" && status > 100 && status < 300 {
-		lines = append(lines, fmt.Sprintf("Contact: <sip:%s@%s>", p.user, p.host.addr))
+		lines = append(lines, fmt.Sprintf("Contact: <sip:%s@%s>", p.user, p.host.Addr))
 	}
 	return text(body, append(lines, extra...)...)
 }
@@ -410,9 +411,9 @@ func rawAt(w *world, prefix string) {
 	w.Helper()
 	synctest.Wait()
 	select {
-	case d := <-w.alice.host.in:
-		if !strings.HasPrefix(string(d.data), prefix) {
-			w.Errorf("got %q, want %s", d.data, prefix)
+	case d := <-w.alice.host.In:
+		if !strings.HasPrefix(string(d.Data), prefix) {
+			w.Errorf("got %q, want %s", d.Data, prefix)
 		}
 	default:
 		w.Errorf("got nothing, want %s", prefix)

@@ -37,6 +37,7 @@ var arrows = map[string][]string{
 	"test/load":           {},
 	"test/load/sipload":   {"test/load"},
 	"test/ua":             {},
+	"test/udp":            {},
 	"test/zone":           {},
 
 	"supervisor/maintenance": {"store"},

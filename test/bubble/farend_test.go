@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sipvigil/test/ua"
+	"sipvigil/test/udp"
 )
 
 // reply is what a far end does with one request that asks whether it is there.
@@ -47,7 +48,7 @@ type transaction struct {
 type farEnd struct {
 	script
 	user string
-	host *host
+	host *udp.Host
 	to   net.Addr
 
 	mu           sync.Mutex // guards what is below
@@ -69,12 +70,12 @@ type farEnd struct {
 	faults       []error
 }
 
-func newFarEnd(n *network, user, addr string, s script) *farEnd {
+func newFarEnd(n *udp.Network, user, addr string, s script) *farEnd {
 	to, err := net.ResolveUDPAddr("udp", sipvigilAddr)
 	if err != nil {
 		panic(err) // a constant
 	}
-	return &farEnd{script: s, user: user, host: n.listen(addr), to: to, tag: user + "-tag",
+	return &farEnd{script: s, user: user, host: n.Listen(addr), to: to, tag: user + "-tag",
 		transactions: make(map[string]*transaction)}
 }
 
@@ -284,7 +285,7 @@ func (f *farEnd) build(method string, cseq uint32) string {
 		far += ";tag=" + f.farTag
 	}
 	return message(method+" "+f.target+" SIP/2.0",
-		fmt.Sprintf("Via: SIP/2.0/UDP %s;branch=z9hG4bK-%s-%s-%d", f.host.addr, f.user, method, cseq),
+		fmt.Sprintf("Via: SIP/2.0/UDP %s;branch=z9hG4bK-%s-%s-%d", f.host.Addr, f.user, method, cseq),
 		"Max-Forwards: 70", "From: "+f.local+";tag="+f.tag, "To: "+far, "Call-ID: "+f.callID,
 		fmt.Sprintf("CSeq: %d %s", cseq, method), f.contact(), f.allow(), "User-Agent: "+f.user)
 }
@@ -302,7 +303,7 @@ func (f *farEnd) answer(m *ua.Message, status int) string {
 		f.contact(), f.allow(), "Server: "+f.user)...)
 }
 
-func (f *farEnd) contact() string { return fmt.Sprintf("Contact: <sip:%s@%s>", f.user, f.host.addr) }
+func (f *farEnd) contact() string { return fmt.Sprintf("Contact: <sip:%s@%s>", f.user, f.host.Addr) }
 
 func (f *farEnd) allow() string {
 	if f.update {

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,74 +20,8 @@ import (
 	"sipvigil/store"
 	"sipvigil/store/embedded"
 	"sipvigil/supervisor"
+	"sipvigil/test/udp"
 )
-
-// network carries datagrams between its hosts at once and in order.
-type network struct {
-	mu    sync.Mutex // guards hosts
-	hosts map[string]*host
-}
-
-type datagram struct {
-	from net.Addr
-	data []byte
-}
-
-// host is one address of the network: a net.PacketConn.
-type host struct {
-	network *network
-	addr    *net.UDPAddr
-	in      chan datagram
-	closed  chan struct{}
-	once    sync.Once
-}
-
-// listen takes an address, from whoever had it before.
-func (n *network) listen(addr string) *host {
-	udp, err := net.ResolveUDPAddr("udp", addr)
-	if err != nil {
-		panic(err) // a constant of these tests
-	}
-	h := &host{network: n, addr: udp, in: make(chan datagram, 1000), closed: make(chan struct{})}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.hosts[addr] = h
-	return h
-}
-
-func (h *host) ReadFrom(b []byte) (int, net.Addr, error) {
-	select {
-	case d := <-h.in:
-		return copy(b, d.data), d.from, nil
-	case <-h.closed:
-		return 0, nil, net.ErrClosed
-	}
-}
-
-// WriteTo loses what is for nobody, as UDP does.
-func (h *host) WriteTo(b []byte, to net.Addr) (int, error) {
-	h.network.mu.Lock()
-	peer := h.network.hosts[to.String()]
-	h.network.mu.Unlock()
-	if peer == nil {
-		return len(b), nil
-	}
-	select {
-	case peer.in <- datagram{h.addr, append([]byte(nil), b...)}:
-	case <-peer.closed:
-	}
-	return len(b), nil
-}
-
-func (h *host) Close() error {
-	h.once.Do(func() { close(h.closed) })
-	return nil
-}
-
-func (h *host) LocalAddr() net.Addr              { return h.addr }
-func (h *host) SetDeadline(time.Time) error      { return os.ErrNoDeadline }
-func (h *host) SetReadDeadline(time.Time) error  { return os.ErrNoDeadline }
-func (h *host) SetWriteDeadline(time.Time) error { return os.ErrNoDeadline }
 
 const (
 	sipvigilAddr = "127.0.0.1:5060"
@@ -99,7 +32,7 @@ const (
 // world is sipvigil between two far ends, alice who calls and bob who is called.
 type world struct {
 	t          *testing.T
-	network    *network
+	network    *udp.Network
 	store      *embedded.Store
 	agent      *b2bua.Agent
 	supervisor *supervisor.Supervisor
@@ -123,7 +56,7 @@ func (o witness) Ended(c store.Call) {
 func inWorld(t *testing.T, f func(w *world), alice, bob script) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, network: &network{hosts: make(map[string]*host)}, store: embedded.New()}
+		w := &world{t: t, network: udp.New(), store: embedded.New()}
 		ctx, forget := context.WithCancel(t.Context())
 		var keeping sync.WaitGroup
 		keeping.Go(func() { _ = w.store.Run(ctx) })
@@ -168,7 +101,7 @@ func (w *world) start() {
 		w.t.Fatal(err)
 	}
 	w.agent.Loaded()
-	socket := w.network.listen(sipvigilAddr)
+	socket := w.network.Listen(sipvigilAddr)
 	var running sync.WaitGroup
 	running.Go(func() { w.supervisor.Run(ctx) })
 	running.Go(func() {
