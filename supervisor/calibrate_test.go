@@ -99,17 +99,23 @@ func TestABlindPeerIsAskedWithUpdate(t *testing.T) {
 	})
 }
 
+// callBlind confirms call c with a peer that answers 200 to OPTIONS of any
+// dialog and takes no UPDATE.
+func (w *world) callBlind() {
+	w.legs.stranger = func(store.Side) reply { return status(200) }
+	c := w.legs.add("c")
+	w.sup.Started(c)
+	w.legs.change("c", func(c *store.Call) {
+		c.State, c.Answered = store.Confirmed, time.Now()
+		c.Legs[store.Callee].Allow = "INVITE, ACK, BYE, CANCEL, OPTIONS"
+	})
+	c, _ = w.legs.Call("c")
+	w.sup.Confirmed(c)
+}
+
 func TestABlindPeerWithoutUpdateIsReachableOnly(t *testing.T) {
 	inWorld(t, auto, func(t *testing.T, w *world) {
-		w.legs.stranger = func(store.Side) reply { return status(200) }
-		c := w.legs.add("c")
-		w.sup.Started(c)
-		w.legs.change("c", func(c *store.Call) {
-			c.State, c.Answered = store.Confirmed, time.Now()
-			c.Legs[store.Callee].Allow = "INVITE, ACK, BYE, CANCEL, OPTIONS"
-		})
-		c, _ = w.legs.Call("c")
-		w.sup.Confirmed(c)
+		w.callBlind()
 		sleep(10 * time.Second)
 		proven := w.health("c", store.Callee).LastAlive // by what came before it was known to be blind
 		sleep(time.Minute)
@@ -182,15 +188,7 @@ func TestAnAnswerToAnotherMethodSaysNothingAboutThePresentOne(t *testing.T) {
 
 func TestAnAnswerToOptionsIsNoEvidenceOfABlindPeer(t *testing.T) {
 	inWorld(t, auto, func(t *testing.T, w *world) {
-		w.legs.stranger = func(store.Side) reply { return status(200) }
-		c := w.legs.add("c")
-		w.sup.Started(c)
-		w.legs.change("c", func(c *store.Call) {
-			c.State, c.Answered = store.Confirmed, time.Now()
-			c.Legs[store.Callee].Allow = "INVITE, ACK, BYE, CANCEL, OPTIONS"
-		})
-		c, _ = w.legs.Call("c")
-		w.sup.Confirmed(c)
+		w.callBlind()
 		sleep(time.Minute)
 		test := func(what string, want store.Liveness) {
 			t.Helper()

@@ -24,17 +24,7 @@ func blindPhone(t *testing.T, userAgent string) *ua.Phone {
 // agent is a phone of this make.
 func agent(t *testing.T, userAgent string) *ua.Phone {
 	t.Helper()
-	p, err := ua.Listen(ua.Config{User: "bob", UserAgent: userAgent})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := p.Faults(); err != nil {
-			t.Errorf("%s: %v", userAgent, err)
-		}
-		p.Close()
-	})
-	return p
+	return listen(t, ua.Config{User: "bob", UserAgent: userAgent})
 }
 
 // dialTo sets up a call to a phone that answers with these headers.

@@ -54,22 +54,6 @@ cdr: {file: %q}
 	return c
 }
 
-// trunkPhone is a phone at an address of its own, which names its trunk.
-func trunkPhone(t testing.TB, user, host string) *ua.Phone {
-	t.Helper()
-	p, err := ua.Listen(ua.Config{Addr: host + ":0", User: user, UserAgent: user})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := p.Faults(); err != nil {
-			t.Errorf("%s: %v", user, err)
-		}
-		p.Close()
-	})
-	return p
-}
-
 func (c *crowd) connect(n int) {
 	c.t.Helper()
 	c.calls = connectMany(c.t, c.pbx, c.carrier, slices.Repeat([]*sipvigil{c.d}, n))

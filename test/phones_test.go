@@ -21,13 +21,26 @@ func phone(t testing.TB, user, transport string) *ua.Phone {
 
 func phoneAt(t testing.TB, user, transport, host string) *ua.Phone {
 	t.Helper()
-	p, err := ua.Listen(ua.Config{User: user, Transport: transport, Addr: host + ":0", History: 2000})
+	return listen(t, ua.Config{User: user, Transport: transport, Addr: host + ":0", History: 2000})
+}
+
+// trunkPhone is a phone at an address of its own, which names its trunk.
+func trunkPhone(t testing.TB, user, host string) *ua.Phone {
+	t.Helper()
+	return listen(t, ua.Config{Addr: host + ":0", User: user, UserAgent: user})
+}
+
+// listen opens a phone, which must find no fault with what it is sent until the
+// test ends.
+func listen(t testing.TB, cfg ua.Config) *ua.Phone {
+	t.Helper()
+	p, err := ua.Listen(cfg)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v (a machine without ::1 cannot run all tests)", err)
 	}
 	t.Cleanup(func() {
 		if err := p.Faults(); err != nil {
-			t.Errorf("%s: %v", user, err)
+			t.Errorf("%s: %v", cfg.User, err)
 		}
 		p.Close()
 	})

@@ -180,17 +180,7 @@ func (s *secured) phone(user, transport string, version int) *ua.Phone {
 func (s *secured) phoneWith(cfg ua.Config) *ua.Phone {
 	s.t.Helper()
 	cfg.History = 2000
-	p, err := ua.Listen(cfg)
-	if err != nil {
-		s.t.Fatalf("%v (a machine without ::1 cannot run this test)", err)
-	}
-	s.t.Cleanup(func() {
-		if err := p.Faults(); err != nil {
-			s.t.Errorf("%s: %v", cfg.User, err)
-		}
-		p.Close()
-	})
-	return p
+	return listen(s.t, cfg)
 }
 
 func TestCallsOverEveryTransport(t *testing.T) {
