@@ -106,14 +106,10 @@ func (s *Supervisor) Calibrated(id string, side store.Side, a store.Answer) {
 	}
 }
 
-// pick decides with what a leg is asked from now on. Whether it answers another
-// request than before is not known. Called locked.
+// pick decides with what a leg is asked from now on. Called locked.
 func (s *Supervisor) pick(l *leg) {
 	l.Calibration = l.kind.is
-	method := s.cfg.Method.choose(l.kind.is == blind, l.allowed, l.refused)
-	if method != l.Method {
-		l.Method, l.Answers = method, false
-	}
+	l.use(s.cfg.Method.choose(l.kind.is == blind, l.allowed, l.refused))
 }
 
 // proves says whether an answer to this method proves the dialog, and not only

@@ -35,6 +35,7 @@ type leg struct {
 	place            int32         // among those that are being asked, from 1; 0 = it is not
 	doubts           uint8         // how close it is to gone, see doubt
 	allowed, refused methods       // by the far end
+	answered         methods       // by the far end, at least once, and not refused since
 	queued           bool          // it has a turn, see queue
 	mute             bool          // the last miss was of a probe that this machine had no network for
 	fresh            bool          // evidence came since it was put into the schedule
@@ -71,6 +72,9 @@ func (l *leg) restore(h store.Health, now time.Time) {
 		l.LastAlive = now
 	}
 	l.Misses = 0
+	if h.Answers {
+		l.answered = methodOf(h.Method)
+	}
 	switch h.Liveness {
 	case store.Alive, store.Reachable, store.Unsupported:
 	default:
@@ -137,7 +141,8 @@ func (l *leg) weigh(a store.Answer, e store.Evidence, cfg *Config) step {
 		return l.unable(a, cfg.Method)
 	default:
 		l.RTT = a.RTT
-		l.Answers = l.Answers || a.Method == l.Method // which may have changed since it was asked
+		l.answered |= methodOf(a.Method)
+		l.use(l.Method) // which may have changed since it was asked
 		if !l.proves(a.Method) {
 			l.Misses, l.doubts, l.Liveness = 0, 0, store.Reachable
 			return rest
@@ -167,9 +172,8 @@ func (l *leg) doubt(v verdict) step {
 // refuse gives up the method in use and takes the next. Whether the leg answers
 // that one is not known.
 func (l *leg) refuse(a store.Answer, e store.Evidence, method Method) step {
-	l.RTT, l.Answers = a.RTT, false
-	l.refused |= methodOf(a.Method)
-	l.Method = method.choose(l.kind.is == blind, l.allowed, l.refused)
+	l.RTT = a.RTT
+	l.giveUp(a.Method, method)
 	if l.Method == "" {
 		l.Liveness = store.Unsupported
 		l.hear(e.What, e.At)
@@ -183,13 +187,26 @@ func (l *leg) refuse(a store.Answer, e store.Evidence, method Method) step {
 // unable gives up a method that cannot be used for this leg and takes the next.
 // The far end had no part in that, so it is no sign of life.
 func (l *leg) unable(a store.Answer, method Method) step {
-	l.Answers = false
-	l.refused |= methodOf(a.Method)
-	if l.Method = method.choose(l.kind.is == blind, l.allowed, l.refused); l.Method == "" {
+	l.giveUp(a.Method, method)
+	if l.Method == "" {
 		l.Liveness = store.Unsupported
 		return rest
 	}
 	return again
+}
+
+// use has a leg asked with this method from now on, or with none. Whether it answers
+// one that it was never asked with is not known.
+func (l *leg) use(method string) {
+	l.Method, l.Answers = method, l.answered&methodOf(method) != 0
+}
+
+// giveUp has a leg asked with this method no more, but with the next one of those
+// that it may be asked with.
+func (l *leg) giveUp(name string, method Method) {
+	l.refused |= methodOf(name)
+	l.answered &^= methodOf(name)
+	l.use(method.choose(l.kind.is == blind, l.allowed, l.refused))
 }
 
 // nothing takes an answer, or the lack of one, from which nothing follows: it
@@ -228,6 +245,10 @@ func (l *leg) miss(cfg *Config, ours bool) step {
 		return rest
 	case l.Misses < cfg.Misses:
 		l.Liveness = store.Suspect
+		return again
+	case !l.Answers && cfg.Method.choose(l.kind.is == blind, l.allowed, ^l.answered) != "":
+		l.giveUp(l.Method, cfg.Method) // one that it has answered tells whether it is there
+		l.Misses, l.Liveness = 0, store.Suspect
 		return again
 	case !l.Answers:
 		l.Liveness = store.Unsupported

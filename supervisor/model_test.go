@@ -3,7 +3,9 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -205,7 +207,9 @@ func (j *judgement) see(e event) error {
 	}
 	switch e.what {
 	case "asked":
-		j.method = e.Method
+		if j.method = e.Method; !j.answered[j.method] {
+			j.freed += 2 * j.cfg.Timeout // only what it has answered before tells anything
+		}
 	case "evidence":
 		j.lives(e.at)
 	case "ending":
@@ -283,6 +287,11 @@ func (j *judgement) release(e event) error {
 	return nil
 }
 
+// tells says whether the silence of a far end can be told by this method.
+func (j *judgement) tells(method string) bool {
+	return j.answered[method] && (j.cfg.Policy != RFC5057 || ofSession(method))
+}
+
 // overdue says whether the call should have ended by now.
 func (j *judgement) overdue(now time.Duration) error {
 	cfg := j.cfg
@@ -291,7 +300,9 @@ func (j *judgement) overdue(now time.Duration) error {
 		return nil
 	case j.denied():
 		return fmt.Errorf("%v: not released after %v", now, j.doubtful)
-	case j.refused || !j.answered[j.method]:
+	case !slices.ContainsFunc(slices.Collect(maps.Keys(j.answered)), j.tells):
+		return nil // it never answered anything by which its silence is told, or has refused it since
+	case j.refused:
 		return nil
 	}
 	most := time.Duration(float64(cfg.Interval)*(1+cfg.Jitter)+float64(cfg.Misses)*float64(cfg.Timeout)*1.01) + j.freed + time.Millisecond

@@ -85,13 +85,13 @@ func TestAPhoneThatAnswersForAnyDialog(t *testing.T) {
 			t.Errorf("BYE: %v", err)
 		}
 	})
-	t.Run("keeps its call when it takes UPDATE but never answers it", func(t *testing.T) {
+	t.Run("is asked with OPTIONS again when it takes UPDATE but never answers it", func(t *testing.T) {
 		t.Parallel()
 		c := dialTo(t, d, blindPhone(t, "blind/2"), withUpdate)
 		c.callee.Respond("UPDATE", func(*ua.Message) ua.Reply { return ua.Reply{} })
-		eventually(t, "it is left alone", func() bool {
+		eventually(t, "it has missed UPDATEs, and answered OPTIONS", func() bool {
 			got, _ := d.call(c.id)
-			return got.Callee.Calibration == "blind" && got.Callee.Liveness == "unsupported"
+			return got.Callee.Calibration == "blind" && got.Callee.Liveness == "reachable" && got.Callee.Method == "OPTIONS"
 		})
 		hangUp(t, c.caller, c.callee)
 	})
