@@ -115,14 +115,19 @@ func (s *Supervisor) logBrake(n *news) {
 	}
 }
 
-// beat notices that this process was stalled, and takes note of when Run will
-// be back; it returns how long it may sleep. Called locked.
+// beat is how long Run may sleep, so that it is back to notice that this process was
+// stalled, and to look at what is held. Called locked.
 func (s *Supervisor) beat(at time.Time, wait time.Duration) time.Duration {
 	now := at.Sub(s.made)
 	wait = min(wait, s.brake.beat())
 	if s.brake.blind || len(s.brake.held) > 0 || s.brake.limit || len(s.brake.engaged) > 0 || len(s.brake.failing) > 0 {
 		wait = max(0, min(wait, s.brake.looked+tick-now))
 	}
+	return s.promise(now, wait)
+}
+
+// promise takes note of when Run will be back. Called locked.
+func (s *Supervisor) promise(now, wait time.Duration) time.Duration {
 	s.brake.promised = max(1, now+wait)
 	return wait
 }

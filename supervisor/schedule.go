@@ -26,7 +26,7 @@ func (s *Supervisor) turns(at time.Time, tasks []store.Question) (_ []store.Ques
 	defer s.mu.Unlock()
 	s.watch(at)
 	if !s.may() {
-		return tasks, 0, s.beat(at, recess)
+		return tasks, 0, s.promise(at.Sub(s.made), recess) // nothing that is held is looked at
 	}
 	s.reconsider(at)
 	left := s.giveUp(at)
