@@ -238,7 +238,12 @@ func (c *call) onRefused(inv *invite, res *received) {
 		c.next(inv, &fault{status: s})
 		return
 	}
-	if !inv.initial && c.raised(inv.from.Other(), inv.in, res) {
+	switch {
+	case inv.initial:
+	case res.status == 408: // a proxy's: nobody answered
+		c.onInviteFailed(inv, inv.outTx, sip.ErrTransactionTimeout)
+		return
+	case c.raised(inv.from.Other(), inv.in, res):
 		c.resend(inv)
 		return
 	}

@@ -40,7 +40,7 @@
 //	RFC 3261 section 12.1.2 → call.learn, dialog.Arrive, dialog.RouteSet, fork
 //	RFC 3261 section 12.2 → Agent.Announce, call.refresh
 //	RFC 3261 section 12.2.1.1 → dialog.NextHop, dialog.Resume, dialog.Spend
-//	RFC 3261 section 12.2.1.2 → call.lost, call.onInviteFailed
+//	RFC 3261 section 12.2.1.2 → call.lost, call.onInviteFailed, call.onRelayed
 //	RFC 3261 section 12.2.2 → Agent.Calibrate, call.firstAnswer, call.onRequest, call.owns, dialog.Arrive, dialog.Leap, dialog.Resume, inbound.unknownDialog
 //	RFC 3261 section 13.2.2.4 → Agent.decline, Agent.onLate, call.ackLate, call.learn, call.onInviteResponse, call.onRepeated2xx, call.sendAck, fork
 //	RFC 3261 section 13.3.1.4 → call.noAck, repetition
@@ -128,7 +128,7 @@
 //	RFC 4028 section 9 → call.negotiated, dialog.Negotiate, dialog.Timer.TooShort, dialog.Timer.refresher, inbound.tooShort
 //	RFC 4028 section 10 → call.onClock, call.onRenewal, call.putsOff, call.renewAgain, call.sessionDue, dialog.SessionMargin
 //	RFC 4320 section 4.1 → Agent.outside, call.relay, passage.answered
-//	RFC 4320 section 4.2 → Agent.forwardOnce, passage.answered, passage.unanswered
+//	RFC 4320 section 4.2 → Agent.forwardOnce, call.onRelayed, passage.answered, passage.unanswered
 //	RFC 4475 section 3.1.2.3 → stream.read
 //	RFC 4475 section 3.1.2.8 → screen
 //	RFC 4475 section 3.3.8 → repeated

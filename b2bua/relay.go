@@ -144,7 +144,12 @@ func (c *call) translateRAck(side store.Side, in *inbound) (string, bool) {
 // onRelayed passes an answer back.
 func (c *call) onRelayed(side store.Side, in *inbound, res *received) {
 	other := side.Other()
-	if res.status != 481 && res.status != 408 {
+	if res.status == 408 { // a proxy's; passed on it would end the call: RFC 4320 section 4.2, RFC 3261 section 12.2.1.2
+		c.subscribed(side, in, res)
+		in.answer(504)
+		return
+	}
+	if res.status != 481 {
 		c.evidence(other, strconv.Itoa(res.status)+" "+in.method)
 	}
 	if in.method == "UPDATE" && c.raised(other, in, res) {
