@@ -91,7 +91,7 @@ func readVia(value string) (v via, ok bool) {
 		switch {
 		case strings.EqualFold(name, "branch"):
 			v.branch = value
-		case name == "rport":
+		case strings.EqualFold(name, "rport"):
 			v.rport = true
 		}
 	})

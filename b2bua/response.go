@@ -73,10 +73,11 @@ func (r *response) returnPath(req *received, value string) netip.AddrPort {
 // appendVia writes the topmost Via with where the request came from, RFC 3261
 // section 18.2.1 and RFC 3581 section 4.
 func (m *received) appendVia(b []byte, value string, from netip.AddrPort) []byte {
+	ip := from.Addr().WithZone("") // the zone of a link means nothing to others
 	elsewhere := m.via.rport
 	if !elsewhere {
 		said, err := netip.ParseAddr(m.via.host)
-		elsewhere = err != nil || said != from.Addr()
+		elsewhere = err != nil || said != ip
 	}
 	where, params, more := strings.Cut(value, ";")
 	b = append(b, where...)
@@ -84,14 +85,14 @@ func (m *received) appendVia(b []byte, value string, from netip.AddrPort) []byte
 		var param string
 		param, params, more = strings.Cut(params, ";")
 		switch name, _, _ := strings.Cut(param, "="); {
-		case name == "rport":
+		case strings.EqualFold(name, "rport"):
 			b = strconv.AppendUint(append(b, ";rport="...), uint64(from.Port()), 10)
-		case name != "received" || !elsewhere:
+		case !strings.EqualFold(name, "received") || !elsewhere:
 			b = append(append(b, ';'), param...)
 		}
 	}
 	if elsewhere {
-		b = from.Addr().AppendTo(append(b, ";received="...))
+		b = ip.AppendTo(append(b, ";received="...))
 	}
 	return b
 }

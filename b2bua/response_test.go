@@ -21,6 +21,9 @@ func TestAResponseTellsTheTopmostViaWhereItsRequestCameFrom(t *testing.T) {
 			"SIP/2.0/UDP 192.0.2.7;received=192.0.2.7;branch=z9hG4bK1", "192.0.2.7:5060"},
 		{"[2001:db8::7]:40000", "SIP/2.0/UDP [2001:DB8:0::7]:5070;branch=z9hG4bK1", "SIP/2.0/UDP [2001:DB8:0::7]:5070;branch=z9hG4bK1", "[2001:db8::7]:5070"},
 		{"[2001:db8::7]:40000", "SIP/2.0/UDP [::1];branch=z9hG4bK1;rport", "SIP/2.0/UDP [::1];branch=z9hG4bK1;rport=40000;received=2001:db8::7", "[2001:db8::7]:40000"},
+		{"[fe80::7%eth0]:40000", "SIP/2.0/UDP [fe80::7]:5070;branch=z9hG4bK1", "SIP/2.0/UDP [fe80::7]:5070;branch=z9hG4bK1", "[fe80::7%eth0]:5070"},
+		{"[fe80::7%eth0]:40000", "SIP/2.0/UDP h:5070;branch=z9hG4bK1;Rport;Received=h",
+			"SIP/2.0/UDP h:5070;branch=z9hG4bK1;rport=40000;received=fe80::7", "[fe80::7%eth0]:40000"},
 	} {
 		req := plainMessage([]byte("BYE sip:h SIP/2.0\r\nVia: " + tt.via + "\r\nf: <sip:a>;tag=1\r\nv: SIP/2.0/UDP second\r\n" +
 			"TO: <sip:b>;tag=2\r\ni: c\r\nTimestamp: 5\r\nCSEQ: 2 BYE\r\n\r\n"))
