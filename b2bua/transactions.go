@@ -52,7 +52,11 @@ type serverKey struct {
 
 // requestID is the same for copies of a request that came on several ways, RFC
 // 3261 section 8.2.2.2. It is empty for requests inside a dialog.
-type requestID struct{ callID, fromTag, cseq string }
+//
+// Departs from RFC 3261 section 8.2.2.2: copies that go to different places are
+// different requests. We are there for many users, and a proxy that forks may
+// reach several of their phones by way of us.
+type requestID struct{ callID, fromTag, cseq, uri, route string }
 
 func newTransactions(a *Agent) *transactions {
 	t := &transactions{
@@ -299,5 +303,5 @@ func idOf(req *received) requestID {
 	if req.method == "CANCEL" || req.toTag != "" {
 		return requestID{}
 	}
-	return requestID{req.callID, req.fromTag, value(req, "cseq")}
+	return requestID{req.callID, req.fromTag, value(req, "cseq"), req.uri, value(req, "route")}
 }
