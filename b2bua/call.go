@@ -16,7 +16,7 @@ type call struct {
 	agent *Agent
 	id    string
 	turns serial
-	asked uint64 // hash of the Request-URI of the INVITE that made it
+	asked uint64 // hash of what decided where the INVITE that made it went
 	after string // id of the call of ours that this INVITE belongs to, if it came back
 
 	mu         sync.Mutex       // guards rec, covered, sessionIDs, restored and holds

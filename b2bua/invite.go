@@ -2,7 +2,6 @@ package b2bua
 
 import (
 	"errors"
-	"hash/maphash"
 	"sync/atomic"
 	"time"
 
@@ -111,7 +110,7 @@ func (a *Agent) admit(in *inbound) (f *fault, why string) {
 	if _, ok := forwards(in.req); !ok {
 		return &fault{status: 483}, "max_forwards"
 	}
-	if a.loops(in.req) {
+	if a.loops(in) {
 		return &fault{status: 482}, "loop"
 	}
 	if f := in.tooShort(); f != nil {
@@ -158,7 +157,7 @@ func (a *Agent) newCallFrom(in *inbound, trunk string) (*call, error) {
 		TrunkIn: trunk, Started: time.Now(),
 		Legs: [2]store.Leg{{Dialog: caller}, {Dialog: callee}},
 	})
-	c.asked, c.after = maphash.String(a.seed, req.uri), a.cameFrom(req)
+	c.asked, c.after = in.asked(), a.cameFrom(req)
 	return c, nil
 }
 

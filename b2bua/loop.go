@@ -10,23 +10,30 @@ import (
 // was asked for before: RFC 3261 section 16.3 and RFC 5393 section 4.2. Nothing
 // of the Via that loop detection looks at passes a back-to-back user agent
 // (RFC 7332 section 4), but our From tag tells the call, and that one the call
-// that it came from. With another Request-URI it is a spiral, and goes on.
+// that it came from. With another Request-URI, or from another trunk, it is a
+// spiral, and goes on.
 //
 // Calls of other nodes are not known here: what goes round between nodes, or
 // through somebody who changes the From tag, ends with its Max-Forwards.
-func (a *Agent) loops(req *received) bool {
-	id := a.cameFrom(req)
+func (a *Agent) loops(in *inbound) bool {
+	id, asked := a.cameFrom(in.req), in.asked()
 	for range maxRound {
 		c := a.call(id)
 		if c == nil {
 			return false
 		}
-		if c.asked == maphash.String(a.seed, req.uri) {
+		if c.asked == asked {
 			return true
 		}
 		id = c.after
 	}
 	return true
+}
+
+// asked is the same for INVITEs that go the same way: a route looks at the
+// trunk, too.
+func (in *inbound) asked() uint64 {
+	return maphash.String(in.agent.seed, in.agent.trunkOf(in.ip())+" "+in.req.uri)
 }
 
 // maxRound is how often an INVITE may come back.
