@@ -224,23 +224,29 @@ func anyVia(value string) via {
 }
 
 // tidyVia takes LWS out of a Via wherever it may be left out, RFC 3261 section
-// 25.1, which is everywhere but before the host.
+// 25.1, which is everywhere but before the host. Each byte is looked at once: a
+// Via may be LWS to the end of a datagram.
 func tidyVia(value string) string {
 	b := make([]byte, 0, len(value))
 	quoted := false
-	for i := range len(value) {
+	for i := 0; i < len(value); i++ {
 		c := value[i]
-		switch {
-		case c == '"':
+		if c == '"' {
 			quoted = !quoted
-		case !quoted && isLWS(c):
-			next := strings.TrimLeft(value[i:], lws)
-			if next == "" || len(b) == 0 || isLWS(value[i-1]) || strings.IndexByte("/;=,:", b[len(b)-1]) >= 0 || strings.IndexByte("/;=,:", next[0]) >= 0 {
-				continue
-			}
-			c = ' '
 		}
-		b = append(b, c)
+		if quoted || !isLWS(c) {
+			b = append(b, c)
+			continue
+		}
+		for i+1 < len(value) && isLWS(value[i+1]) {
+			i++
+		}
+		if len(b) > 0 && i+1 < len(value) && !divides(b[len(b)-1]) && !divides(value[i+1]) {
+			b = append(b, ' ')
+		}
 	}
 	return string(b)
 }
+
+// divides says whether LWS around this part of a Via means nothing.
+func divides(c byte) bool { return strings.IndexByte("/;=,:", c) >= 0 }
