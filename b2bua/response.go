@@ -28,6 +28,7 @@ func reply(req *received, status int, reason, to string) *response {
 	room := drafts.Get().(*[]byte)
 	res := &response{status: status, reason: reason, header: (*room)[:0], room: room}
 	top := true
+	var given struct{ from, to, callID, cseq bool }
 	for i := range req.fields {
 		switch f := &req.fields[i]; f.key {
 		case "via":
@@ -38,13 +39,13 @@ func reply(req *received, status int, reason, to string) *response {
 			}
 			top = false
 		case "from":
-			res.add("From", f.value)
+			res.once(&given.from, "From", f.value)
 		case "to":
-			res.add("To", to)
+			res.once(&given.to, "To", to)
 		case "call-id":
-			res.add("Call-ID", f.value)
+			res.once(&given.callID, "Call-ID", f.value)
 		case "cseq":
-			res.add("CSeq", f.value)
+			res.once(&given.cseq, "CSeq", f.value)
 		case "timestamp":
 			if status == 100 {
 				res.add(f.name, f.value)
@@ -53,6 +54,15 @@ func reply(req *received, status int, reason, to string) *response {
 	}
 	res.own = len(res.header)
 	return res
+}
+
+// once adds a field that has one value. A request that has it a thousand times,
+// each of some bytes, must not make its answer many times as long as itself.
+func (r *response) once(given *bool, name, value string) {
+	if !*given {
+		r.add(name, value)
+	}
+	*given = true
 }
 
 // returnPath adds the topmost Via with what is noted there, where the request

@@ -45,6 +45,17 @@ func TestAResponseTellsTheTopmostViaWhereItsRequestCameFrom(t *testing.T) {
 	}
 }
 
+func TestAFieldThatARequestHasTooOftenIsGivenBackOnce(t *testing.T) {
+	req := plainMessage([]byte("BYE sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h\r\nf: <sip:a>\r\ni: c\r\nCSeq: 2 BYE\r\nt: <sip:b>\r\n" +
+		strings.Repeat("t:\r\nf:\r\ni:\r\nCSeq:\r\n", 20) + "\r\n"))
+	want := "SIP/2.0 400 Repeated from\r\nVia: SIP/2.0/UDP h;received=192.0.2.7\r\nFrom: <sip:a>\r\nCall-ID: c\r\nCSeq: 2 BYE\r\n" +
+		"To: <sip:b>;tag=x\r\nContent-Length: 0\r\n\r\n"
+	req.source = netip.MustParseAddrPort("192.0.2.7:5060")
+	if diff := cmp.Diff(want, string(reply(req, 400, "Repeated from", "<sip:b>;tag=x").text())); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestWhatNearlyEverybodyWritesIsReadWithoutTheLibrary(t *testing.T) {
 	for _, tt := range []struct {
 		uri, via string
