@@ -41,25 +41,28 @@ type headerField struct {
 
 func (m *received) isAck() bool { return m.method == "ACK" }
 
-// note reads what is asked for most.
+// note reads what is asked for most, of the first field of each name: as does
+// who looks at a message before it is read.
 func (m *received) note() {
+	var callID, from, to, cseq bool
 	for i := range m.fields {
 		switch h := &m.fields[i]; h.key {
 		case "call-id":
-			if m.callID == "" {
-				m.callID = h.value
+			if !callID {
+				m.callID, callID = h.value, true
 			}
 		case "from":
-			if m.fromTag == "" {
-				m.fromTag = dialog.Tag(h.value)
+			if !from {
+				m.fromTag, from = dialog.Tag(h.value), true
 			}
 		case "to":
-			if m.toTag == "" {
-				m.toTag = dialog.Tag(h.value)
+			if !to {
+				m.toTag, to = dialog.Tag(h.value), true
 			}
 		case "cseq":
-			if m.cseqMethod == "" {
+			if !cseq {
 				m.cseq, m.cseqMethod, _ = dialog.CSeq(h.value)
+				cseq = true
 			}
 		}
 	}

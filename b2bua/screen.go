@@ -223,7 +223,7 @@ func goodVia(value []byte) bool {
 		one, value, more = cutUnquoted(value)
 		for range 2 {
 			slash := bytes.IndexByte(one, '/')
-			if slash < 0 || len(trimSpace(one[:slash])) == 0 {
+			if slash < 0 || len(trimSpace(one[:slash])) == 0 || bytes.ContainsAny(one[:slash], ";=:\"") {
 				return false
 			}
 			one = one[slash+1:]

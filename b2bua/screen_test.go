@@ -51,6 +51,7 @@ func TestScreen(t *testing.T) {
 	test("port zero", "biloxi.example.com;", "biloxi.example.com:0;", bad("Bad Request-URI"))
 	test("a scheme with a dot", "sip:bob@", "soap.beep:bob@", verdict{status: 416})
 	test("bad lower Via", "Via: SIP/2.0/UDP pc33", "Via: SIP/2.0 pc33", bad("Bad Via"))
+	test("a protocol that is no token", "Via: SIP/2.0/UDP pc33", "Via: :;SIP/2.0/UDP pc33", bad("Bad Via"))
 	test("Via without host", "UDP bigbox3.site3.atlanta.example.com:5060", "UDP ", bad("Bad Via"))
 	test("a transport that is no token", "SIP/2.0/UDP bigbox3", "SIP/2.0/: bigbox3", bad("Bad Via"))
 	test("a host that is none", "UDP bigbox3.site3.atlanta.example.com:5060", "UDP =", bad("Bad Via"))

@@ -53,6 +53,7 @@ func TestWhatIsRefusedUnderOverloadIsReadAtAGlance(t *testing.T) {
 // FuzzGlance holds what is read at a glance to what the library reads.
 func FuzzGlance(f *testing.F) {
 	f.Add([]byte(ordinary))
+	f.Add([]byte("INVITE sip:b SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKa\r\nTo: <sip:b>\r\nTo: <sip:b>;tag=x\r\nCSeq: 1 INVITE\r\n\r\n"))
 	for _, tt := range torture {
 		f.Add(readTorture(f, filepath.FromSlash(tt.file)))
 	}
