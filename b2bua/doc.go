@@ -27,7 +27,7 @@
 //	RFC 3261 section 8.2.2.3 → inbound.checkRequire
 //	RFC 3261 section 8.2.6.1 → Agent.onInvite
 //	RFC 3261 section 8.2.6.2 → reply, statelessAnswer
-//	RFC 3261 section 8.2.7 → guard, guard.tag, guard.turnAway, statelessTag
+//	RFC 3261 section 8.2.7 → guard, guard.tag, guard.turnAway, inbound.send, statelessTag
 //	RFC 3261 section 9.1 → Agent.onLate, call.cancel, call.expire, call.onOwnAnswer, call.tooLate, forwarding.tell, request.sameBranch
 //	RFC 3261 section 9.2 → call.cancel, serverTx.respond, transactions.cancel
 //	RFC 3261 section 10.2 → Agent.pingRequest, passage.registrars

@@ -334,8 +334,11 @@ func (in *inbound) send(res *response) {
 		in.agent.log.Debug("response not sent", zap.String("method", in.method),
 			zap.Int("status", res.status), zap.Stringer("peer", in.source), zap.Error(err))
 	}
-	if in.method == "CANCEL" {
+	switch {
+	case in.method == "CANCEL":
 		in.tx.terminate() // a repeated one is answered anew: its INVITE may be here by then
+	case in.call == nil && in.method != "INVITE" && res.status >= 200 && in.agent.transaction.crowded():
+		in.tx.terminate() // as is any other that is no call's: RFC 3261 section 8.2.7
 	}
 }
 

@@ -151,6 +151,18 @@ func (t *transactions) keep(tx *serverTx) (known *serverTx, asked *inbound) {
 	return nil, asked
 }
 
+// maxKept is how many requests are known while those outside of calls are kept
+// once they are answered. A busy node has fewer; whoever sends ten thousand a
+// second, be it in the name of a trunk, would have them fill the memory.
+const maxKept = 1 << 16
+
+// crowded says whether there are more.
+func (t *transactions) crowded() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.servers) > maxKept
+}
+
 // lose takes a transaction out of those that merged requests are known by;
 // called locked.
 func (t *transactions) lose(tx *serverTx) {
