@@ -61,7 +61,9 @@ func rewrite(user string, expression *regexp.Regexp, template string) (change, b
 // numberOf is the number in the user part of a URI: without a password and
 // without the parameters of a telephone number, and with those escapes undone
 // that stand for what needs none, RFC 3261 section 19.1.4, so that nobody gets
-// past a route by writing a number in another way.
+// past a route by writing a number in another way. What is no escape becomes one
+// of the percent sign: together with what comes of an escape behind it, it would
+// else be an escape for those behind us.
 func numberOf(user string) string {
 	if end := strings.IndexAny(user, ":;"); end >= 0 {
 		user = user[:end]
@@ -71,14 +73,17 @@ func numberOf(user string) string {
 	}
 	var b strings.Builder
 	for i := 0; i < len(user); i++ {
-		if user[i] == '%' && i+2 < len(user) {
-			if n, err := strconv.ParseUint(user[i+1:i+3], 16, 8); err == nil && isUnreserved(byte(n)) {
+		if isEscape(user[i:]) {
+			if n, _ := strconv.ParseUint(user[i+1:i+3], 16, 8); n == '+' || isUnreserved(byte(n)) {
 				b.WriteByte(byte(n))
 				i += 2
 				continue
 			}
 		}
 		b.WriteByte(user[i])
+		if user[i] == '%' && !isEscape(user[i:]) {
+			b.WriteString("25")
+		}
 	}
 	return b.String()
 }
@@ -102,7 +107,7 @@ func isNumber(s string) bool {
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
 		case isUnreserved(c), strings.IndexByte("&=+$,/", c) >= 0:
-		case c == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]):
+		case isEscape(s[i:]):
 		default:
 			return false
 		}
@@ -115,6 +120,9 @@ func isNumber(s string) bool {
 func isUnreserved(c byte) bool {
 	return 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || strings.IndexByte("-_.!~*'()", c) >= 0
 }
+
+// isEscape says whether a text begins with an escape.
+func isEscape(s string) bool { return len(s) > 2 && s[0] == '%' && isHex(s[1]) && isHex(s[2]) }
 
 func isHex(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'f' }
 

@@ -34,6 +34,8 @@ func TestARouteMatchesAndRewritesNumbers(t *testing.T) {
 		{"nor are parameters", "001;phone-context=example.com", "200", "^00(\\d)$", "", "+$1", "", "taken", "+1;phone-context=example.com", "200"},
 		{"no caller at all", "1", "", "", "^$", "", "", "taken", "1", ""},
 		{"an unfinished escape", "0%3", "", "^0", "", "", "", "taken", "0%3", ""},
+		{"an escaped plus is that plus", "%2b4930", "", `^\+49(.*)$`, "", "0$1", "", "taken", "030", ""},
+		{"an escape within one", "0%3%39", "", "^0(.*)$", "", "+$1", "", "taken", "+%2539", ""},
 	} {
 		r := Route{User: expr(c.match), Caller: expr(c.matchCaller), SetUser: c.set, SetCaller: c.setCaller}
 		n, ok := r.match(query{uri: dialog.URI{User: c.user}, caller: c.caller})
@@ -81,7 +83,7 @@ func TestANumberIsRewrittenWhereItStands(t *testing.T) {
 }
 
 func FuzzANumberThatWasRewrittenIsAUser(f *testing.F) {
-	for _, s := range []string{"0049", "00%31", "0;x=1:y", "%", "+1:", "00\n"} {
+	for _, s := range []string{"0049", "00%31", "0;x=1:y", "%", "+1:", "00\n", "0%2%31"} {
 		f.Add(s)
 	}
 	r := Route{User: regexp.MustCompile(`^0+(.*)$`), SetUser: "+$1"}
