@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -40,6 +42,7 @@ before the default.`,
 		if err := errors.Join(err, levelErr); err != nil {
 			return usage(err)
 		}
+		signal.Ignore(syscall.SIGPIPE) // calls outlive who reads the log
 		out := &logWriter{to: t.stderr}
 		defer out.Sync()
 		log := loggerTo(out, t.stderr, level)
