@@ -19,11 +19,12 @@ import (
 // duration, speaks of Go types, and forgets the lines, which the faults that
 // are found later need too.
 func (l *loader) decodeFile(body []byte) {
-	dec := yaml.NewDecoder(bytes.NewReader(body))
+	in := bytes.NewReader(body)
+	dec := yaml.NewDecoder(in)
 	var doc, more yaml.Node
 	if err := dec.Decode(&doc); err != nil {
 		if !errors.Is(err, io.EOF) { // an empty file is the default
-			l.syntax(err)
+			l.syntax(body[:len(body)-in.Len()], err)
 		}
 		return
 	}
@@ -31,19 +32,33 @@ func (l *loader) decodeFile(body []byte) {
 	case err == nil:
 		l.faultAt(more.Line, "", "a second YAML document: the file holds one")
 	case !errors.Is(err, io.EOF):
-		l.syntax(err)
+		l.syntax(body[:len(body)-in.Len()], err)
 	}
 	l.decode("", doc.Content[0], reflect.ValueOf(&l.config).Elem())
 }
 
-// syntax notes an error of the YAML parser, which gives its line in the text.
-func (l *loader) syntax(err error) {
+// syntax notes an error of the YAML parser, which came when it had read so far.
+// The fault is in the line behind the longest beginning that can be parsed: the
+// line in the text of the error, if there is one, is some line before.
+func (l *loader) syntax(read []byte, err error) {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	var line int
-	if n, _ := fmt.Sscanf(text, "line %d:", &line); n == 1 {
-		_, text, _ = strings.Cut(text, ": ")
+	if rest, ok := strings.CutPrefix(text, "line "); ok {
+		_, text, _ = strings.Cut(rest, ": ")
 	}
-	l.faultAt(line, "", text)
+	for good := false; !good; good = isYAML(read) {
+		read = read[:bytes.LastIndexByte(read[:len(read)-1], '\n')+1]
+	}
+	l.faultAt(1+bytes.Count(read, []byte("\n")), "", text)
+}
+
+// isYAML says whether a text can be parsed.
+func isYAML(text []byte) bool {
+	dec := yaml.NewDecoder(bytes.NewReader(text))
+	for {
+		if err := dec.Decode(new(yaml.Node)); err != nil {
+			return errors.Is(err, io.EOF)
+		}
+	}
 }
 
 func (l *loader) faultAt(line int, path, text string) {

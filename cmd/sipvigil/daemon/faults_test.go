@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -126,10 +127,8 @@ func TestFileThatIsNoConfigurationIsAFault(t *testing.T) {
 	test("trunks: [{name: a, sources: [192.0.2.1], trusted: maybe}]\n",
 		`sipvigil.yaml:1: trunks[0].trusted: "maybe" is neither true nor false`)
 	test("sip:\nstore: ~\n")
-	test("sip:\n  listen: [udp\n", "sipvigil.yaml:1: did not find expected ',' or ']'")
 	test("- a\n", "sipvigil.yaml:1: is not a mapping with the keys "+keys)
 	test("node: a\n---\nnode: b\n", "sipvigil.yaml:2: a second YAML document: the file holds one")
-	test("supervise: *nothing\n", "sipvigil.yaml: unknown anchor 'nothing' referenced")
 	test("sip: {listen: {a: b}}\nnode: [x]\ntrunks: [3]\n",
 		"sipvigil.yaml:1: sip.listen: is not a list",
 		"sipvigil.yaml:2: node: is not a single value",
@@ -147,6 +146,24 @@ func TestFileThatIsNoConfigurationIsAFault(t *testing.T) {
 		`sipvigil.yaml:2: unknown key "node.x", there are `+keys,
 		`sipvigil.yaml:3: unknown key "", there are `+keys,
 		`sipvigil.yaml:5: unknown key "<<", there are `+keys)
+}
+
+func TestWhatIsNoYAMLIsNamedWithItsLine(t *testing.T) {
+	test := func(text, want string) {
+		t.Helper()
+		_, err := load(t, text, nil, nil)
+		wantFaults(t, err, "sipvigil.yaml:"+want)
+	}
+	test("node: a: b\n", "1: mapping values are not allowed in this context")
+	test("sip:\n  listen: [udp\n", "2: did not find expected ',' or ']'")
+	test("sip:\n  listen: [udp\nnode: a\n", "2: did not find expected ',' or ']'")
+	test("node: a\nsip:\n  unknown: drop\n   advertise: sip.example\n", "4: mapping values are not allowed in this context")
+	test("node: a\nsip:\n\tunknown: drop\n", "3: found character that cannot start any token")
+	test("# caf\u00e9\r\nnode: \"a\r\nsip: {}\r\n", "2: found unexpected end of stream")
+	test("node: a\n---\nnode: [\n", "3: did not find expected node content")
+	test("node: a\n# caf\xe9\n", "2: incomplete UTF-8 octet sequence")
+	test("node: a\n\nsupervise: *nothing\n", "3: unknown anchor 'nothing' referenced")
+	test(strings.Repeat("# a line\n", 999)+"node: [a\n"+strings.Repeat("# a line\n", 999), "1000: did not find expected ',' or ']'")
 }
 
 func TestFaultsOfFlagsAreNamedWithoutAFile(t *testing.T) {
