@@ -99,6 +99,8 @@ func (f *tokenFile) current() web.Tokens {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch anew, err := f.look(); {
+	case errors.Is(err, fs.ErrNotExist):
+		f.log.Error("the tokens file is gone, and nobody may use the API: put it back", zap.Error(err))
 	case err != nil:
 		f.log.Error("the tokens file cannot be used, what was read before stays in force: correct the file", zap.Error(err))
 	case anew:
