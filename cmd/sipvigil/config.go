@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -21,10 +22,7 @@ func (t *tool) config() *cobra.Command {
 		Args:  arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := t.load(cmd)
-			if err == nil {
-				err = daemon.CheckFiles(&cfg)
-			}
-			if err != nil {
+			if err := errors.Join(err, daemon.CheckFiles(&cfg)); err != nil {
 				return usage(err)
 			}
 			_, err = fmt.Fprintln(t.stdout, "The configuration has no faults.")

@@ -206,12 +206,19 @@ func TestWrongCommandLinesExitWith2(t *testing.T) {
 
 func TestConfigCheckReadsTheFilesThatAreNamed(t *testing.T) {
 	t.Chdir(t.TempDir())
-	if err := os.WriteFile("sipvigil.yaml", []byte("node: n\nadmin: {tokens_file: tokens, tls: {cert: admin.pem, key: admin.key}}\nsip: {tls: {ca: roots.pem}}\n"), 0o600); err != nil {
-		t.Fatal(err)
+	for name, text := range map[string]string{
+		"sipvigil.yaml": "node: n\nadmin: {tokens_file: tokens, tls: {cert: admin.pem, key: admin.key}}\nsip: {tls: {ca: roots.pem, cert: sip.pem}}\n",
+		"tokens":        "ann viewer\n# bob\ncarol boss sha256:00\n",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	wantRun(t, run(t, "", "config", "check", "--config", "sipvigil.yaml"), ran{Code: 2, Errors: "sipvigil: sip.tls.ca: open roots.pem: no such file or directory\n" +
+	wantRun(t, run(t, "", "config", "check", "--config", "sipvigil.yaml"), ran{Code: 2, Errors: "" +
+		"sipvigil: sipvigil.yaml:3: sip.tls.cert: is without sip.tls.key, the key that it is for\n" +
+		"sipvigil: sip.tls.ca: open roots.pem: no such file or directory\n" +
 		"sipvigil: admin.tls.cert and admin.tls.key: open admin.pem: no such file or directory\n" +
-		"sipvigil: admin.tokens_file: open tokens: no such file or directory\n"})
+		"sipvigil: admin.tokens_file: tokens: line 1: is not NAME ROLE sha256:HEX; line 3: its role is none of viewer, operator, admin\n"})
 }
 
 func TestShowTellsWhatHappenedToACall(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,7 +39,8 @@ func (d *Daemon) adminConfig() web.Config {
 func (t AdminTLS) files() TLS { return TLS{Cert: t.Cert, Key: t.Key} }
 
 // CheckFiles reads the certificates and the tokens that a configuration names, as
-// Listen does. Its error names what is wrong with each.
+// Listen does. Its error names what is wrong with each, one a line. The
+// configuration may have faults.
 func CheckFiles(c *Config) error {
 	sip := certificates{files: c.SIP.TLS, path: "sip.tls"}
 	admin := certificates{files: c.Admin.TLS.files(), path: "admin.tls"}
@@ -131,7 +133,7 @@ func (f *tokenFile) look() (anew bool, err error) {
 	defer file.Close()
 	tokens, err := web.ReadTokens(file)
 	if err != nil {
-		return false, fmt.Errorf("admin.tokens_file: %s: %w", f.name, err)
+		return false, fmt.Errorf("admin.tokens_file: %s: %s", f.name, strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	f.inUse = tokens
 	return true, nil

@@ -75,7 +75,7 @@ func (c *certificates) stamp() stamp {
 func (c *certificates) read() (*tls.Config, error) {
 	var faults []error
 	read := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.files.Cert != "" {
+	if c.files.Cert != "" && c.files.Key != "" {
 		pair, err := tls.LoadX509KeyPair(c.files.Cert, c.files.Key)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("%s.cert and %[1]s.key: %w", c.path, err))
