@@ -27,8 +27,8 @@ func noFault(string, string, ...any) {}
 // links is the configuration on top of its preset, or of the default.
 func (m *Monitor) links(fault report) links.Config {
 	c := links.Default()
-	if m.Preset != "" {
-		c, _ = links.Preset(m.Preset)
+	if p, ok := links.Preset(m.Preset); ok {
+		c = p
 	}
 	c.Probe, c.Mode = cmp.Or(links.Probe(m.Probe), c.Probe), cmp.Or(links.Mode(m.Mode), c.Mode)
 	give(&c.Interval, m.Interval)

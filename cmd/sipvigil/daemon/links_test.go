@@ -15,7 +15,8 @@ func TestFaultsOfMonitoring(t *testing.T) {
 	}
 	const at = "sipvigil.yaml:1: trunks[0].monitor"
 	test("{probe: none}")
-	test("{preset: nobody}", at+`.preset: "nobody" is none of audiocodes, avaya, cisco-cube, cisco-cucm, kamailio, lync, opensips, oracle, panasonic, ribbon, teams`)
+	test("{preset: nobody, up_after: 0}", at+`.preset: "nobody" is none of audiocodes, avaya, cisco-cube, cisco-cucm, kamailio, lync, opensips, oracle, panasonic, ribbon, teams`,
+		at+".up_after: 0 is below 1")
 	test("{probe: icmp, mode: never}", at+`.probe: "icmp" is none of options, register, crlf, tcp, none`, at+`.mode: "never" is neither continuous nor idle-only`)
 	test("{interval: 0, interval_down: 10ms, jitter: 2, timeout: 33s}", at+".interval: 0s is below 1s", at+".interval_down: 10ms is below 1s",
 		at+".jitter: 2 is not a share from 0 to 1", at+".timeout: 33s is not from 100ms to 32s, where SIP itself gives up")

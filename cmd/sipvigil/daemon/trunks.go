@@ -99,7 +99,6 @@ func validateMonitor(t *Trunk, path string, fault report) {
 	}
 	if _, ok := links.Preset(m.Preset); m.Preset != "" && !ok {
 		fault(path+".preset", "%q is none of %s", m.Preset, strings.Join(links.Presets(), ", "))
-		return
 	}
 	c := m.links(func(key, format string, args ...any) { fault(path+"."+key, format, args...) })
 	for key, err := range c.Faults() {
