@@ -1,6 +1,7 @@
 package b2bua
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"time"
@@ -17,7 +18,7 @@ func (a *Agent) send(req *request) (*clientTx, error) { return a.transaction.beg
 // sendWaiting is send that waits for the connection, and fails without it.
 func (a *Agent) sendWaiting(req *request) (*clientTx, error) {
 	if req.transport != "udp" {
-		if err := a.dialled(req); err != nil {
+		if _, err := a.connect(context.Background(), req); err != nil {
 			return nil, err
 		}
 	}
@@ -30,14 +31,14 @@ func (a *Agent) write(req *request) {
 		a.written(req, req.socket.put(req))
 		return
 	}
-	put := func(out outlet, err error) {
+	put := func(s *stream, err error) {
 		if err == nil {
-			err = out.put(req)
+			err = s.put(req)
 		}
 		a.written(req, err)
 	}
-	if out, err := a.outlet(req, put); out != nil || err != nil {
-		put(out, err)
+	if s, err := a.outlet(req, put); s != nil || err != nil {
+		put(s, err)
 	}
 }
 

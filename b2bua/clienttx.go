@@ -60,7 +60,7 @@ func (tx *clientTx) start() error {
 }
 
 // opened goes on with a request that waited for its connection.
-func (tx *clientTx) opened(conn outlet, err error) {
+func (tx *clientTx) opened(conn *stream, err error) {
 	if err == nil {
 		err = tx.leave(conn)
 	}

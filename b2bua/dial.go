@@ -22,49 +22,45 @@ type ground struct{ transport, addr, name string }
 func groundOf(req *request) ground { return ground{req.transport, req.to, nextHopHost(req)} }
 
 // opening is the line of those that wait for a connection.
-type opening struct{ waiting []func(outlet, error) }
+type opening struct{ waiting []func(*stream, error) }
 
 // errWebSocket: where there is no connection, none can be had.
 var errWebSocket = errors.New("its WebSocket is closed, and only the far end can open it")
 
-// outlet is what a request leaves by that is not bound to a UDP socket. It is nil
-// where a connection has to be opened first. Then opened is called later, in the
-// order in which the requests came, so that none overtakes another one of its
-// dialog: whoever has the turn of a call must not wait for a far end that may be
-// gone.
-func (a *Agent) outlet(req *request, opened func(outlet, error)) (outlet, error) {
+// outlet is what a request leaves by that is not bound to a UDP socket: the
+// connection that its destination has with us. It is nil where one has to be
+// opened first. Then opened is called later, in the order in which the requests
+// came, so that none overtakes another one of its dialog: whoever has the turn of
+// a call must not wait for a far end that may be gone.
+func (a *Agent) outlet(req *request, opened func(*stream, error)) (*stream, error) {
 	g, p := groundOf(req), a.streams
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	line, s := p.opening[g], p.open[g.addr]
+	line, s := p.opening[g], p.find(g)
 	switch {
 	case line != nil && len(line.waiting) < maxWaiting:
 		line.waiting = append(line.waiting, opened)
 	case line != nil:
 		return nil, errors.New("too many requests wait for its connection")
-	case s != nil && s.transport == g.transport && s.serves(g.name):
+	case s != nil:
 		return s, nil
 	case isWebSocket(g.transport):
 		return nil, errWebSocket
 	case g.transport == "udp":
 		return nil, fmt.Errorf("b2bua: no socket to reach %s", req.to)
 	default:
-		line = &opening{waiting: []func(outlet, error){opened}}
+		line = &opening{waiting: []func(*stream, error){opened}}
 		p.opening[g] = line
-		a.work.Go(func() { a.open(req, g, line) })
+		a.work.Go(func() { a.open(g, line) })
 	}
 	return nil, nil
 }
 
 // open opens a connection, and has those go on that wait for it.
-func (a *Agent) open(req *request, g ground, line *opening) {
+func (a *Agent) open(g ground, line *opening) {
 	p := a.streams
-	err := errors.New("the dialling broke")
-	guarded(func() { err = a.dialled(req) }, a.panicked)
-	s := p.find(g.transport, g.addr)
-	if err == nil && s == nil {
-		err = net.ErrClosed
-	}
+	s, err := (*stream)(nil), errors.New("the dialling broke")
+	guarded(func() { s, err = a.dial(g) }, a.panicked)
 	for {
 		p.mu.Lock()
 		if len(line.waiting) == 0 {
@@ -79,55 +75,55 @@ func (a *Agent) open(req *request, g ground, line *opening) {
 	}
 }
 
-// dialled waits until there is a connection for a request.
-func (a *Agent) dialled(req *request) error {
-	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
-	defer cancel()
-	return a.connect(ctx, req)
-}
-
-// connect makes sure that there is a connection for a request: the one that its
-// destination has with us, else a new one. Several requests share one dialling.
-func (a *Agent) connect(ctx context.Context, req *request) error {
-	g := groundOf(req)
+// connect waits until there is a connection for a request, or until the context
+// ends: then it is opened for the others that wait all the same.
+func (a *Agent) connect(ctx context.Context, req *request) (*stream, error) {
+	type opened struct {
+		*stream
+		error
+	}
 	a.mayWait()
-	if s := a.streams.find(g.transport, g.addr); s != nil && s.serves(g.name) {
-		return nil
+	later := make(chan opened, 1)
+	s, err := a.outlet(req, func(s *stream, err error) { later <- opened{s, err} })
+	if s != nil || err != nil {
+		return s, err
 	}
-	if isWebSocket(g.transport) {
-		return errWebSocket
+	select {
+	case o := <-later:
+		return o.stream, o.error
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-a.closed:
+		return nil, net.ErrClosed
 	}
-	_, err, _ := a.streams.dialing.Do(g.transport+" "+g.addr+" "+g.name, func() (any, error) {
-		if s := a.streams.find(g.transport, g.addr); s != nil && s.serves(g.name) {
-			return nil, nil // just opened
-		}
-		return nil, a.dial(ctx, g.transport, g.addr, g.name)
-	})
-	return err
 }
 
 // dial opens a connection.
-func (a *Agent) dial(ctx context.Context, transport, addr, name string) error {
-	raw, err := a.dialTCP(ctx, "tcp", addr)
+func (a *Agent) dial(g ground) (*stream, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+	defer cancel()
+	raw, err := a.dialTCP(ctx, "tcp", g.addr)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	setKeepAlive(raw)
-	if transport != "tls" {
-		return a.streams.add(a.newStream(raw, transport, ""))
+	if g.transport != "tls" {
+		s := a.newStream(raw, g.transport, "")
+		return s, a.streams.add(s)
 	}
-	if before := a.streams.nameAt(addr); before != "" && net.ParseIP(name) != nil {
+	name := g.name
+	if before := a.streams.nameAt(g.addr); before != "" && net.ParseIP(name) != nil {
 		name = before
 	}
 	conn := tls.Client(raw, a.clientTLS(name))
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
-		return fmt.Errorf("TLS with %s as %q: %w", addr, name, err)
+		return nil, fmt.Errorf("TLS with %s as %q: %w", g.addr, name, err)
 	}
-	a.streams.remember(addr, name)
-	s := a.newStream(conn, transport, "")
+	a.streams.remember(g.addr, name)
+	s := a.newStream(conn, g.transport, "")
 	s.peer = leaf(conn.ConnectionState())
-	return a.streams.add(s)
+	return s, a.streams.add(s)
 }
 
 // nextHopHost is the host that a request goes to, by which its certificate is

@@ -68,7 +68,7 @@
 //	RFC 3261 section 17.2.3 → serverKey, serverKeyOf, transactions
 //	RFC 3261 section 18.1.1 → maxDatagram
 //	RFC 3261 section 18.2.1 → Finding.read, appendTopVia, received.appendVia
-//	RFC 3261 section 18.2.2 → appendTopVia, response.returnPath, transactions.carrier
+//	RFC 3261 section 18.2.2 → appendTopVia, response.returnPath, stream.answer
 //	RFC 3261 section 18.3 → bodyLength, checkFields, delimited, lines
 //	RFC 3261 section 18.4 → Agent.undelivered
 //	RFC 3261 section 19.1.1 → Agent.pingRequest, dialog.URI, dialog.URI.Header, dialog.forRequest, inbound.checkMandatory

@@ -112,7 +112,7 @@ func (a *Agent) alive(f *dialog.Flow) bool {
 	if f.Transport == "udp" {
 		return a.serves("udp")
 	}
-	return a.streams.find(f.Transport, f.Peer.String()) != nil
+	return a.streams.leads(f.Transport, f.Peer.String())
 }
 
 func (a *Agent) serves(transport string) bool {

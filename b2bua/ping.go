@@ -242,13 +242,10 @@ func (a *Agent) pingStream(p Ping, answered func(Traffic)) {
 	ctx, cancel := a.until(p.Timeout)
 	defer cancel()
 	sent := time.Now()
-	err := a.connect(ctx, a.pingRequest(p))
+	s, err := a.connect(ctx, a.pingRequest(p))
 	if err == nil {
-		s := a.streams.find(p.Hop.Transport, p.Hop.Addr.String())
-		if err = net.ErrClosed; s != nil {
-			if err = s.ping(ctx); err != nil {
-				s.close()
-			}
+		if err = s.ping(ctx); err != nil {
+			s.close()
 		}
 	}
 	a.report(ctx, answered, sent, err, "ping")

@@ -172,7 +172,7 @@ func aimFrom(transport, peer string, hops []locate.Hop) (string, string) {
 // destination is where a request on this leg goes now: to its peer, or, when
 // the peer's connection is gone, to where its target says that it listens.
 func (a *Agent) destination(d *store.Dialog) string {
-	if d.Transport == "udp" || d.Kept || isWebSocket(d.Transport) || a.streams.find(d.Transport, d.Peer) != nil {
+	if d.Transport == "udp" || d.Kept || isWebSocket(d.Transport) || a.streams.leads(d.Transport, d.Peer) {
 		return d.Peer
 	}
 	_, _, uri := dialog.NextHop(d)
@@ -199,7 +199,7 @@ func (c *call) back(side store.Side, in *inbound) {
 	case browser:
 	case transport != d.Transport, !c.isFarEnd(side, in.source):
 		return
-	case !d.Kept && (transport == "udp" || c.agent.streams.find(transport, d.Peer) != nil):
+	case !d.Kept && (transport == "udp" || c.agent.streams.leads(transport, d.Peer)):
 		return
 	}
 	c.set(func(rec *record) {

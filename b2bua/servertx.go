@@ -12,6 +12,7 @@ import (
 // socket, or a connection.
 type carrier interface {
 	answer(text []byte, to netip.AddrPort) error
+	lastCame() time.Time // when the message that is being read came to this host
 }
 
 // tryingAfter is how long an INVITE may go without an answer, RFC 3261 section

@@ -117,7 +117,7 @@ func (s *stream) pass(msg []byte) (more bool) {
 	s.proven = true
 	s.agent.mirror.copy(s.transport, s.conn.RemoteAddr(), s.conn.LocalAddr(), msg)
 	m.source = s.source
-	if q := s.agent.transaction.arrived(m, nil); q != nil {
+	if q := s.agent.transaction.arrived(m, s); q != nil {
 		s.agent.work.Go(q.run)
 	}
 	return true
@@ -256,9 +256,15 @@ func (s *stream) send(out []byte) error {
 }
 
 // answer implements carrier.
+//
+// Departs from RFC 3261 section 18.2.2: a response whose connection is gone is
+// not sent over a new one. The far end sends its request again, or gives up.
 func (s *stream) answer(text []byte, _ netip.AddrPort) error {
 	return s.send(text)
 }
+
+// lastCame implements carrier: nothing waits before it is read.
+func (s *stream) lastCame() time.Time { return time.Now() }
 
 // put implements outlet.
 func (s *stream) put(r *request) error {

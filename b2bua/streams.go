@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/sync/singleflight"
 )
 
 // How many connections are held that others opened, in total and from one
@@ -36,11 +35,9 @@ type Listener struct {
 
 // streams are the connections that are open.
 type streams struct {
-	dialing singleflight.Group
-
 	mu       sync.Mutex // guards the rest
 	over     bool
-	open     map[string]*stream
+	open     map[string][]*stream // by the address of the far end, the newest first
 	opening  map[ground]*opening
 	taken    int // slots of [maxStreams]
 	bySource map[netip.Addr]int
@@ -48,17 +45,26 @@ type streams struct {
 }
 
 func newStreams() *streams {
-	return &streams{open: make(map[string]*stream), opening: make(map[ground]*opening),
+	return &streams{open: make(map[string][]*stream), opening: make(map[ground]*opening),
 		bySource: make(map[netip.Addr]int), verified: make(map[string]string)}
 }
 
-// add files a connection and has it served. One from the same address that is
-// there already has been given up by its far end.
+// add files a connection and has it served. One between the same two ports that
+// is there already has been given up by its far end.
 func (p *streams) add(s *stream) error {
 	s.agent.metrics.connections.WithLabelValues(s.transport).Inc()
+	local := addrPortOf(s.conn.LocalAddr())
 	p.mu.Lock()
-	older, over := p.open[s.remote], p.over
-	p.open[s.remote] = s
+	over, all := p.over, []*stream{s}
+	var older *stream
+	for _, o := range p.open[s.remote] {
+		if addrPortOf(o.conn.LocalAddr()) == local {
+			older = o
+		} else {
+			all = append(all, o)
+		}
+	}
+	p.open[s.remote] = all
 	p.mu.Unlock()
 	if older != nil {
 		older.close()
@@ -75,8 +81,10 @@ func (p *streams) remove(s *stream) {
 	s.agent.metrics.connections.WithLabelValues(s.transport).Dec()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.open[s.remote] == s {
-		delete(p.open, s.remote)
+	if i := slices.Index(p.open[s.remote], s); i >= 0 {
+		if p.open[s.remote] = slices.Delete(p.open[s.remote], i, i+1); len(p.open[s.remote]) == 0 {
+			delete(p.open, s.remote)
+		}
 		s.agent.lose(way{s.transport, s.remote}, connectionClosed)
 	}
 	if s.listener != "" {
@@ -84,28 +92,28 @@ func (p *streams) remove(s *stream) {
 	}
 }
 
-// find is the connection to an address, nil without one.
-func (p *streams) find(transport, addr string) *stream {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if s := p.open[addr]; s != nil && s.transport == transport {
-		return s
+// find is a connection that may carry a request, nil without one. Called locked.
+func (p *streams) find(g ground) *stream {
+	for _, s := range p.open[g.addr] {
+		if s.transport == g.transport && s.serves(g.name) {
+			return s
+		}
 	}
 	return nil
 }
 
-// at is the connection to an address.
-func (p *streams) at(addr string) *stream {
+// leads says whether there is a connection to an address.
+func (p *streams) leads(transport, addr string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.open[addr]
+	return slices.ContainsFunc(p.open[addr], func(s *stream) bool { return s.transport == transport })
 }
 
 // closeAll closes all, and those that are opened from now on.
 func (p *streams) closeAll() {
 	p.mu.Lock()
 	p.over = true
-	all := slices.Collect(maps.Values(p.open))
+	all := slices.Concat(slices.Collect(maps.Values(p.open))...)
 	p.mu.Unlock()
 	for _, s := range all {
 		s.close()

@@ -64,8 +64,15 @@ func (l *pipes) connect(t *testing.T, port int) *peer {
 
 func (l *pipes) connectFrom(t *testing.T, from *net.TCPAddr) *peer {
 	ours, theirs := net.Pipe()
-	p := &peer{conn: ours}
 	l.conns <- pipeEnd{theirs, from}
+	p := newPeer(t, ours)
+	synctest.Wait()
+	return p
+}
+
+// newPeer is a peer with its end of a connection.
+func newPeer(t *testing.T, ours net.Conn) *peer {
+	p := &peer{conn: ours}
 	go func() {
 		buf := make([]byte, 4096)
 		for {
@@ -81,7 +88,6 @@ func (l *pipes) connectFrom(t *testing.T, from *net.TCPAddr) *peer {
 		}
 	}()
 	t.Cleanup(func() { _ = ours.Close() })
-	synctest.Wait()
 	return p
 }
 

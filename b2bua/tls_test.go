@@ -1,7 +1,6 @@
 package b2bua
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -93,7 +92,7 @@ func selfSigned(t *testing.T, names ...string) *tls.Config {
 	roots := x509.NewCertPool()
 	roots.AddCert(cert)
 	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots,
-		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key, Leaf: cert}}}
 }
 
 func TestAnAddressIsTrustedUnderTheNameThatItWasReachedByBefore(t *testing.T) {
@@ -116,23 +115,22 @@ func TestAnAddressIsTrustedUnderTheNameThatItWasReachedByBefore(t *testing.T) {
 	n := newNet(t)
 	n.agent.cfg.TLS = func() *tls.Config { return secured }
 	addr := l.Addr().String()
-	connect := func(host string) error {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		return n.agent.connect(ctx, &request{uri: "sip:" + host, transport: "tls", to: addr})
+	connect := func(host string) (*stream, error) {
+		return n.agent.connect(t.Context(), &request{uri: "sip:" + host, transport: "tls", to: addr})
 	}
 	fails := func(host string) {
 		t.Helper()
-		if err := connect(host); err == nil {
+		if _, err := connect(host); err == nil {
 			t.Errorf("connected to %s", host)
 		}
 	}
 	works := func(host string) *stream {
 		t.Helper()
-		if err := connect(host); err != nil {
+		s, err := connect(host)
+		if err != nil {
 			t.Fatalf("%s: %v", host, err)
 		}
-		return n.agent.streams.find("tls", addr)
+		return s
 	}
 	fails("127.0.0.1") // the certificate has no address
 	fails("sub.carrier.example")

@@ -25,9 +25,8 @@ type transactions struct {
 	malformed func()
 	overload  func() // a call was refused because there is too much to do
 	strain    strain
-	streams   *streams
-	outlet    func(*request, func(outlet, error)) (outlet, error) // [Agent.outlet]
-	closing   *atomic.Bool                                        // nobody is told what fails any more
+	outlet    func(*request, func(*stream, error)) (*stream, error) // [Agent.outlet]
+	closing   *atomic.Bool                                          // nobody is told what fails any more
 
 	mu      sync.Mutex // guards what is below
 	clients map[clientKey]*clientTx
@@ -60,7 +59,6 @@ type requestID struct{ callID, fromTag, cseq, uri, route string }
 
 func newTransactions(a *Agent) *transactions {
 	t := &transactions{
-		streams:   a.streams,
 		outlet:    a.outlet,
 		closing:   &a.closing,
 		arrivals:  arrivals{work: &a.work, panicked: a.panicked},
@@ -77,22 +75,21 @@ func newTransactions(a *Agent) *transactions {
 	return t
 }
 
-// arrived takes each message in the goroutine that read it, from a UDP socket
-// or, without one, from a connection. What is left to do is returned, if there
-// is anything.
-func (t *transactions) arrived(m *received, socket *packetConn) (q *queue) {
+// arrived takes each message in the goroutine that read it. What is left to do is
+// returned, if there is anything.
+func (t *transactions) arrived(m *received, by carrier) (q *queue) {
 	if m.method != "" {
-		return t.request(m, socket)
+		return t.request(m, by)
 	}
-	return t.response(m, socket)
+	return t.response(m, by)
 }
 
 // request gives a request to its transaction, or makes one of it. An ACK whose
 // INVITE was not refused has none.
-func (t *transactions) request(req *received, socket *packetConn) (q *queue) {
+func (t *transactions) request(req *received, conn carrier) (q *queue) {
 	key, err := serverKeyOf(req, req.method)
 	if err != nil {
-		t.unreadable(req, socket)
+		t.unreadable(req, conn)
 		return nil
 	}
 	t.mu.Lock()
@@ -101,10 +98,6 @@ func (t *transactions) request(req *received, socket *packetConn) (q *queue) {
 	if known != nil {
 		known.receive(req)
 		return nil
-	}
-	conn := t.carrier(req, socket)
-	if conn == nil {
-		return nil // there is nowhere to answer to
 	}
 	if req.isAck() && strings.HasPrefix(req.toTag, noCallTag) || t.tooMany(key, req, conn) {
 		return nil
@@ -121,7 +114,7 @@ func (t *transactions) request(req *received, socket *packetConn) (q *queue) {
 			t.waits.after(tryingAfter, tx, wakeTrying)
 		}
 	}
-	came := socket.lastCame()
+	came := conn.lastCame()
 	q, ok := t.arrivals.offer(req.callID, func() { t.strain.waited(came); t.onRequest(req, tx) })
 	if !ok {
 		tx.terminate() // nobody would answer it: it is as if it had not come
@@ -188,7 +181,7 @@ func (t *transactions) refused(tx *serverTx) {
 }
 
 // response gives a response to its transaction.
-func (t *transactions) response(res *received, socket *packetConn) (q *queue) {
+func (t *transactions) response(res *received, conn carrier) (q *queue) {
 	key, err := clientKeyOf(res)
 	if err != nil {
 		t.malformed()
@@ -201,7 +194,7 @@ func (t *transactions) response(res *received, socket *packetConn) (q *queue) {
 		q, _ = t.arrivals.offer(res.callID, func() { t.onStray(res) })
 		return q
 	}
-	came := socket.lastCame()
+	came := conn.lastCame()
 	q, ok := t.arrivals.offer(res.callID, func() { t.strain.waited(came); tx.receive(res) })
 	if ok {
 		tx.hear(res.status)
@@ -250,30 +243,13 @@ func (t *transactions) stop() {
 
 // unreadable answers a request that no transaction can be made of; over UDP
 // the screen has done that.
-func (t *transactions) unreadable(req *received, socket *packetConn) {
+func (t *transactions) unreadable(req *received, conn carrier) {
 	t.malformed()
 	if req.isAck() {
 		return
 	}
 	res := reply(req, 400, "Bad or Missing Via or CSeq", value(req, "to"))
-	if conn := t.carrier(req, socket); conn != nil {
-		_ = conn.answer(res.text(), req.source) // that it cannot be sent is the far end's loss
-	}
-}
-
-// carrier is what the answers to a request leave by, nil when its connection is
-// closed by now.
-//
-// Departs from RFC 3261 section 18.2.2: a response whose connection is gone is
-// not sent over a new one. The far end sends its request again, or gives up.
-func (t *transactions) carrier(req *received, socket *packetConn) carrier {
-	if socket != nil {
-		return socket
-	}
-	if s := t.streams.at(req.source.String()); s != nil {
-		return s
-	}
-	return nil
+	_ = conn.answer(res.text(), req.source) // that it cannot be sent is the far end's loss
 }
 
 var errNoKey = errors.New("b2bua: no Via, CSeq or Call-ID")

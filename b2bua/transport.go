@@ -223,14 +223,8 @@ func (p *packetConn) read(b []byte) (datagram []byte, from netip.AddrPort, err e
 	return b[:n], addrPortOf(addr), nil
 }
 
-// lastCame is when the message that is being read came to this host: just now
-// where that is not known, as over connections, where p is nil.
-func (p *packetConn) lastCame() time.Time {
-	if p == nil {
-		return time.Now()
-	}
-	return steady(p.came)
-}
+// lastCame implements carrier.
+func (p *packetConn) lastCame() time.Time { return steady(p.came) }
 
 // steady is when a datagram came, by the clock that nobody sets: the kernel counts
 // by the other.
