@@ -36,6 +36,11 @@ type Config struct {
 	// only requests of the far ends are sent inside calls; [Agent.GoOn] tells
 	// when it is again. nil: always.
 	May func() bool
+	// Recollect returns once it is known which calls are still this node's, after
+	// the process stood still for so long that others may have adopted them: what
+	// is not has been dropped by then. It is called before each message is served,
+	// and must return at once as a rule. nil: nobody adopts any.
+	Recollect func()
 	// Kept returns once a failover of the store cannot lose what it has
 	// acknowledged so far, and which of these calls it has lost already. It is
 	// asked before calls that were read back are used. nil: nothing gets lost.

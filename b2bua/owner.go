@@ -8,6 +8,13 @@ import (
 // sure to own them. Requests of the far ends are passed on in any case.
 func (a *Agent) may() bool { return a.cfg.May == nil || a.cfg.May() }
 
+// recollect returns when all calls that are here are ours, see [Config.Recollect].
+func (a *Agent) recollect() {
+	if a.cfg.Recollect != nil {
+		a.cfg.Recollect()
+	}
+}
+
 // postpone keeps a release that may not begin now for [Agent.GoOn].
 func (a *Agent) postpone(id string, end store.End) {
 	a.mu.Lock()

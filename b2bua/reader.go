@@ -47,6 +47,7 @@ func (p *packetConn) serve(t *transactions) error {
 // reader still has the socket. What it serves must not wait for the network:
 // see [Agent.mayWait].
 func (p *packetConn) bring(r *reader, t *transactions, m *received) bool {
+	p.guard.agent.recollect()
 	var q *queue
 	guarded(func() { q = t.arrived(m, p) }, p.guard.agent.panicked)
 	switch {

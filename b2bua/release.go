@@ -183,7 +183,13 @@ func (c *call) askBye(at *attempt, more int) {
 		default:
 			c.byeDone(at.side, res, nil)
 		}
-	}, func(err error) { c.byeDone(at.side, nil, err) })
+	}, func(err error) {
+		// Timer F may have fired because this process stood still.
+		c.agent.work.Go(func() {
+			c.agent.recollect()
+			c.do(func() { c.byeDone(at.side, nil, err) })
+		})
+	})
 	if err != nil {
 		c.do(func() { c.byeDone(at.side, nil, err) })
 	}

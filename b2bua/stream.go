@@ -117,6 +117,7 @@ func (s *stream) pass(msg []byte) (more bool) {
 	s.proven = true
 	s.agent.mirror.copy(s.transport, s.conn.RemoteAddr(), s.conn.LocalAddr(), msg)
 	m.source = s.source
+	s.agent.recollect()
 	if q := s.agent.transaction.arrived(m, s); q != nil {
 		s.agent.work.Go(q.run)
 	}

@@ -99,6 +99,7 @@ func New(cfg Config, log *zap.Logger) (*Daemon, error) {
 	agent.Service, agent.Links = d.service.from, gate{Links: &d.lines, closed: d.service.maintained}
 	if cfg.Store.URL != "embedded" {
 		agent.May = func() bool { return d.member.may() }
+		agent.Recollect = func() { d.member.recollect() }
 		agent.Kept = func(ctx context.Context, calls []store.Call) ([]string, error) { return d.member.Kept(ctx, calls) }
 		agent.Find = func(ctx context.Context, id string) (b2bua.Place, error) { return d.member.find(ctx, id) }
 	}

@@ -73,6 +73,9 @@ type member struct {
 
 	lease    atomic.Pointer[lease]
 	failed   atomic.Pointer[time.Time] // before the last renewal that failed was sent
+	beyond   atomic.Pointer[time.Time] // when the store was last found to be out of reach
+	tries    tries
+	hurry    chan struct{} // capacity 1: somebody waits for a renewal
 	draining atomic.Bool
 	busy     atomic.Int64 // adoptions under way
 	adopted  prometheus.Counter
@@ -100,7 +103,7 @@ type lease struct {
 
 func newMember(st shared, calls owned, drop func(string), node string, log *zap.Logger, reg prometheus.Registerer) *member {
 	m := &member{shared: st, calls: calls, drop: drop, log: log, name: node, since: time.Now(), nodes: make(map[string]*seen),
-		doubted: make(map[string]bool), doubt: make(chan struct{}, 1), tally: func() store.Tally { return store.Tally{} }}
+		doubted: make(map[string]bool), doubt: make(chan struct{}, 1), hurry: make(chan struct{}, 1), tally: func() store.Tally { return store.Tally{} }}
 	// Nobody knows of the calls of a node that was never there.
 	m.lease.Store(&lease{clear: true, alone: true})
 	m.adopted = prometheus.NewCounter(prometheus.CounterOpts{
@@ -175,9 +178,15 @@ func (m *member) hold(ctx context.Context) {
 		if errors.Is(err, store.ErrUnavailable) {
 			m.failed.Store(&began)
 		}
-		if err != nil && ctx.Err() == nil {
-			m.log.Debug("lease was not renewed", zap.Error(err))
+		if err != nil {
+			if time.Since(began) < longestTry { // else it says nothing about now: this process stood still
+				m.unreached()
+			}
+			if ctx.Err() == nil {
+				m.log.Debug("lease was not renewed", zap.Error(err))
+			}
 		}
+		m.tries.end()
 		m.tell()
 		wait := time.Second
 		if m.may() { // whether the lease was lost meanwhile, or only renewed late
@@ -189,6 +198,7 @@ func (m *member) hold(ctx context.Context) {
 			return
 		case <-m.doubt:
 			m.resolve(ctx)
+		case <-m.hurry:
 		case <-time.After(wait - rand.N(wait/10)):
 		}
 	}
