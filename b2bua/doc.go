@@ -160,7 +160,7 @@
 //	RFC 5630 section 3.1.4 → transportParam
 //	RFC 5922 section 7.1 → identities
 //	RFC 5922 section 7.2 → names
-//	RFC 5922 section 7.3 → Agent.clientTLS, locate.Hop
+//	RFC 5922 section 7.3 → Agent.clientTLS
 //	RFC 6026 section 7.1 → serverTx, serverTx.respond
 //	RFC 6026 section 7.2 → clientTx
 //	RFC 6141 section 4.3 → call.refresh

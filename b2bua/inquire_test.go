@@ -37,7 +37,7 @@ func wantFinding(t *testing.T, found <-chan b2bua.Finding, want b2bua.Finding) {
 	}
 }
 
-var carolHop = locate.Hop{Transport: "udp", Addr: netip.MustParseAddrPort(carolAddr), Name: "127.0.0.1"}
+var carolHop = locate.Hop{Transport: "udp", Addr: netip.MustParseAddrPort(carolAddr)}
 
 func TestAnInquiryTellsAllThatTheAnswerSays(t *testing.T) {
 	inWorld(t, nil, func(w *world) {

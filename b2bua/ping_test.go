@@ -21,7 +21,7 @@ import (
 func toBob(with string) b2bua.Ping {
 	return b2bua.Ping{
 		Trunk: "carrier", Target: "sip:service@carrier.example:5072;transport=udp", With: with, Timeout: 10 * time.Second,
-		Hop: locate.Hop{Transport: "udp", Addr: netip.MustParseAddrPort(bobAddr), Name: "carrier.example"},
+		Hop: locate.Hop{Transport: "udp", Addr: netip.MustParseAddrPort(bobAddr)},
 	}
 }
 

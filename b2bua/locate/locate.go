@@ -29,7 +29,6 @@ const (
 type Hop struct {
 	Transport string // udp, tcp or tls
 	Addr      netip.AddrPort
-	Name      string // the URI's host: whom the certificate of a TLS server must name, RFC 5922 section 7.3
 }
 
 // Socket is what we can send from: a transport, and the kind of addresses that
@@ -187,7 +186,7 @@ func (s *search) hop(transport string, ip netip.Addr, port int) Hop {
 			port = 5061
 		}
 	}
-	return Hop{transport, netip.AddrPortFrom(ip.Unmap(), uint16(port)), s.uri.Host}
+	return Hop{transport, netip.AddrPortFrom(ip.Unmap(), uint16(port))}
 }
 
 // addresses looks a host up. Of both families the one of the first socket comes

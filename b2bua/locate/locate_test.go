@@ -238,21 +238,6 @@ func TestFamiliesAreThoseOfTheSockets(t *testing.T) {
 	})
 }
 
-func TestTheNameOfACertificateIsTheURIsHost(t *testing.T) {
-	inPlace(t, carrier, func(p *place) {
-		for uri, want := range map[string]string{
-			"sips:carrier.example": "carrier.example", "sips:carrier.example;maddr=192.0.2.1": "carrier.example",
-			"sips:192.0.2.1": "192.0.2.1",
-		} {
-			u, _ := dialog.ParseURI(uri)
-			hops, err := p.resolver.Find(context.Background(), u, all)
-			if err != nil || hops[0].Name != want {
-				p.Errorf("%s: %v, %v, want the name %s", uri, hops, err, want)
-			}
-		}
-	})
-}
-
 func TestThereIsAnEndToHops(t *testing.T) {
 	var b strings.Builder
 	for i := range 60 {

@@ -32,7 +32,6 @@ type Prober interface {
 type Place struct {
 	Transport string
 	Addr      netip.AddrPort
-	Name      string // the host that was looked up
 }
 
 // Ping is a question.
@@ -314,7 +313,7 @@ func (p Place) sends(at Place, kind Kind) bool {
 	if kind == Inbound {
 		return p.Addr.Addr() == at.Addr.Addr()
 	}
-	return p.same(at)
+	return p == at
 }
 
 // Use says whether a new call may go to an address of a trunk. Nothing is known

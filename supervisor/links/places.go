@@ -53,7 +53,7 @@ func (t *trunk) place(add func(*target, Place) *link) {
 				continue
 			case k == nil:
 				k = add(g, p)
-			case k.target != g && slices.ContainsFunc(k.target.at, p.same):
+			case k.target != g && slices.Contains(k.target.at, p):
 				continue
 			}
 			k.target = g
@@ -68,15 +68,12 @@ func (t *trunk) place(add func(*target, Place) *link) {
 
 // find is the link to a place, nil if there is none.
 func find(links []*link, p Place) *link {
-	i := slices.IndexFunc(links, func(k *link) bool { return p.same(k.place) })
+	i := slices.IndexFunc(links, func(k *link) bool { return p == k.place })
 	if i < 0 {
 		return nil
 	}
 	return links[i]
 }
-
-// same says whether two names lead to the same place.
-func (p Place) same(other Place) bool { return p.Transport == other.Transport && p.Addr == other.Addr }
 
 // of are the links of one target. Called locked.
 func (t *trunk) of(g *target) []*link {

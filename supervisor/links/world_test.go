@@ -65,7 +65,7 @@ const (
 
 // place is an address over UDP.
 func place(addr string) Place {
-	return Place{Transport: "udp", Addr: netip.MustParseAddrPort(addr), Name: "carrier.example"}
+	return Place{Transport: "udp", Addr: netip.MustParseAddrPort(addr)}
 }
 
 // inWorld runs a test with trunks whose targets are names.

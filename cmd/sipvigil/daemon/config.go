@@ -125,7 +125,7 @@ type TrunkTLS struct {
 
 // Route sends calls to trunks.
 type Route struct {
-	From         string   `yaml:"from,omitempty"`               // trunk the call came from, OtherTrunk for none, empty for any
+	From         string   `yaml:"from,omitempty"`               // trunk the call came from, _other for none, empty for any
 	User         string   `yaml:"user,omitempty"`               // regular expression for the called number, the user of the Request-URI; empty for any
 	Prefix       []string `yaml:"prefix,omitempty,flow"`        // or what it begins with
 	Caller       string   `yaml:"caller,omitempty"`             // regular expression for the calling number, the user of From; empty for any
@@ -173,10 +173,6 @@ type AdminTLS struct {
 	Cert string `yaml:"cert,omitempty"`
 	Key  string `yaml:"key,omitempty"`
 }
-
-// OtherTrunk is the trunk of calls from or to anything that is no trunk of the
-// configuration.
-const OtherTrunk = "_other"
 
 // Default is the configuration without a file: calls from this host only,
 // routed by their Request-URI, kept in memory.

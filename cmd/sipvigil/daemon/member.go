@@ -37,7 +37,6 @@ type shared interface {
 type owned interface {
 	Count() int
 	Held() map[string]int64
-	Drop(id string)
 	Resave(id string)
 	Restore(ctx context.Context, calls []store.Call) error
 	Claim(id string, epoch int64) bool

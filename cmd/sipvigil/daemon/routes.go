@@ -69,7 +69,7 @@ func expression(text string, prefixes []string) (*regexp.Regexp, error) {
 func validateRoutes(routes []Route, trunks map[string]*Trunk, fault report) {
 	for i := range routes {
 		r, path := &routes[i], item("routes", i)
-		if r.From != "" && r.From != OtherTrunk && trunks[r.From] == nil {
+		if r.From != "" && r.From != b2bua.OtherTrunk && trunks[r.From] == nil {
 			fault(path+".from", "there is no trunk %q", r.From)
 		}
 		validateNumber(path, numberKeys{"user", "prefix", "set_user", r.User, r.Prefix, r.SetUser}, fault)

@@ -1,12 +1,13 @@
 package daemon
 
 import (
+	"sipvigil/b2bua"
 	"sipvigil/store"
 	"sipvigil/supervisor/web"
 )
 
 // usage is what the channels of the trunks are used for: of those of the
-// configuration, and of OtherTrunk if it has or had calls.
+// configuration, and of [b2bua.OtherTrunk] if it has or had calls.
 func (d *Daemon) usage() []web.TrunkUsage {
 	of := d.supervisor.Trunks()
 	var list []web.TrunkUsage
@@ -17,8 +18,8 @@ func (d *Daemon) usage() []web.TrunkUsage {
 	for i := range d.cfg.Trunks {
 		add(d.cfg.Trunks[i].Name, d.cfg.Trunks[i].limit())
 	}
-	if _, ok := of[OtherTrunk]; ok {
-		add(OtherTrunk, store.Limit{})
+	if _, ok := of[b2bua.OtherTrunk]; ok {
+		add(b2bua.OtherTrunk, store.Limit{})
 	}
 	return list
 }
