@@ -105,14 +105,7 @@ func (c *call) probeByInvite(side store.Side, timeout time.Duration, ans store.A
 		report(store.Deferred)
 		return
 	}
-	out := c.agent.question(c.dialog(side), "INVITE", cseq)
-	if s := c.dialog(side).Session; s.Refresher != "" {
-		withTimer(out, s)
-	}
-	c.ownSession(&out.header, side)
-	out.add("Content-Type", "application/sdp")
-	out.body = slices.Clone(sdp)
-	at := c.attempt(side, out)
+	at := c.attempt(side, c.offerAgain(side, cseq, sdp))
 	var limit *time.Timer
 	failed := func(err error) {
 		limit.Stop()
@@ -153,6 +146,18 @@ func (c *call) probeByInvite(side store.Side, timeout time.Duration, ans store.A
 	if err != nil {
 		failed(err)
 	}
+}
+
+// offerAgain is a re-INVITE with a description that the far end has been sent.
+func (c *call) offerAgain(side store.Side, cseq uint32, sdp []byte) *request {
+	out := c.agent.question(c.dialog(side), "INVITE", cseq)
+	if s := c.dialog(side).Session; s.Refresher != "" {
+		withTimer(out, s)
+	}
+	c.ownSession(&out.header, side)
+	out.add("Content-Type", "application/sdp")
+	out.body = slices.Clone(sdp)
+	return out
 }
 
 // told is the session description that each leg was sent last and that is in

@@ -332,25 +332,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 	g.Go(func() error { return d.web.Run(ctx, d.admin) })
 	loaded := make(chan struct{})
 	g.Go(func() error { defer close(loaded); d.load(ctx); return nil })
-	select { // dialogs of an earlier run are best known before the first message
-	case <-loaded:
-	case <-ctx.Done():
-	case <-time.After(loadWait):
-		level, st := zap.WarnLevel, d.store.Status()
-		if !st.Reachable {
-			level = zap.InfoLevel // the store itself has warned
-		}
-		d.log.Log(level, "calls are served before those of an earlier run are read back",
-			zap.String("store", withoutPassword(d.cfg.Store.URL)), zap.String("error", st.LastError))
-	}
-	for _, conn := range d.packets {
-		d.log.Info("listening", zap.String("transport", "udp"), zap.Stringer("addr", conn.LocalAddr()))
-	}
-	for _, ln := range d.streams {
-		d.log.Info("listening", zap.String("transport", ln.Transport), zap.Stringer("addr", ln.Addr()))
-	}
-	d.log.Info("serving", zap.String("node", d.cfg.Node), zap.String("page", d.pageURL()),
-		zap.String("store", withoutPassword(d.cfg.Store.URL)))
+	d.awaitCalls(ctx, loaded)
+	d.logListening()
 	naps := nap.New()
 	context.AfterFunc(ctx, naps.Close)
 	d.supervisor.SleepBy(naps.Sleep)
@@ -379,4 +362,32 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	d.log.Info("stopped", zap.Error(err))
 	return err
+}
+
+// awaitCalls waits a while for the calls of an earlier run: their dialogs are
+// best known before the first message.
+func (d *Daemon) awaitCalls(ctx context.Context, loaded <-chan struct{}) {
+	select {
+	case <-loaded:
+	case <-ctx.Done():
+	case <-time.After(loadWait):
+		level, st := zap.WarnLevel, d.store.Status()
+		if !st.Reachable {
+			level = zap.InfoLevel // the store itself has warned
+		}
+		d.log.Log(level, "calls are served before those of an earlier run are read back",
+			zap.String("store", withoutPassword(d.cfg.Store.URL)), zap.String("error", st.LastError))
+	}
+}
+
+// logListening logs where this node can be reached.
+func (d *Daemon) logListening() {
+	for _, conn := range d.packets {
+		d.log.Info("listening", zap.String("transport", "udp"), zap.Stringer("addr", conn.LocalAddr()))
+	}
+	for _, ln := range d.streams {
+		d.log.Info("listening", zap.String("transport", ln.Transport), zap.Stringer("addr", ln.Addr()))
+	}
+	d.log.Info("serving", zap.String("node", d.cfg.Node), zap.String("page", d.pageURL()),
+		zap.String("store", withoutPassword(d.cfg.Store.URL)))
 }
