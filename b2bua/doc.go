@@ -3,6 +3,28 @@
 // between the two far ends, asks a far end for a sign of life when it is told
 // to, and releases calls. It reports what came back and judges nothing.
 //
+// # Where to begin
+//
+// What comes in is read in reader.go (stream.go for connections), looked at in
+// screen.go before it is parsed, brought to its transaction in transactions.go,
+// and checked in inbound.go, which says whose it is:
+//
+//   - A new call is admitted in invite.go. route.go says where it may go,
+//     failover.go sends it to one address after the other, answer.go takes the
+//     answers, those of forks with fork.go, and acked.go the ACK.
+//   - A request inside a call passes through relay.go. translate.go says what
+//     changes on its way from one dialog to the other.
+//   - What belongs to no call, such as REGISTER, passes through outside.go.
+//   - What belongs to a call of another node goes there through forward.go.
+//
+// call.go holds what all this shares: the turns of a call, in which everything
+// that one call does runs, and the one place where CSeq numbers are spent.
+// Probes begin in volley.go and probe.go, session timers in session.go and
+// renew.go, the end of a call in release.go, and its second life in another
+// process in restore.go.
+//
+// # Rules
+//
 // Where the rules come from, and what follows them. The names with a package
 // are those of [sipvigil/b2bua/dialog] and [sipvigil/b2bua/locate].
 //

@@ -1,9 +1,9 @@
 // Package redis keeps the records of calls in Redis, where all nodes see them.
 //
 // Whoever changes a call never waits: changes are queued, at most one for each
-// call, and Run writes them in batches. While Redis is away they are merged and
-// kept. Scripts make each write atomic, refuse the writer that no longer owns
-// the call, and touch keys of one hash tag only.
+// call (queue.go), and Run writes them in batches (write.go). While Redis is
+// away they are merged and kept. Scripts make each write atomic, refuse the
+// writer that no longer owns the call, and touch keys of one hash tag only.
 package redis
 
 import (
