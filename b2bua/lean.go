@@ -1,14 +1,14 @@
 package b2bua
 
-// A map of Go never becomes smaller, and that of the transactions of a busy
-// minute would be the largest thing that is left of it.
+// A Go map never shrinks: after one busy minute those of the transactions would
+// stay the largest thing in memory.
 const (
 	leanFrom  = 4096 // transactions: fewer are not worth it
 	leanShare = 8    // how much of what there were must be over
 )
 
-// slim gives back the room of transactions that are over, when these were most
-// of all. Called locked, when one is over.
+// slim makes the maps anew when few transactions are left of many. Called locked,
+// when one is over.
 func (t *transactions) slim() {
 	n := len(t.clients) + len(t.servers) + len(t.first)
 	t.most = max(t.most, n)

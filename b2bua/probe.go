@@ -12,8 +12,9 @@ import (
 	"sipvigil/store"
 )
 
-// begin takes the turn of a call, nil if it is not there, to ask one of its legs. It
-// is false for one whose turn is another's, and which is asked elsewhere.
+// begin takes the turn of a call to ask one of its legs. It is false where that
+// is done without the caller: there is no such call (c is nil), which is reported,
+// or something else has the turn, and the leg is asked after it.
 func (a *Agent) begin(c *call, q store.Question, timeout time.Duration) bool {
 	if c == nil {
 		a.observer.Answered(store.Reply{ID: q.ID, Side: q.Side,

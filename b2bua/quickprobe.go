@@ -12,10 +12,9 @@ import (
 
 // Most legs are over UDP, and most of what we send are probes. An OPTIONS of
 // such a leg goes its own way: it is written straight into a buffer, waits for
-// its answer among others of its kind, and of the answer is read what counts,
-// before the library sees it. It needs no goroutine, and no memory that was not
-// there already. What becomes of it goes to the observer as it does for any
-// other probe.
+// its answer among others of its kind, and only what counts of the answer is
+// read, without the library. It needs no goroutine and no new memory. What
+// becomes of it goes to the observer as with any other probe.
 
 // maxQuick bounds the probes that wait for an answer at once. More are
 // deferred: there is no sense in asking more while so many do not answer.

@@ -23,9 +23,9 @@ func (s *serial) do(f func(), work *tasks, panicked func(any)) {
 	}
 }
 
-// here is do for who has nothing to do but f: when it is f's turn, f runs at
-// once, and then what was asked for meanwhile. first runs before that, when f
-// has its place.
+// here runs f in this goroutine, after first, when nothing else has the turn, and
+// then what was asked for meanwhile. Otherwise f waits in line, as with do, and
+// first does not run.
 func (s *serial) here(first, f func(), panicked func(any)) {
 	s.mu.Lock()
 	if s.running {
@@ -40,8 +40,8 @@ func (s *serial) here(first, f func(), panicked func(any)) {
 	s.run(panicked)
 }
 
-// enter takes the turn if nobody has it, for who has something short to do that
-// is not worth a function. Who has entered leaves.
+// enter takes the turn if nobody has it. Whoever gets it gives it back by leave,
+// soon: all else of the call waits.
 func (s *serial) enter() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

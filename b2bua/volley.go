@@ -113,9 +113,9 @@ func (a *Agent) Ask(questions []store.Question, timeout time.Duration) {
 	a.volleys.Put(v)
 }
 
-// fetch reads what the probes will need of their calls, with the turns. No cache
-// of a processor holds all calls, and memory gives much at once in hardly more
-// time than one thing after the other takes for each.
+// fetch reads what the probes will need of their calls, with the turns. The calls
+// do not fit into a processor's cache, and memory hands out many things that are
+// asked for together in hardly more time than one.
 func (v *volley) fetch(questions []store.Question) {
 	for i, c := range v.calls {
 		if c != nil {

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// waits wakes what waits for a time. All that waits for equally long stands in
-// one line and shares one timer, so that nothing is sorted, and to stop waiting
-// costs nothing: who is woken looks whether there is anything to do. One that
-// panics costs itself, not the line.
+// waits wakes wakers after a time. Those that wait equally long stand in one line
+// and share one timer, so that nothing is sorted. Nobody is taken out of a line:
+// who is woken looks whether there is anything left to do. A waker that panics
+// does not stop the line.
 type waits struct {
 	panicked func(any)
 
