@@ -100,6 +100,7 @@ type brake struct {
 	stalled  time.Duration // when a stall was last seen; never: long ago
 	blind    bool          // that is not long ago
 	why      string        // what it was
+	anew     time.Duration // by then what was asked anew, after a stall or without a lease, has had its time
 	sent     [64]sending   // a ring
 	next     int           // place in it
 
@@ -281,7 +282,7 @@ func (b *brake) decide(h *hold, calls int, now time.Duration, at time.Time) caus
 		return recheck
 	case h.doubt == Asking:
 		return trunkFirst
-	case now < h.ready && some(func(g *group) bool { return g.members() >= b.cfg.Floor }):
+	case now < max(h.ready, b.anew) && some(func(g *group) bool { return g.members() >= b.cfg.Floor }):
 		return round
 	}
 	old := 0

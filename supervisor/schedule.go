@@ -200,6 +200,7 @@ func (s *Supervisor) settle(l *leg, a store.Answer, at time.Time) {
 		l.fresh = heard
 		return // nothing was learned
 	case anew:
+		s.brake.anew = now + s.cfg.period()/5 + s.cfg.Timeout
 		s.schedule(l, now+s.cfg.period()/10+s.share(s.cfg.period()/10))
 		l.fresh = heard
 		return

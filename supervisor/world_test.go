@@ -172,6 +172,7 @@ type fakeLegs struct {
 	calibrated []target
 
 	onRelease func(store.End)                                // may be nil
+	onEnd     func(id string, end store.End)                 // may be nil
 	reply     func(id string, side store.Side) (reply, bool) // goes before answer, if true; may be nil
 	onProbe   func()                                         // runs before a probe goes out; may be nil
 }
@@ -310,6 +311,9 @@ func (f *fakeLegs) Release(id string, end store.End) bool {
 	f.mu.Unlock()
 	if f.onRelease != nil {
 		f.onRelease(end)
+	}
+	if f.onEnd != nil {
+		f.onEnd(id, end)
 	}
 	f.sup.Ending(id, end)
 	if !keep {
