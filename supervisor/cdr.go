@@ -67,6 +67,17 @@ func lifetimes(c *store.Call) (billed, proven time.Duration) {
 	return billed, proven
 }
 
+// farewell has a far end that sent BYE, or accepted ours, count as one that was
+// there until then: it knew the call.
+func farewell(c *store.Call) {
+	for i := range c.Legs {
+		l := &c.Legs[i]
+		if c.End.Released[i] == store.ReleaseConfirmed && !c.Answered.IsZero() && c.End.At.After(l.LastAlive) {
+			l.LastAlive, l.LastEvidence = c.End.At, "BYE"
+		}
+	}
+}
+
 // record makes the CDR of a call.
 func record(c *store.Call, f *finding) *CDR {
 	billed, proven := lifetimes(c)

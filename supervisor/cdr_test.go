@@ -27,7 +27,7 @@ func TestEachCallThatEndsLeavesARecord(t *testing.T) {
 			`"end_text":"2 probes missed, the last: no answer to OPTIONS","trunk_in":"in","trunk_out":"out",` +
 			`"billed_seconds":98.67,"proven_seconds":4.51,` +
 			`"caller":{"call_id":"c@caller","uri":"","peer":"192.0.2.1:5060","user_agent":"caller","liveness":"alive",` +
-			`"last_alive":"2000-01-01T00:01:34.540Z","last_evidence":"200 OPTIONS","released":"confirmed"},` +
+			`"last_alive":"2000-01-01T00:01:38.670Z","last_evidence":"BYE","released":"confirmed"},` +
 			`"callee":{"call_id":"c@callee","uri":"","peer":"192.0.2.1:5060","user_agent":"callee","liveness":"silent",` +
 			`"last_alive":"2000-01-01T00:00:04.510Z","last_evidence":"200 OPTIONS","released":"unconfirmed"}}` + "\n",
 		`{"id":"d","node":"here","started":"2000-01-01T00:02:00.000Z","answered":"","ended":"2000-01-01T00:02:00.000Z",` +

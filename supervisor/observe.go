@@ -207,6 +207,7 @@ func (s *Supervisor) Ended(c store.Call) {
 		s.happened(k, 0, EventEnd, string(c.End.Reason), 0, now)
 		s.forget(k)
 	}
+	farewell(&c)
 	s.today.add(reclaimed(&c), c.End.At)
 	s.reclaim(&c)
 	s.mu.Unlock()
