@@ -62,7 +62,7 @@ func (c *call) onProvisional(inv *invite, res *received) {
 	inv.ringing = true
 	if inv.cancelled != "" {
 		if first {
-			c.sendCancel(inv, nil)
+			c.sendCancel(inv)
 		}
 		return
 	}

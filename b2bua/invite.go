@@ -42,6 +42,7 @@ type invite struct {
 	copied    bool         // an address that has not answered may have it, too
 	final     bool         // a final response came from where it was last sent
 	cancelled store.Reason // why it is to be cancelled, "" if it is not
+	cancel    *received    // the CANCEL that is why, if there is one
 	ring      *time.Timer  // gives up waiting for the final response
 	answer    *response    // the 2xx that we sent back, repeated until the ACK
 	acked     atomic.Bool  // the repeating is to stop
@@ -206,7 +207,7 @@ func (c *call) cancel(inv *invite, why store.Reason, asked *received) {
 	if inv.cancelled != "" || inv.answer != nil || c.inv != inv {
 		return
 	}
-	inv.cancelled = why
+	inv.cancelled, inv.cancel = why, asked
 	switch {
 	case !inv.initial:
 	case why == store.NoAnswer:
@@ -215,15 +216,15 @@ func (c *call) cancel(inv *invite, why store.Reason, asked *received) {
 		inv.in.answer(487)
 	}
 	if inv.ringing {
-		c.sendCancel(inv, asked)
+		c.sendCancel(inv)
 	}
 }
 
 // sendCancel sends CANCEL for the INVITE that went out.
-func (c *call) sendCancel(inv *invite, asked *received) {
+func (c *call) sendCancel(inv *invite) {
 	out := inv.out.sameBranch("CANCEL")
-	if asked != nil {
-		for _, v := range values(asked, "reason") { // RFC 3326 section 2
+	if inv.cancel != nil {
+		for _, v := range values(inv.cancel, "reason") { // RFC 3326 section 2
 			out.add("Reason", v)
 		}
 	}

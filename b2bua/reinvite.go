@@ -49,7 +49,7 @@ func (c *call) onOwnAnswer(inv *invite, each func(*received, error), res *receiv
 		first := !inv.ringing
 		inv.ringing = true
 		if first && inv.cancelled != "" {
-			c.sendCancel(inv, nil) // RFC 3261 section 9.1: not before a provisional response
+			c.sendCancel(inv) // RFC 3261 section 9.1: not before a provisional response
 		}
 		each(res, nil)
 		return
@@ -81,7 +81,7 @@ func (c *call) giveUpOwn(inv *invite) {
 	}
 	inv.cancelled = store.NoAnswer
 	if inv.ringing {
-		c.sendCancel(inv, nil)
+		c.sendCancel(inv)
 	}
 }
 

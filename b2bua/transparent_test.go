@@ -91,17 +91,24 @@ func TestExtensionsThatFarEndsAgreeOnAreAccepted(t *testing.T) {
 }
 
 func TestReasonIsRelayedInCancel(t *testing.T) {
-	inWorld(t, nil, func(w *world) {
-		w.alice.sent = 40
-		w.dial()
-		w.bob.respond(w.invite, 180, "")
-		w.alice.next("180 INVITE")
-		cancel := w.alice.build("CANCEL", w.alice.cseq, "", `Reason: SIP;cause=200;text="Call completed elsewhere"`, "Reason: Q.850;cause=26")
-		w.alice.say(replaceBranch(cancel, "alice-42", "alice-41"))
-		w.alice.next("200 CANCEL")
-		w.alice.next("487 INVITE")
-		same(w.T, strings.Join(w.bob.next("CANCEL").All("Reason"), "|"), `SIP;cause=200;text="Call completed elsewhere"|Q.850;cause=26`)
-	})
+	for _, rings := range []bool{true, false} {
+		inWorld(t, nil, func(w *world) {
+			w.alice.sent = 40
+			w.dial()
+			if rings {
+				w.bob.respond(w.invite, 180, "")
+				w.alice.next("180 INVITE")
+			}
+			cancel := w.alice.build("CANCEL", w.alice.cseq, "", `Reason: SIP;cause=200;text="Call completed elsewhere"`, "Reason: Q.850;cause=26")
+			w.alice.say(replaceBranch(cancel, "alice-42", "alice-41"))
+			w.alice.next("200 CANCEL")
+			w.alice.next("487 INVITE")
+			if !rings { // the CANCEL has waited for the first answer
+				w.bob.respond(w.invite, 180, "")
+			}
+			same(w.T, strings.Join(w.bob.next("CANCEL").All("Reason"), "|"), `SIP;cause=200;text="Call completed elsewhere"|Q.850;cause=26`)
+		})
+	}
 }
 
 func TestAViaGoesBackAsItCame(t *testing.T) {
