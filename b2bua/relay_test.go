@@ -256,7 +256,13 @@ func TestARelayedRequestThatGetsNoAnswerGetsNoneFromUs(t *testing.T) {
 		w.heard("evidence caller: INFO")
 		w.bob.all()
 		w.alice.request("INFO", "")
-		same(w.T, w.bob.next("INFO").Get("CSeq"), "3 INFO")
+		m := w.bob.next("INFO")
+		same(w.T, m.Get("CSeq"), "3 INFO")
+		w.bob.respond(m, 200, "")
+		w.alice.next("200 INFO")
+		w.release(store.End{Reason: store.Operator})
+		pass(3 * time.Minute)
+		same(w.T, w.agent.Left(), "") // nor do we wait for one for ever
 	})
 }
 
