@@ -67,6 +67,18 @@ func (in *inbound) behindNAT(contact string) bool {
 	return err != nil || sentBy.Unmap() != ip
 }
 
+// fromThere is what a far end that was seen at peer can mean by these hops. Who is
+// at another machine means its own by a loopback address, if no harm: what listens
+// at ours is there for nobody else, and takes a line of SIP for a command perhaps.
+func fromThere(peer string, hops []locate.Hop) []locate.Hop {
+	here := func(h locate.Hop) bool { return h.Addr.Addr().Unmap().IsLoopback() }
+	seen := addrOf(peer)
+	if !slices.ContainsFunc(hops, here) || !seen.IsValid() || isLocal(seen.AsSlice()) {
+		return hops
+	}
+	return slices.DeleteFunc(slices.Clone(hops), here)
+}
+
 // shared is the address space between a carrier's NAT and its customers'.
 var shared = netip.MustParsePrefix("100.64.0.0/10")
 

@@ -101,6 +101,9 @@ func (c *call) redirect(side store.Side, choose func(*store.Dialog, []locate.Hop
 	}
 	move := func(hops []locate.Hop) {
 		d := c.dialog(side)
+		if hops = fromThere(d.Peer, hops); len(hops) == 0 {
+			return
+		}
 		transport, peer := choose(d, hops)
 		if d.Peer == peer && d.Transport == transport {
 			return
@@ -177,7 +180,7 @@ func (a *Agent) destination(d *store.Dialog) string {
 	}
 	_, _, uri := dialog.NextHop(d)
 	hops, _ := a.known(uri)
-	hops = slices.DeleteFunc(hops, func(h locate.Hop) bool { return h.Transport != d.Transport })
+	hops = slices.DeleteFunc(fromThere(d.Peer, hops), func(h locate.Hop) bool { return h.Transport != d.Transport })
 	if len(hops) == 0 || hopAt(hops, d.Peer) >= 0 {
 		return d.Peer
 	}

@@ -18,7 +18,8 @@ func (a *Agent) decline(d *store.Dialog, invite *attempt, trunk string, res *rec
 		d.Target = uri
 	}
 	_, _, hop := dialog.NextHop(d)
-	if hops, ok := a.known(hop); ok { // else the address of the INVITE will do
+	hops, _ := a.known(hop)
+	if hops = fromThere(d.Peer, hops); len(hops) > 0 { // else the address of the INVITE will do
 		d.Transport, d.Peer = aim(d, hops)
 	}
 	ack = a.newRequest(d, inDialog(d, outline{method: "ACK", cseq: invite.out.cseq}))

@@ -125,6 +125,9 @@ func (s *search) hops() ([]Hop, error) {
 		target = strings.Trim(maddr, "[]")
 	}
 	if ip, err := netip.ParseAddr(target); err == nil && ip.Zone() == "" {
+		if !isHost(ip) {
+			return nil, fmt.Errorf("%s is the address of no host", ip)
+		}
 		return []Hop{s.hop(s.transports[0], ip, s.uri.Port)}, nil
 	}
 	name, ok := domain(target)
@@ -140,6 +143,13 @@ func (s *search) hops() ([]Hop, error) {
 	}
 	// RFC 3263 section 4.2: no SRV records.
 	return s.addresses(name, s.transports[0], 0)
+}
+
+// isHost says whether an address can be that of one host. To connect to none at
+// all is to connect to this one.
+func isHost(ip netip.Addr) bool {
+	ip = ip.Unmap()
+	return !ip.IsUnspecified() && !ip.IsMulticast() && ip != netip.AddrFrom4([4]byte{255, 255, 255, 255})
 }
 
 // allow finds the transports that the URI lets us use, the default first, RFC
@@ -201,7 +211,7 @@ func (s *search) addresses(host, transport string, port int) ([]Hop, error) {
 	var hops []Hop
 	for _, rrs := range found {
 		for _, a := range rrs {
-			if ip := a.ip; ip.IsValid() && !ip.IsUnspecified() && !ip.IsMulticast() {
+			if ip := a.ip; ip.IsValid() && isHost(ip) {
 				hops = append(hops, s.hop(transport, ip, port))
 			}
 		}
