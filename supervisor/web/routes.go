@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"log"
 	"net/http"
 	"strings"
 
@@ -49,7 +50,7 @@ func (s *Server) routes(gatherer prometheus.Gatherer) []route {
 		{get, "/api/v1/events", Viewer, bare(s.streamEvents), false},
 		{get, "/api/openapi.json", Viewer, bare(s.describe), false},
 
-		{get, "/metrics", Viewer, metrics(gatherer, s.warnings), false},
+		{get, "/metrics", Viewer, metrics(gatherer, log.New(s.trouble, "", 0)), false},
 		{get, "/livez", Anybody, s.livez, false},
 		{get, "/readyz", Anybody, s.readyz, false},
 

@@ -100,7 +100,7 @@ type Server struct {
 	status   func() store.Status
 	ready    func() []string
 	log      *zap.Logger
-	warnings *log.Logger // the same for net/http
+	trouble  *complaints // the same for net/http
 	crossing *http.CrossOriginProtection
 	feed     *feed
 	batches  *batches
@@ -125,10 +125,6 @@ func New(cfg Config, calls Calls, status func() store.Status, ready func() []str
 	if cfg.Probe <= 0 {
 		return nil, fmt.Errorf("web: time for a probe is %v, must be above 0", cfg.Probe)
 	}
-	warnings, err := zap.NewStdLogAt(logger, zap.WarnLevel)
-	if err != nil {
-		return nil, fmt.Errorf("web: %w", err)
-	}
 	s := &Server{
 		cfg:      cfg,
 		host:     strings.ToLower(host),
@@ -136,7 +132,7 @@ func New(cfg Config, calls Calls, status func() store.Status, ready func() []str
 		status:   status,
 		ready:    ready,
 		log:      logger,
-		warnings: warnings,
+		trouble:  newComplaints(logger),
 		crossing: http.NewCrossOriginProtection(),
 		refusals: rate.NewLimiter(refusals, refusals),
 	}
@@ -164,6 +160,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Run serves connections of ln until ctx ends, lets requests under way finish
 // for a short while, and returns after the last one. It closes ln.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
+	ln = newGate(ln, s.trouble.say)
 	if s.cfg.TLS != nil {
 		ln = tls.NewListener(ln, &tls.Config{
 			MinVersion: tls.VersionTLS12,
@@ -180,7 +177,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeader,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ErrorLog:          s.warnings,
+		ErrorLog:          log.New(s.trouble, "", 0),
 	}
 	var telling sync.WaitGroup
 	told, stop := context.WithCancel(ctx)
