@@ -38,12 +38,12 @@ func (s *Server) guard(next http.Handler) http.Handler {
 
 		// A page that has taken over a name by DNS rebinding gets no token sent along.
 		if s.cfg.Tokens == nil && !s.knownHost(r.Host) {
-			problem(w, http.StatusForbidden, "this server does not answer to the name in the Host header: "+
+			s.turnAway(w, r, "this server does not answer to the name in the Host header: "+
 				"use its IP address, localhost, or the host of admin.listen")
 			return
 		}
 		if err := s.crossing.Check(r); err != nil || foreign(r) {
-			problem(w, http.StatusForbidden, "a request from a page of another origin is not served here")
+			s.turnAway(w, r, "a request from a page of another origin is not served here")
 			return
 		}
 		if r.ContentLength > maxBody {
@@ -53,6 +53,16 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		next.ServeHTTP(w, r)
 	})
+}
+
+// turnAway refuses what a foreign page has a browser send.
+func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, why string) {
+	if s.refusals.Allow() {
+		short := func(text string) string { return text[:min(len(text), 100)] }
+		s.log.Info("request is refused", zap.String("from", r.RemoteAddr), zap.String("method", short(r.Method)),
+			zap.String("host", short(r.Host)), zap.String("origin", short(r.Header.Get("Origin"))), zap.Int("status", http.StatusForbidden))
+	}
+	problem(w, http.StatusForbidden, why)
 }
 
 // foreign says whether a browser asks for data on behalf of another origin's

@@ -6,6 +6,12 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"sipvigil/store"
 )
@@ -58,6 +64,31 @@ func TestChangesFromForeignPagesAreRefused(t *testing.T) {
 	test(200, "POST", probe)
 	test(200, "GET", hangup, "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate") // a link to a call
 	test(403, "GET", hangup, "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors")
+}
+
+func TestWhatIsTurnedAwayIsLoggedNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, logged := observer.New(zapcore.InfoLevel)
+		s := newServer(t, &fakeCalls{}, healthy)
+		s.log = zap.New(core)
+		do(s, "DELETE", "/api/v1/calls/x", "Origin", "http://evil.example")
+		do(s, "GET", "/", "Host", strings.Repeat("evil", 1000))
+		for range 1000 {
+			do(s, "POST", "/api/v1/brake/release", "Sec-Fetch-Site", "cross-site")
+		}
+		lines := logged.All()
+		if len(lines) != refusals {
+			t.Fatalf("%d lines were logged, want %d", len(lines), refusals)
+		}
+		for i, want := range []map[string]any{
+			{"from": "192.0.2.1:1234", "method": "DELETE", "host": "127.0.0.1:8080", "origin": "http://evil.example", "status": int64(403)},
+			{"from": "192.0.2.1:1234", "method": "GET", "host": strings.Repeat("evil", 25), "origin": "", "status": int64(403)},
+		} {
+			if d := cmp.Diff(want, lines[i].ContextMap()); d != "" || lines[i].Message != "request is refused" {
+				t.Errorf("%s (-want +got):\n%s", lines[i].Message, d)
+			}
+		}
+	})
 }
 
 func TestEveryAnswerBindsTheBrowser(t *testing.T) {
