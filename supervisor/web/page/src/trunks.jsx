@@ -14,6 +14,9 @@ function capacity(t) {
   return c ? c.total || (c.in && c.out ? c.in + c.out : 0) : 0;
 }
 
+// limits are the numbers of channels that were configured.
+const limits = (c = {}) => [c.total && count(c.total), c.in && `${count(c.in)} in`, c.out && `${count(c.out)} out`].filter(Boolean).join(', ');
+
 // merged joins what the server says of trunks with the calls that are known.
 function merged() {
   const all = new Map();
@@ -89,7 +92,7 @@ export function TrunkPage() {
                 <th scope="row"><a href={href({ view: '', trunk: t.name })} onClick={follow}>{t.name}</a></th>
                 <td><Badge kind={t.maintenance ? 'suspect' : kinds[t.state]}>{t.maintenance || t.state || 'unwatched'}</Badge></td>
                 <td class="n">{count(t.used)}</td><td class="n">{count(t.suspect)}</td><td class="n">{count(t.held)}</td>
-                <td class="n">{t.capacity ? count(t.capacity) : 'no limit'}</td>
+                <td class="n">{limits(t.usage?.capacity) || 'no limit'}</td>
                 <td class="n">{t.capacity ? count(Math.max(0, t.capacity - t.used)) : '–'}</td>
                 <td class="wide"><Bar t={t} busiest={busiest} /></td>
                 <td class="n">{count(t.usage?.reclaimed)}</td>

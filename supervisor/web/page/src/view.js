@@ -25,22 +25,23 @@ export const shown = computed(() => {
   return { ongoing, list: sorted(list, past && sort.value === 'trouble' ? 'ended' : sort.value), total: past ? ended.size : calls.size };
 });
 
-// byTrunk counts the channels of each trunk: a call has one on each side.
+// byTrunk counts the channels of each trunk: a call has one on each side, two of
+// a trunk that it comes from and goes to.
 export const byTrunk = computed(() => {
   ordered.value;
   const all = new Map();
-  const add = (name, c) => {
+  const add = (name, c, first) => {
     if (!name) return;
     let t = all.get(name);
     if (!t) all.set(name, (t = { name, used: 0, suspect: 0, held: 0 }));
     t.used++;
-    const bad = trouble(c);
+    const bad = first ? trouble(c) : 0;
     if (bad >= 6) t.held++;
     else if (bad >= 3) t.suspect++;
   };
   for (const c of calls.values()) {
-    add(c.trunkIn, c);
-    if (c.trunkOut !== c.trunkIn) add(c.trunkOut, c);
+    add(c.trunkIn, c, true);
+    add(c.trunkOut, c, c.trunkOut !== c.trunkIn);
   }
   return all;
 });
