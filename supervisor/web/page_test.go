@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"sipvigil/store"
 )
 
 func TestPageIsServedWithItsTypes(t *testing.T) {
@@ -63,6 +65,18 @@ func TestPageIsItsOwnFilesOnly(t *testing.T) {
 		}
 		if m := forbidden.Find(names.ReplaceAll(body, nil)); m != nil {
 			t.Errorf("%s contains %q", name, m)
+		}
+	}
+}
+
+func TestRecordsOfThePageCanBeNarrowedToEveryReason(t *testing.T) {
+	js, err := fs.ReadFile(page, "page/page.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, reason := range store.Reasons() {
+		if !strings.Contains(string(js), `"`+string(reason)+`"`) {
+			t.Errorf("the page does not know %s", reason)
 		}
 	}
 }

@@ -8,7 +8,7 @@ import { go, url } from './url.js';
 
 const fields = ['number', 'trunk', 'ended_by'];
 const reasons = ['caller-bye', 'callee-bye', 'caller-gone', 'callee-gone', 'caller-silent', 'callee-silent', 'operator', 'no-ack',
-  'session-expired', 'max-duration', 'caller-cancel', 'callee-rejected', 'no-answer', 'unreachable'];
+  'session-expired', 'max-duration', 'caller-cancel', 'callee-rejected', 'no-answer', 'unreachable', 'congested'];
 const dead = /-(gone|silent)$|^(session-expired|no-ack)$/;
 
 // useRecords reads the first page of what is asked for, and further ones on demand.
