@@ -31,6 +31,9 @@ func TestPageGoesOnWhenItsServerIsBack(t *testing.T) {
 	}
 	b.accessible("away")
 	b.shot("away")
+	b.click(".row .c-from")
+	b.text(".call .failed", "The server does not answer.")
+	b.keys(esc)
 	w.start(t, func(cfg *daemon.Config) { cfg.Admin.Listen = w.admin })
 	b.await(`document.querySelector('.link.l-live')`)
 	b.text(".table", "No calls now.") // those of before were in memory only

@@ -19,6 +19,8 @@ export async function ask(path, { method = 'GET', body, signal } = {}) {
   if (method !== 'GET') h['Idempotency-Key'] = key();
   const r = await fetch(path, {
     method, headers: h, cache: 'no-store', signal, body: body === undefined ? undefined : JSON.stringify(body),
+  }).catch((e) => {
+    throw signal?.aborted ? e : new Error('The server does not answer.');
   });
   const date = Date.parse(r.headers.get('Date'));
   if (date) skew = Math.abs(date - Date.now()) > 2000 ? date - Date.now() : 0;

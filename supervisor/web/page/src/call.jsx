@@ -59,7 +59,7 @@ const facts = [
   ['Liveness', (l) => <><Badge kind={legKind(l)}>{l.liveness || '–'}</Badge>{l.misses > 0 && ` ${l.misses} missed`}</>],
   ['Lately', (l, strip) => <Strip strip={strip} />],
   ['Last evidence', (l) => (l.last_alive ? `${l.last_evidence}, ${age(now() - when(l.last_alive))} ago` : '–')],
-  ['CSeq', (l) => <span class="cseq"><span title="the last number that sipvigil spent">ours <b>{l.local_cseq}</b></span> <span title="the last number of the far end">theirs <b>{l.remote_cseq}</b></span></span>],
+  ['CSeq', (l) => <span class="cseq"><span title="sipvigil has used no higher number">ours <b>{l.local_cseq}</b></span> <span title="the last number of the far end">theirs <b>{l.remote_cseq}</b></span></span>],
   ['Round trip', (l) => (l.rtt_ms ? rtt(l.rtt_ms) : '–')],
   ['Asked with', (l) => l.method || '–'],
   ['Calibration', (l) => l.calibration || 'unknown'],

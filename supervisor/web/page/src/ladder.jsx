@@ -22,7 +22,7 @@ function lane(e) {
   switch (e.kind) {
     case 'answer': {
       const kind = refusal.test(e.text) ? 'bad' : 'good';
-      return [<Arrow right={out} kind="ask" label={method(e.text)} />, <Arrow right={!out} kind={kind} label={e.text.replace(/ [A-Z]+$/, '')} note={rtt(e.rtt_ms)} />];
+      return [<Arrow right={out} kind="ask" label={method(e.text)} />, <Arrow right={!out} kind={kind} label={e.text.replace(/ [A-Z]+$/, '')} note={e.rtt_ms ? rtt(e.rtt_ms) : '<1 ms'} />];
     }
     case 'miss':
       return [<Arrow right={out} kind="lost" label={method(e.text)} note={e.text} />];
