@@ -39,7 +39,6 @@ func (n *memoryNet) ack(port int, callID string) {
 	req := &request{method: "ACK", uri: "sip:alice@" + to.String(), transport: "tcp", to: to.String()}
 	req.add("Call-ID", callID)
 	n.agent.write(req)
-	synctest.Wait()
 }
 
 func TestWhoStopsWaitingForAConnectionLeavesItToTheOthers(t *testing.T) {
@@ -66,6 +65,7 @@ func TestConnectionsBetweenOtherPortsDoNotReplaceEachOther(t *testing.T) {
 	overStreams(t, "tcp", func(n *memoryNet, l *pipes) {
 		ours := n.listensAt(5071, 0)
 		n.ack(5071, "first")
+		synctest.Wait()
 		theirs := l.connect(n.T, 5071)
 		theirs.write(options("theirs"))
 		if got := theirs.text(); !strings.Contains(got, "SIP/2.0 200 OK\r\n") {

@@ -132,12 +132,7 @@ func (tx *serverTx) wake(why wake) {
 		if !trying {
 			return
 		}
-		say := func() { _ = tx.respond(reply(req, 100, reasonPhrase(100), value(req, "to"))) } // or it will ask again
-		if _, overUDP := tx.conn.(*packetConn); overUDP {
-			say()
-		} else {
-			tx.of.arrivals.work.Go(say) // who does not read must not hold up the others
-		}
+		tx.aside(func() { _ = tx.respond(reply(req, 100, reasonPhrase(100), value(req, "to"))) }) // or it will ask again
 	case wakeForget:
 		tx.terminate()
 	case wakeRepeat:
@@ -170,8 +165,18 @@ func (tx *serverTx) resend() {
 	sent, to := tx.sent, tx.to
 	tx.mu.Unlock()
 	if sent != nil {
-		_ = tx.conn.answer(sent, to) // or it is sent again
+		tx.aside(func() { _ = tx.conn.answer(sent, to) }) // or it is sent again
 	}
+}
+
+// aside has a timer, or who reads a socket, send an answer: a far end that does
+// not read its connection must not hold them up.
+func (tx *serverTx) aside(say func()) {
+	if _, overUDP := tx.conn.(*packetConn); overUDP {
+		say()
+		return
+	}
+	tx.of.arrivals.work.Go(say)
 }
 
 // receive takes the request once more, or the ACK of an INVITE.

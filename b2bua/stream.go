@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,7 +19,7 @@ import (
 const (
 	firstMessage   = 10 * time.Second // for the first byte of SIP
 	partialMessage = 30 * time.Second // for the rest of a message
-	stuckWrite     = 3 * time.Second  // for room to write
+	stuckWrite     = 3 * time.Second  // for room to write a message, once it is its turn
 	lingering      = time.Second      // for a last answer to be read
 )
 
@@ -37,6 +38,8 @@ type stream struct {
 	peer      *x509.Certificate // of the far end, verified; nil without
 
 	pongs   pongs
+	turn    chan struct{} // taken by who writes
+	unsent  atomic.Int32  // messages that are being written, or wait for their turn
 	closing sync.Once
 
 	// These belong to the goroutine that reads.
@@ -48,6 +51,7 @@ func (a *Agent) newStream(conn net.Conn, transport, listener string) *stream {
 	s := &stream{
 		conn: conn, agent: a, transport: transport, listener: listener,
 		source: sourceOf(conn), opened: time.Now(), guard: newGuard(a.metrics, a.seed),
+		turn: make(chan struct{}, 1),
 	}
 	s.remote = s.source.String()
 	s.guard.agent = a
@@ -276,15 +280,28 @@ func (s *stream) put(r *request) error {
 	return s.send(b.Bytes())
 }
 
+// writeRaw writes in turn. A deadline is the whole connection's: set out of turn it
+// would give more time to a write that is stuck already, and one that is always
+// busy would never be found stuck.
 func (s *stream) writeRaw(b []byte) error {
 	s.agent.mayWait()
+	defer s.unsent.Add(-1)
+	if s.unsent.Add(1) > maxWaiting {
+		return errSlow
+	}
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
 	_ = s.conn.SetWriteDeadline(time.Now().Add(stuckWrite))
 	_, err := s.conn.Write(b)
 	if err != nil {
 		s.close() // half a message may be out: nothing can follow it
 	}
+	_ = s.conn.SetWriteDeadline(time.Time{}) // TLS writes by itself, to change its keys
 	return err
 }
+
+// errSlow: the far end reads more slowly than we have to write.
+var errSlow = errors.New("too many messages wait for the far end to read")
 
 // onlyWriter writes to a stream what is framed already.
 type onlyWriter struct{ s *stream }
