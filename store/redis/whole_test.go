@@ -66,6 +66,28 @@ func TestACallIsNowhereWhenAllNodesHaveWrittenTheirsToTheServer(t *testing.T) {
 	})
 }
 
+func TestALeaseThatIsMissingIsOverOnceAllCanHaveRenewedTheirs(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, url string) {
+		s := newcomer(t, redis.Config{URL: url, Node: "edge-1"})
+		settled := func(what string, want bool) {
+			t.Helper()
+			got, err := s.Settled(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, what, want, got)
+		}
+		settled("what was not in reach before", false)
+		same(t, "any call is nowhere", false, nowhere(t, s, nobody))
+		storetest.Start(t, s)
+		connected(t, s)
+		settled("what was in reach for long enough", true)
+		s.Youth(time.Hour)
+		settled("what has just begun", false)
+	})
+}
+
 func TestAServerThatWasEmptiedLacksCallsUntilTheirOwnersHaveWrittenThem(t *testing.T) {
 	t.Parallel()
 	t.Run("by a restart", func(t *testing.T) {

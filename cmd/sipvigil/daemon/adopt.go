@@ -79,6 +79,12 @@ func (m *member) survey(ctx context.Context) (live []string, dead []*seen, err e
 	if err != nil {
 		return nil, nil, err
 	}
+	settled := true
+	if slices.ContainsFunc(nodes, func(n store.Node) bool { return n.State == store.NodeDead }) {
+		if settled, err = m.Settled(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
 	now := time.Now()
 	m.look.Lock()
 	defer m.look.Unlock()
@@ -91,6 +97,8 @@ func (m *member) survey(ctx context.Context) (live []string, dead []*seen, err e
 		}
 		if s.Node = n; n.Live() {
 			s.missing, s.empty = 0, time.Time{}
+		} else if n.State == store.NodeDead && !settled {
+			s.missing = 0
 		} else if s.missing++; s.missing == 1 {
 			s.died = now
 		}

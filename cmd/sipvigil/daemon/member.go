@@ -21,6 +21,7 @@ import (
 type shared interface {
 	Renew(ctx context.Context, n store.Node) (redis.Leased, error)
 	Nodes(ctx context.Context) ([]store.Node, error)
+	Settled(ctx context.Context) (bool, error)
 	NextEpoch(ctx context.Context) (int64, error)
 	Fence(ctx context.Context, epoch int64) error
 	Lost(ctx context.Context, held map[string]int64) (lost, behind []string, err error)

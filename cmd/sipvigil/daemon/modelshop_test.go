@@ -180,6 +180,16 @@ func (h *host) Nowhere(ctx context.Context, id string) (bool, error) {
 	return !h.partial && (by == "" || by == h.name), nil
 }
 
+func (h *host) Settled(ctx context.Context) (bool, error) {
+	if err := h.reach(ctx); err != nil {
+		return false, err
+	}
+	defer h.shop.mu.Unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !h.partial, nil
+}
+
 func (h *host) Stranded(ctx context.Context, node string) (ending, others []string, err error) {
 	if err := h.reach(ctx); err != nil {
 		return nil, nil, err
