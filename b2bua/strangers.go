@@ -108,17 +108,12 @@ func newStrangers(unknown string) *strangers {
 	return &strangers{all: rate.NewLimiter(strangersRate, strangersRate), sources: make(map[netip.Prefix]*rate.Limiter)}
 }
 
-// mayAnswer takes one answer from what this source may still get. An IPv6
-// source has all addresses of its /64.
+// mayAnswer takes one answer from what this source may still get.
 func (s *strangers) mayAnswer(ip netip.Addr, now time.Time) bool {
 	if s.all == nil || !ip.IsValid() {
 		return false
 	}
-	bits := 64
-	if ip.Is4() {
-		bits = 32
-	}
-	source, _ := ip.Prefix(bits) // of a valid address, with bits that it has
+	source := networkOf(ip)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	one := s.sources[source]
@@ -130,6 +125,16 @@ func (s *strangers) mayAnswer(ip netip.Addr, now time.Time) bool {
 		s.sources[source] = one
 	}
 	return one.AllowN(now, 1) && s.all.AllowN(now, 1)
+}
+
+// networkOf is what one source has: an address, or with IPv6 all of its /64.
+func networkOf(ip netip.Addr) netip.Prefix {
+	bits := 64
+	if ip.Is4() {
+		bits = 32
+	}
+	network, _ := ip.Prefix(bits) // of a valid address, with bits that it has
+	return network
 }
 
 // sweep forgets sources whose allowance is whole again, once a second when

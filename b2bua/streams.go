@@ -14,10 +14,12 @@ import (
 	"go.uber.org/zap"
 )
 
-// How many connections are held that others opened, in total and from one
-// address that is neither a trunk's nor this machine's.
+// How many connections are held that others opened: in total, of it by those
+// who may be anybody, and from one network that is neither a trunk's nor this
+// machine's.
 const (
 	maxStreams   = 10000
+	maxAnybody   = maxStreams - 1000
 	maxPerSource = 200
 )
 
@@ -40,13 +42,13 @@ type streams struct {
 	open     map[string][]*stream // by the address of the far end, the newest first
 	opening  map[ground]*opening
 	taken    int // slots of [maxStreams]
-	bySource map[netip.Addr]int
+	bySource map[netip.Prefix]int
 	verified map[string]string // name in the certificate that an address had last
 }
 
 func newStreams() *streams {
 	return &streams{open: make(map[string][]*stream), opening: make(map[ground]*opening),
-		bySource: make(map[netip.Addr]int), verified: make(map[string]string)}
+		bySource: make(map[netip.Prefix]int), verified: make(map[string]string)}
 }
 
 // add files a connection and has it served. One between the same two ports that
@@ -120,23 +122,47 @@ func (p *streams) closeAll() {
 	}
 }
 
+// room is how many connections there may be before one more from there is taken,
+// in total and of its network. A trunk for phones from anywhere makes nobody
+// known, but many of them may share an address.
+func (a *Agent) room(ip netip.Addr) (most, each int) {
+	most, each = maxAnybody, maxPerSource
+	if ip.IsLoopback() {
+		return maxStreams, maxStreams
+	}
+	for i := range a.cfg.Trunks {
+		for _, prefix := range a.cfg.Trunks[i].Sources {
+			switch {
+			case !prefix.Contains(ip):
+			case prefix.Bits() > 0:
+				return maxStreams, maxStreams
+			default:
+				each = maxStreams
+			}
+		}
+	}
+	return most, each
+}
+
 // take says whether one more connection from there may be had.
-func (p *streams) take(ip netip.Addr, known bool) bool {
+func (p *streams) take(ip netip.Addr, most, each int) bool {
+	of := networkOf(ip)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.taken >= maxStreams || p.bySource[ip] >= maxPerSource && !known {
+	if p.taken >= most || p.bySource[of] >= each {
 		return false
 	}
 	p.taken++
-	p.bySource[ip]++
+	p.bySource[of]++
 	return true
 }
 
 // giveBack is the end of what take took. Called locked.
 func (p *streams) giveBack(ip netip.Addr) {
 	p.taken--
-	if p.bySource[ip]--; p.bySource[ip] == 0 {
-		delete(p.bySource, ip)
+	of := networkOf(ip)
+	if p.bySource[of]--; p.bySource[of] == 0 {
+		delete(p.bySource, of)
 	}
 }
 
@@ -161,7 +187,7 @@ func (a *Agent) accept(ctx context.Context, l Listener) {
 		}
 		source := sourceOf(conn)
 		ip := source.Addr()
-		if !a.streams.take(ip, a.trunkOf(ip) != OtherTrunk || ip.IsLoopback()) {
+		if most, each := a.room(ip); !a.streams.take(ip, most, each) {
 			a.metrics.closed.WithLabelValues("limit").Inc()
 			_ = conn.Close()
 			continue
