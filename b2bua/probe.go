@@ -201,9 +201,11 @@ func (c *call) unanswered(at *attempt, ans *store.Answer, err error, report func
 }
 
 // ours says whether what could not be sent failed for want of a network, an
-// address or a permission of this machine: that says nothing about the far end.
+// address, a permission, a file descriptor or memory of this machine: that says
+// nothing about the far end.
 func ours(err error) bool {
-	for _, of := range []error{syscall.ENETUNREACH, syscall.ENETDOWN, syscall.EADDRNOTAVAIL, syscall.EINVAL, syscall.EPERM, syscall.EACCES} {
+	for _, of := range []error{syscall.ENETUNREACH, syscall.ENETDOWN, syscall.EADDRNOTAVAIL, syscall.EINVAL, syscall.EPERM, syscall.EACCES,
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
 		if errors.Is(err, of) {
 			return true
 		}
