@@ -189,7 +189,7 @@ func (s *stream) begun() {
 	}
 	s.busy = true
 	deadline := time.Now().Add(partialMessage)
-	if !s.proven {
+	if !s.proven && s.listener != "" {
 		deadline = s.opened.Add(firstMessage + partialMessage)
 	}
 	_ = s.conn.SetReadDeadline(deadline)
