@@ -140,6 +140,7 @@
 //	RFC 3911 section 4 → badReference
 //	RFC 3911 section 7.1 → dialog.Replaces
 //	RFC 3966 section 3 → dialog.URI
+//	RFC 4007 section 11.2 → zoned
 //	RFC 4028 section 4 → dialog.FormatSessionExpires, dialog.SessionExpires
 //	RFC 4028 section 5 → dialog.MinSE, dialog.ShortestSession, dialog.Timer.TooShort
 //	RFC 4028 section 7.1 → call.keepTimer

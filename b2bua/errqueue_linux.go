@@ -10,42 +10,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errorQueue reads the ICMP errors about what a UDP socket has sent, ip(7). The
-// kernel lets one in only if it quotes a datagram with the socket's port.
-type errorQueue struct {
-	raw interface {
-		Control(f func(fd uintptr)) error
-	}
-}
+// errorQueue reads the ICMP errors about what a UDP socket has sent, ip(7) and
+// ipv6(7). The kernel lets one in only if it quotes a datagram with the socket's port.
+type errorQueue struct{ socket *udpSocket }
 
 // mostErrors bounds what is read at once; the kernel reminds us of the rest.
 const mostErrors = 64
 
 // newErrorQueue is nil for what is no UDP socket of the kernel.
 func newErrorQueue(conn net.PacketConn) *errorQueue {
-	q := &errorQueue{}
-	level, option := unix.SOL_IP, unix.IP_RECVERR
-	switch conn := conn.(type) {
-	case *udpSocket:
-		q.raw = conn
-	case *net.UDPConn:
-		raw, err := conn.SyscallConn()
-		if err != nil {
-			return nil
-		}
-		q.raw = raw
-		if local, err := netip.ParseAddrPort(conn.LocalAddr().String()); err != nil || !local.Addr().Is4() {
-			level, option = unix.SOL_IPV6, unix.IPV6_RECVERR
-		}
-	default:
+	s, ok := conn.(*udpSocket)
+	if !ok {
 		return nil
 	}
+	level, option := unix.SOL_IP, unix.IP_RECVERR
+	if s.family == unix.AF_INET6 {
+		level, option = unix.SOL_IPV6, unix.IPV6_RECVERR
+	}
 	var err error
-	cerr := q.raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), level, option, 1) })
+	cerr := s.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), level, option, 1) })
 	if cerr != nil || err != nil {
 		return nil
 	}
-	return q
+	return &errorQueue{s}
 }
 
 // pending says whether err may be about a datagram that was sent earlier, to
@@ -63,14 +50,14 @@ func (q *errorQueue) drain(report func(to netip.AddrPort, quoted []byte, why str
 		var n, oobn int
 		var from unix.Sockaddr
 		var err error
-		cerr := q.raw.Control(func(fd uintptr) {
+		cerr := q.socket.Control(func(fd uintptr) {
 			n, oobn, _, from, err = unix.Recvmsg(int(fd), quoted, control, unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
 		})
 		if cerr != nil || err != nil {
 			return
 		}
 		if why := reasonOf(control[:oobn]); why != "" {
-			report(sockaddr(from), quoted[:n], why)
+			report(aimedAt(from), quoted[:n], why)
 		}
 	}
 }
@@ -103,12 +90,13 @@ func reasonOf(control []byte) string {
 	return ""
 }
 
-func sockaddr(sa unix.Sockaddr) netip.AddrPort {
+// aimedAt is where a datagram went that came back.
+func aimedAt(sa unix.Sockaddr) netip.AddrPort {
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:
 		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
 	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port))
+		return netip.AddrPortFrom(zoned(sa.Addr, sa.ZoneId), uint16(sa.Port))
 	}
 	return netip.AddrPort{}
 }

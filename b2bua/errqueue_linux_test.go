@@ -23,9 +23,9 @@ func (o listening) Disturbed(id string, side store.Side, why string) {
 	o.disturbed <- id + " " + side.String() + " " + why
 }
 
-func bindUDP(t testing.TB, network, addr string) *net.UDPConn {
+func bindUDP(t testing.TB, addr string) *net.UDPConn {
 	t.Helper()
-	conn, err := net.ListenPacket(network, addr)
+	conn, err := net.ListenPacket("udp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,15 +34,15 @@ func bindUDP(t testing.TB, network, addr string) *net.UDPConn {
 }
 
 func TestAClosedPortIsToldAndKeepsNobodyElseFromBeingReached(t *testing.T) {
-	for network, host := range map[string]string{"udp4": "127.0.0.1:0", "udp6": "[::1]:0"} {
-		t.Run(network, func(t *testing.T) {
+	for _, host := range loopbacks {
+		t.Run(host, func(t *testing.T) {
 			obs := listening{disturbed: make(chan string, 10)}
 			a, err := New(Default(), noStore{}, obs, zap.NewNop(), prometheus.NewRegistry())
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer a.work.Wait()
-			dead, peer := bindUDP(t, network, host), bindUDP(t, network, host)
+			dead, peer := bindUDP(t, host), bindUDP(t, host)
 			closed := dead.LocalAddr()
 			_ = dead.Close()
 
@@ -51,7 +51,7 @@ func TestAClosedPortIsToldAndKeepsNobodyElseFromBeingReached(t *testing.T) {
 			a.add(a.newCall(store.Call{ID: id, State: store.Confirmed, Legs: [2]store.Leg{store.Callee: {
 				Dialog: store.Dialog{LocalTag: tag, Transport: "udp", Peer: closed.String()}}}}))
 
-			socket := newPacketConn(bindUDP(t, network, host), a.metrics, a.seed)
+			socket := newPacketConn(bindUDP(t, host), a.metrics, a.seed)
 			socket.guard.agent = a
 			reading := make(chan struct{})
 			go func() {
@@ -93,7 +93,7 @@ func TestOnlyErrorsAboutSomebodyOutOfReachCount(t *testing.T) {
 			t.Errorf("%x: %s", control, why)
 		}
 	}
-	if to := sockaddr(nil); to != (netip.AddrPort{}) {
+	if to := aimedAt(nil); to != (netip.AddrPort{}) {
 		t.Errorf("an address of nobody: %v", to)
 	}
 }

@@ -43,7 +43,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}),
 		overflowed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sipvigil_b2bua_overflowed_total",
-			Help: "Datagrams that found the receive buffer full (on Linux, over IPv4).",
+			Help: "Datagrams that found the receive buffer full (on Linux).",
 		}),
 		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sipvigil_b2bua_calls_rejected_total",

@@ -15,13 +15,14 @@ import (
 	"sipvigil/b2bua/nap"
 )
 
-// udpSocket is a UDP socket over IPv4 that is read in bunches. To be woken for
+// udpSocket is a UDP socket that is read in bunches. To be woken for
 // one datagram costs more than to read ten: the poller of the runtime is woken
 // by each that comes, even while nobody waits. So the socket is taken out of
 // that poller, and has one of its own, which reports once and then is silent
 // until it is asked again. It is the poller that the runtime waits for.
 type udpSocket struct {
-	local *net.UDPAddr
+	local  *net.UDPAddr
+	family uint16 // of its addresses
 
 	mu     sync.RWMutex // held for writing to close what follows
 	fd     int          // in blocking mode: who sends waits until there is room
@@ -55,7 +56,7 @@ const mostInBunch = 32
 type bunch struct {
 	heads   [mostInBunch]mmsghdr
 	parts   [mostInBunch]unix.Iovec
-	from    [mostInBunch]unix.RawSockaddrInet4
+	from    [mostInBunch]sockaddr
 	control [mostInBunch][64]byte
 	data    [mostInBunch][maxDatagram]byte
 }
@@ -67,17 +68,16 @@ type mmsghdr struct {
 }
 
 // newUDPSocket takes over a socket, which is closed then, and is nil for what is
-// no UDP socket over IPv4 of the kernel: that stays as it is.
+// no UDP socket of the kernel: that stays as it is.
 func newUDPSocket(conn net.PacketConn, expect func() bool) *udpSocket {
 	udp, ok := conn.(*net.UDPConn)
 	if !ok {
 		return nil
 	}
-	local, ok := udp.LocalAddr().(*net.UDPAddr)
-	if !ok || local.IP.To4() == nil {
-		return nil
+	s := &udpSocket{local: udp.LocalAddr().(*net.UDPAddr), family: unix.AF_INET6, expect: expect}
+	if s.local.IP.To4() != nil {
+		s.family = unix.AF_INET
 	}
-	s := &udpSocket{local: local, expect: expect}
 	if s.open(udp) != nil {
 		return nil
 	}
@@ -148,10 +148,8 @@ func (s *udpSocket) read() (data []byte, from netip.AddrPort, at time.Time, err 
 	i := s.next
 	s.next++
 	b := s.bunch
-	port := (*[2]byte)(unsafe.Pointer(&b.from[i].Port))
-	from = netip.AddrPortFrom(netip.AddrFrom4(b.from[i].Addr), uint16(port[0])<<8|uint16(port[1]))
 	s.countDropped(i)
-	return b.data[i][:b.heads[i].n], from, s.stamp(i), nil
+	return b.data[i][:b.heads[i].n], b.from[i].read(), s.stamp(i), nil
 }
 
 // more says whether there is something to read that came together with what was
@@ -182,7 +180,7 @@ func (s *udpSocket) fill() error {
 	}
 	b := s.bunch
 	for i := range b.heads {
-		b.heads[i].Namelen = unix.SizeofSockaddrInet4
+		b.heads[i].Namelen = unix.SizeofSockaddrInet6
 		b.heads[i].SetControllen(len(b.control[i]))
 	}
 	n, err := s.use(unix.SYS_RECVMMSG, unsafe.Pointer(&b.heads), mostInBunch, unix.MSG_DONTWAIT, nil, 0)
@@ -249,20 +247,12 @@ func (s *udpSocket) countDropped(i int) {
 
 // send sends one datagram.
 func (s *udpSocket) send(b []byte, to netip.AddrPort) error {
-	if !to.Addr().Unmap().Is4() {
+	var sa sockaddr
+	if !sa.write(to, s.family) {
 		return unix.EAFNOSUPPORT
 	}
-	sa := sockaddrIn(to)
-	_, err := s.use(unix.SYS_SENDTO, unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)), 0, unsafe.Pointer(&sa), unix.SizeofSockaddrInet4)
+	_, err := s.use(unix.SYS_SENDTO, unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)), 0, unsafe.Pointer(&sa), unix.SizeofSockaddrInet6)
 	return err
-}
-
-// sockaddrIn is an address of IPv4 as the kernel wants it.
-func sockaddrIn(to netip.AddrPort) unix.RawSockaddrInet4 {
-	sa := unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: to.Addr().Unmap().As4()}
-	port := (*[2]byte)(unsafe.Pointer(&sa.Port))
-	port[0], port[1] = byte(to.Port()>>8), byte(to.Port())
-	return sa
 }
 
 // Control lends the socket to f, which must not keep it.

@@ -21,7 +21,7 @@ const (
 type outgoing struct {
 	heads   [mostTogether]mmsghdr
 	parts   [mostTogether]unix.Iovec
-	to      [mostTogether]unix.RawSockaddrInet4
+	to      [mostTogether]sockaddr
 	control [mostTogether][unix.SizeofCmsghdr + 8]byte
 }
 
@@ -47,12 +47,12 @@ func (s *udpSocket) sendSome(all []packet) (sent int, err error) {
 	o := s.outgoing
 	defer clear(o.parts[:len(all)]) // the texts are used again
 	heads := 0
-	for from := 0; from < len(all) && all[from].to.Addr().Unmap().Is4(); heads++ {
+	for from := 0; from < len(all) && o.to[heads].write(all[from].to, s.family); heads++ {
 		n := 1
 		if !s.apart {
 			n = alike(all[from:])
 		}
-		s.outgoing.head(heads, from, all[from:from+n])
+		o.head(heads, from, all[from:from+n])
 		from += n
 	}
 	if heads == 0 {
@@ -82,16 +82,15 @@ func alike(all []packet) int {
 }
 
 // head describes datagrams that are one for the kernel, of which the first is the
-// one with this number.
+// one with this number. Where they go stands there already.
 func (o *outgoing) head(number, first int, all []packet) {
 	for i, d := range all {
 		o.parts[first+i].Base = unsafe.SliceData(d.text)
 		o.parts[first+i].SetLen(len(d.text))
 	}
-	o.to[number] = sockaddrIn(all[0].to)
 	h := &o.heads[number]
 	*h = mmsghdr{}
-	h.Name, h.Namelen = (*byte)(unsafe.Pointer(&o.to[number])), unix.SizeofSockaddrInet4
+	h.Name, h.Namelen = (*byte)(unsafe.Pointer(&o.to[number])), unix.SizeofSockaddrInet6
 	h.Iov = &o.parts[first]
 	h.SetIovlen(len(all))
 	if len(all) == 1 {

@@ -31,25 +31,30 @@ func asked(t *testing.T, d *sipvigil, c *talk) {
 
 func TestAPhoneWhosePortIsClosedIsAskedAtOnceAndEndedByItsMissesOnly(t *testing.T) {
 	t.Parallel()
-	d := serve(t, "embedded", calm...)
-	c := dialVanishing(t, d, "udp")
-	asked(t, d, c)
-	c.calleePhone.Close() // without BYE
-	closed := time.Now()
-	go func() { _, _ = c.caller.Request(t.Context(), "INFO", "") }() // gets no answer
-	end := released(t, c.caller)
-	took := time.Since(closed)
-	if took < 6*time.Second || took > time.Minute {
-		t.Errorf("released after %v, want two probes of 3s, and no interval of 10m", took)
-	}
-	wantReason(t, end, `SIP;cause=408;text="No answer inside the dialog"`, "Q.850;cause=102")
-	if shown := d.terminated(c.id); shown.EndedBy != "callee-silent" {
-		t.Errorf("ended by %s", shown.EndedBy)
-	}
-	got := d.eventsOf(t, c.id, "disturbed", "miss", "verdict")
-	if len(got) != 4 || got[0].Kind != "disturbed" || got[0].Text != "nothing listens at its port (ICMP)" ||
-		got[1].Kind != "miss" || got[2].Kind != "miss" || got[3].Kind != "verdict" {
-		t.Errorf("the history is %v", got)
+	for name, host := range map[string]string{"IPv4": "127.0.0.8", "IPv6": "[::1]"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := serve(t, "embedded", append([]string{"--listen", "udp://[::1]:0"}, calm...)...)
+			c := dialVanishing(t, d, "udp", host)
+			asked(t, d, c)
+			c.calleePhone.Close() // without BYE
+			closed := time.Now()
+			go func() { _, _ = c.caller.Request(t.Context(), "INFO", "") }() // gets no answer
+			end := released(t, c.caller)
+			took := time.Since(closed)
+			if took < 6*time.Second || took > time.Minute {
+				t.Errorf("released after %v, want two probes of 3s, and no interval of 10m", took)
+			}
+			wantReason(t, end, `SIP;cause=408;text="No answer inside the dialog"`, "Q.850;cause=102")
+			if shown := d.terminated(c.id); shown.EndedBy != "callee-silent" {
+				t.Errorf("ended by %s", shown.EndedBy)
+			}
+			got := d.eventsOf(t, c.id, "disturbed", "miss", "verdict")
+			if len(got) != 4 || got[0].Kind != "disturbed" || got[0].Text != "nothing listens at its port (ICMP)" ||
+				got[1].Kind != "miss" || got[2].Kind != "miss" || got[3].Kind != "verdict" {
+				t.Errorf("the history is %v", got)
+			}
+		})
 	}
 }
 

@@ -4,24 +4,26 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	"sipvigil/store/storetest"
 	"sipvigil/test/ua"
 )
 
 // phone is a phone that must find no fault with what it is sent.
 func phone(t testing.TB, user, transport string) *ua.Phone {
 	t.Helper()
-	return phoneAt(t, user, transport, "127.0.0.1")
+	return phoneAt(t, user, transport, "127.0.0.1:0")
 }
 
-func phoneAt(t testing.TB, user, transport, host string) *ua.Phone {
+func phoneAt(t testing.TB, user, transport, addr string) *ua.Phone {
 	t.Helper()
-	return listen(t, ua.Config{User: user, Transport: transport, Addr: host + ":0", History: 2000})
+	return listen(t, ua.Config{User: user, Transport: transport, Addr: addr, History: 2000})
 }
 
 // trunkPhone is a phone at an address of its own, which names its trunk.
@@ -73,9 +75,10 @@ func dialOver(t testing.TB, d *sipvigil, callerTransport, calleeTransport string
 }
 
 // dialVanishing has a phone called whose port no other one takes when it is gone.
-func dialVanishing(t testing.TB, d *sipvigil, transport string) *talk {
+func dialVanishing(t testing.TB, d *sipvigil, transport, host string) *talk {
 	t.Helper()
-	c := &talk{callerPhone: phone(t, "alice", "udp"), calleePhone: phoneAt(t, "bob", transport, "127.0.0.8")}
+	bob := phoneAt(t, "bob", transport, fmt.Sprintf("%s:%d", host, storetest.FreePort(t)))
+	c := &talk{callerPhone: phone(t, "alice", "udp"), calleePhone: bob}
 	c.connect(t, d)
 	t.Cleanup(func() { c.check(t) })
 	return c

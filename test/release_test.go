@@ -74,7 +74,7 @@ func TestCallWithASilentPhoneIsReleasedOnTheOther(t *testing.T) {
 	})
 	t.Run("callee vanishes", func(t *testing.T) {
 		t.Parallel()
-		c := dialVanishing(t, d, "udp")
+		c := dialVanishing(t, d, "udp", "127.0.0.8")
 		proven(t, d, c)
 		c.calleePhone.Close()
 		wantReason(t, released(t, c.caller), "SIP;cause=408", "Q.850;cause=102")
@@ -82,7 +82,7 @@ func TestCallWithASilentPhoneIsReleasedOnTheOther(t *testing.T) {
 	})
 	t.Run("callee vanishes with its connection", func(t *testing.T) {
 		t.Parallel()
-		c := dialVanishing(t, d, "tcp")
+		c := dialVanishing(t, d, "tcp", "127.0.0.8")
 		proven(t, d, c)
 		c.calleePhone.Close()
 		wantReason(t, released(t, c.caller), "SIP;cause=408", "Q.850;cause=102")

@@ -57,7 +57,7 @@ type counts struct {
 }
 
 // Open binds both sides. Callers are at 127.0.0.2 and callees at 127.0.0.3 when
-// the element is on this machine.
+// the element is on this machine, or both at ::1.
 func Open(target netip.AddrPort, caller, callee netip.Addr) (*Generator, error) {
 	g := &Generator{target: target, out: make([]byte, 0, 4096), run: fmt.Sprintf("%x", time.Now().UnixNano()&0xffffff)}
 	var err error
@@ -73,7 +73,7 @@ func Open(target netip.AddrPort, caller, callee netip.Addr) (*Generator, error) 
 }
 
 func listen(addr netip.Addr) (*net.UDPConn, error) {
-	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, 0)))
+	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, 0)))
 	if err == nil {
 		_ = conn.SetReadBuffer(8 << 20) // as much as the kernel gives
 	}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -26,8 +27,8 @@ func main() {
 func run(ctx context.Context) error {
 	target := flag.String("target", "127.0.0.1:5060", "address of the element")
 	pid := flag.Int("pid", 0, "its process, whose use of CPU and memory is reported")
-	caller := flag.String("caller", "127.0.0.2", "address of the callers")
-	callee := flag.String("callee", "127.0.0.3", "address of the callees")
+	caller := flag.String("caller", "", "address of the callers (default 127.0.0.2, or ::1)")
+	callee := flag.String("callee", "", "address of the callees (default 127.0.0.3, or ::1)")
 	rate := flag.Float64("rate", 500, "calls a second")
 	calls := flag.Int("calls", 5000, "how many")
 	hold := flag.Duration("hold", 500*time.Millisecond, "how long each lasts; 0: all stay up until the end of --watch")
@@ -37,11 +38,15 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	from, err := netip.ParseAddr(*caller)
+	near := [...]string{"127.0.0.2", "127.0.0.3"}
+	if addr.Addr().Is6() {
+		near = [...]string{"::1", "::1"}
+	}
+	from, err := netip.ParseAddr(cmp.Or(*caller, near[0]))
 	if err != nil {
 		return err
 	}
-	to, err := netip.ParseAddr(*callee)
+	to, err := netip.ParseAddr(cmp.Or(*callee, near[1]))
 	if err != nil {
 		return err
 	}
