@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -39,8 +40,8 @@ func newErrorQueue(conn net.PacketConn) *errorQueue {
 // anybody: with such a queue the kernel hands that error to whoever uses the
 // socket next, whose own datagram did not go out.
 func (q *errorQueue) pending(err error) bool {
-	return q != nil && (errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.EHOSTUNREACH) ||
-		errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EMSGSIZE) || errors.Is(err, unix.EPROTO))
+	return q != nil && slices.ContainsFunc([]error{unix.ECONNREFUSED, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EACCES,
+		unix.EMSGSIZE, unix.EPROTO}, func(of error) bool { return errors.Is(err, of) })
 }
 
 // drain reports what there is. It does not wait.
@@ -81,7 +82,7 @@ func reasonOf(control []byte) string {
 		switch syscall.Errno(binary.NativeEndian.Uint32(m.Data)) {
 		case unix.ECONNREFUSED:
 			return portClosed
-		case unix.EHOSTUNREACH:
+		case unix.EHOSTUNREACH, unix.EACCES: // by a firewall, over IPv4 and over IPv6
 			return hostUnreachable
 		case unix.ENETUNREACH:
 			return netUnreachable
