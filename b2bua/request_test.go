@@ -44,6 +44,11 @@ func TestARequestOnALegIsWrittenOut(t *testing.T) {
 			crlf("BYE sip:invalid SIP/2.0", "Via: SIP/2.0/TLS sip.example.com:5060;branch=BRANCH;rport", "Max-Forwards: 70",
 				"From: <sip:h>;tag=lt", "To: <sip:a>", "Call-ID: c", "CSeq: 7 BYE", "Contact: <sip:sip.example.com:5060;transport=tls>",
 				"Content-Length: 3", "", "v=0")},
+		{"advertised over the other version of IP", "[2001:db8::1]:5060", "udp", "203.0.113.7:5080", store.Dialog{CallID: "c", LocalTag: "lt", LocalURI: "<sip:b@h>", RemoteURI: "<sip:a>"},
+			outline{method: "BYE", cseq: 7, uri: "sip:a@[2001:db8::9]", maxForwards: 70, contact: true},
+			crlf("BYE sip:a@[2001:db8::9] SIP/2.0", "Via: SIP/2.0/UDP [2001:db8::1]:5060;branch=BRANCH;rport", "Max-Forwards: 70",
+				"From: <sip:b@h>;tag=lt", "To: <sip:a>", "Call-ID: c", "CSeq: 7 BYE", "Contact: <sip:b@[2001:db8::1]:5060>",
+				"Content-Length: 3", "", "v=0")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c, s := quickCall(t, tt.listen, tt.dialog)

@@ -54,9 +54,9 @@ func TestTheFirstRouteThatMatchesDecides(t *testing.T) {
 }
 
 func TestAURIIsOursByTheAddressOfASocketAndByTheOneThatIsAdvertised(t *testing.T) {
-	at := &net.UDPAddr{IP: net.IPv4(192, 0, 2, 5), Port: 5060}
+	at, at6 := net.IPv4(192, 0, 2, 5), net.ParseIP("2001:db8::5")
 	for uri, want := range map[string]string{
-		"sip:192.0.2.5": "plain other named six", "sip:192.0.2.5:5060": "plain other named six", "sip:192.0.2.5:5080": "other",
+		"sip:192.0.2.5": "plain other named", "sip:192.0.2.5:5060": "plain other named", "sip:[2001:db8::5]": "six", "sip:192.0.2.5:5080": "other",
 		"sip:sip.example.com": "other named", "sip:SIP.Example.COM.": "other named", "sip:[2001:DB8:0::7]": "six",
 		"sip:sip.example.com:5080": "other", "sip:sip.example.com:5070": "",
 		"sip:sip.example.com;transport=tcp": "", "sip:192.0.2.6": "", "sip:example.com": "",
@@ -66,9 +66,12 @@ func TestAURIIsOursByTheAddressOfASocketAndByTheOneThatIsAdvertised(t *testing.T
 			t.Fatal(err)
 		}
 		var got []string
-		for _, c := range [][2]string{{"plain", ""}, {"other", "sip.example.com:5080"}, {"named", "sip.example.com"}, {"six", "2001:db8::7"}} {
-			if a := (&Agent{sockets: []socket{newSocket("udp", at, c[1])}}); a.isOurURI(u) {
-				got = append(got, c[0])
+		for _, c := range []struct {
+			name, advertise string
+			at              net.IP
+		}{{"plain", "", at}, {"other", "sip.example.com:5080", at}, {"named", "sip.example.com", at}, {"six", "2001:db8::7", at6}} {
+			if a := (&Agent{sockets: []socket{newSocket("udp", &net.UDPAddr{IP: c.at, Port: 5060}, c.advertise)}}); a.isOurURI(u) {
+				got = append(got, c.name)
 			}
 		}
 		if strings.Join(got, " ") != want {

@@ -42,7 +42,7 @@ type socket struct {
 }
 
 // newSocket describes a socket that peers reach by its own address, or by the one
-// that is advertised.
+// that is advertised, unless that is one of the other version of IP.
 func newSocket(transport string, addr net.Addr, advertise string) socket {
 	s := socket{transport: transport, addr: addr.String()}
 	switch a := addr.(type) {
@@ -52,7 +52,8 @@ func newSocket(transport string, addr net.Addr, advertise string) socket {
 		s.ip, s.port = a.IP, a.Port
 	}
 	s.v6, s.public = s.ip.To4() == nil, s.port
-	if host, port, err := splitAdvertise(advertise); err == nil && host != "" {
+	host, port, err := splitAdvertise(advertise)
+	if ip := net.ParseIP(host); err == nil && host != "" && (ip == nil || (ip.To4() == nil) == s.v6) {
 		s.host = host
 		if port != 0 && (transport == "udp" || transport == "tcp") { // others have ports of their own
 			s.public = port
