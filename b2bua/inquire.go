@@ -93,7 +93,7 @@ func (f *Finding) read(res *received) {
 		if port == "" {
 			f.Seen = host
 		} else {
-			f.Seen = net.JoinHostPort(host, port)
+			f.Seen = net.JoinHostPort(trimBrackets(host), port)
 		}
 	}
 }

@@ -63,10 +63,11 @@ func TestAnInquiryTellsAllThatTheAnswerSays(t *testing.T) {
 
 func TestAnInquiryTellsWhereWeWereSeen(t *testing.T) {
 	for via, want := range map[string]string{
-		";rport":                        "", // it knows nothing of RFC 3581
-		";rport=5060":                   "127.0.0.1:5060",
-		";received=192.0.2.9":           "192.0.2.9",
-		";rport=7;received=2001:db8::1": "[2001:db8::1]:7",
+		";rport":                          "", // it knows nothing of RFC 3581
+		";rport=5060":                     "127.0.0.1:5060",
+		";received=192.0.2.9":             "192.0.2.9",
+		";rport=7;received=2001:db8::1":   "[2001:db8::1]:7",
+		";rport=7;received=[2001:db8::1]": "[2001:db8::1]:7", // RFC 5118 section 4.5 has both
 	} {
 		inWorld(t, nil, func(w *world) {
 			found := w.inquire(w.Context(), "sip:"+carolAddr, time.Second)
