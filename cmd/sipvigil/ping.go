@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -83,8 +84,12 @@ func (p *pinging) check() error {
 	return errors.Join(faults...)
 }
 
-// pingTarget is what is asked: the URI, which may be without its scheme.
+// pingTarget is what is asked: the URI, which may be without its scheme, and an
+// address without its brackets.
 func pingTarget(s, transport string) (string, error) {
+	if ip, err := netip.ParseAddr(s); err == nil && ip.Is6() {
+		s = "[" + s + "]"
+	}
 	if !strings.HasPrefix(strings.ToLower(s), "sip:") {
 		s = "sip:" + s
 	}
