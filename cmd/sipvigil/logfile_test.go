@@ -37,6 +37,7 @@ func TestLinesOfTheLogAreWrittenTogether(t *testing.T) {
 		_, _ = l.Write([]byte(many))
 		check("")
 		_, _ = l.Write([]byte("\n"))
+		synctest.Wait()
 		check(many + "\n")
 		_, _ = l.Write([]byte("last\n"))
 		_ = l.Sync()
@@ -60,4 +61,33 @@ func TestALogThatCannotBeWrittenHoldsUpNobody(t *testing.T) {
 	if err := l.Sync(); err != nil {
 		t.Error("again:", err)
 	}
+}
+
+func TestALogThatNobodyReadsHoldsUpNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, w := io.Pipe()
+		l := &logWriter{to: w}
+		line := []byte(strings.Repeat("x", 1023) + "\n")
+		_, _ = l.Write(line)
+		time.Sleep(logDelay)
+		synctest.Wait()
+		for range mostLog/len(line) + 900 {
+			_, _ = l.Write(line) // while the first one is on its way
+		}
+		began := time.Now()
+		l.end()
+		if took := time.Since(began); took != lastLog {
+			t.Errorf("the end waited for %v, want %v", took, lastLog)
+		}
+		var got []byte
+		go func() { got, _ = io.ReadAll(r) }()
+		l.end()
+		w.Close()
+		synctest.Wait()
+		want := strings.Repeat(string(line), 1+mostLog/len(line)) +
+			`{"level":"warn","msg":"lines of the log are lost, nobody has read them for too long","lines":900}` + "\n"
+		if string(got) != want {
+			t.Errorf("%d bytes came, want %d; the last are %q", len(got), len(want), got[max(0, len(got)-200):])
+		}
+	})
 }

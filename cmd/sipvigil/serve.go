@@ -44,7 +44,7 @@ before the default.`,
 		}
 		signal.Ignore(syscall.SIGPIPE) // calls outlive who reads the log
 		out := &logWriter{to: t.stderr}
-		defer out.Sync()
+		defer out.end()
 		log := loggerTo(out, t.stderr, level)
 		tuning, stop := context.WithCancel(cmd.Context())
 		var tuned sync.WaitGroup
