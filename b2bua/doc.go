@@ -36,7 +36,7 @@
 //	RFC 3261 section 7.2 → goodStatusLine
 //	RFC 3261 section 7.3.1 → acceptsSDP, dialog.ReadTag, dialog.SplitList, fields, parseChallenge, repeated
 //	RFC 3261 section 7.3.3 → fieldOf, long
-//	RFC 3261 section 7.5 → lines.skip
+//	RFC 3261 section 7.5 → lines.rest
 //	RFC 3261 section 8.1.1 → inbound.checkMandatory
 //	RFC 3261 section 8.1.1.5 → dialog.CSeq, dialog.Resume, dialog.Start, screen
 //	RFC 3261 section 8.1.1.7 → branch
@@ -152,10 +152,10 @@
 //	RFC 4028 section 10 → call.onClock, call.onRenewal, call.putsOff, call.renewAgain, call.sessionDue, dialog.SessionMargin
 //	RFC 4320 section 4.1 → Agent.outside, call.relay, passage.answered
 //	RFC 4320 section 4.2 → Agent.forwardOnce, call.onRelayed, passage.answered, passage.unanswered
-//	RFC 4475 section 3.1.2.3 → stream.read
+//	RFC 4475 section 3.1.2.3 → stream.readOne
 //	RFC 4475 section 3.1.2.8 → screen
 //	RFC 4475 section 3.3.8 → repeated
-//	RFC 4475 section 3.3.9 → stream.read
+//	RFC 4475 section 3.3.9 → stream.readOne
 //	RFC 4475 section 3.3.10 → isUnicast
 //	RFC 4488 section 4 → call.accepted
 //	RFC 4538 section 3 → crossing.targetDialog
@@ -172,7 +172,7 @@
 //	RFC 5407 section 3.2.1 → Agent.elsewhere, Agent.noCall
 //	RFC 5407 section 3.2.2 → call.onRequest
 //	RFC 5626 section 3.1 → dialog.Flow
-//	RFC 5626 section 3.5.1 → Agent.pingStream, frames.next, lines.skip, screen
+//	RFC 5626 section 3.5.1 → Agent.pingStream, frames.next, lines.rest, screen
 //	RFC 5626 section 4.3 → inbound.keepsWay
 //	RFC 5626 section 4.4.1 → Agent.pingStream, stream.ping, stream.pinged
 //	RFC 5626 section 5.1 → inbound.firstHop, passage.addOwn

@@ -11,11 +11,14 @@ import (
 // room for what [delimited] adds.
 const maxMessage = maxDatagram - 1024
 
-// framer cuts single messages out of a connection.
+// framer cuts single messages out of a connection. What it waits for is told to
+// the connection's timing.
 type framer interface {
-	// next puts one message into buf and returns its length. A verdict with a
-	// status is the answer to a message whose end cannot be known; no other
-	// can follow it. What next waits for is told to the connection's timing.
+	// rest waits for the first byte of a message.
+	rest(c timing) error
+	// next puts one message into buf and returns its length, 0 for none. A
+	// verdict with a status is the answer to a message whose end cannot be known;
+	// no other can follow it.
 	next(buf []byte, c timing) (n int, v verdict, err error)
 }
 
@@ -34,9 +37,6 @@ var errTooLong = errors.New("message is too long")
 type lines struct{ r *bufio.Reader }
 
 func (l lines) next(buf []byte, c timing) (int, verdict, error) {
-	if err := l.skip(c); err != nil {
-		return 0, verdict{}, err
-	}
 	c.begun()
 	defer c.ended()
 	n, err := l.head(buf)
@@ -59,10 +59,10 @@ func (l lines) next(buf []byte, c timing) (int, verdict, error) {
 	return n, verdict{}, nil
 }
 
-// skip reads what may stand between messages: line ends are ignored, RFC 3261
+// rest reads what may stand between messages: line ends are ignored, RFC 3261
 // section 7.5, and two of them are a ping, RFC 5626 section 3.5.1. Some phones
 // send NULs to keep a NAT open.
-func (l lines) skip(c timing) error {
+func (l lines) rest(c timing) error {
 	for ends := 0; ; {
 		b, err := l.r.ReadByte()
 		if err != nil {

@@ -29,12 +29,17 @@ func framed(f framer) (messages []string, answer string, pings int, err error) {
 	c := &noTiming{}
 	buf := make([]byte, maxDatagram)
 	for {
+		if err := f.rest(c); err != nil {
+			return messages, "", c.pings, err
+		}
 		n, v, err := f.next(buf, c)
 		switch {
 		case err != nil:
 			return messages, "", c.pings, err
 		case v.status != 0:
 			return messages, strings.TrimSpace(fmt.Sprint(v.status, " ", v.phrase)), c.pings, nil
+		case n == 0:
+			continue
 		}
 		messages = append(messages, string(buf[:n]))
 	}

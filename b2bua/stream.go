@@ -74,33 +74,47 @@ func isWebSocket(transport string) bool { return transport == "ws" || transport 
 // serve serves what comes until the connection ends. A panic costs one message.
 func (s *stream) serve() {
 	defer s.close()
-	buf := make([]byte, maxDatagram)
-	for s.agent.panics(func() { s.read(buf) }) {
+	for s.agent.panics(s.read) {
 	}
 }
 
-// read reads messages. What cannot be read is answered as over UDP; after a
-// message whose end cannot be known the connection is closed, RFC 4475 sections
-// 3.1.2.3 and 3.3.9.
-func (s *stream) read(buf []byte) {
-	for {
+// read reads messages.
+func (s *stream) read() {
+	for more := true; more; {
 		s.ended()
-		n, v, err := s.framer.next(buf, s)
-		msg := buf[:n]
-		switch {
-		case err != nil:
+		if err := s.framer.rest(s); err != nil {
 			s.failed(err)
 			return
-		case v.status != 0:
-			v.drop = buf[0] <= ' ' || screen(msg).drop // no SIP, or nothing that is answered
-			s.refuse(msg, v)
-			s.linger("framing")
-			return
-		case !s.pass(msg):
-			s.linger("framing")
-			return
 		}
+		more = s.readOne()
 	}
+}
+
+// reading holds what messages are read into. Most connections rest most of the
+// time, and have no room for a message then.
+var reading = sync.Pool{New: func() any { return new([maxDatagram]byte) }}
+
+// readOne reads a message, and says whether others may follow. What cannot be
+// read is answered as over UDP; after a message whose end cannot be known the
+// connection is closed, RFC 4475 sections 3.1.2.3 and 3.3.9.
+func (s *stream) readOne() (more bool) {
+	buf := reading.Get().(*[maxDatagram]byte)
+	defer reading.Put(buf)
+	n, v, err := s.framer.next(buf[:], s)
+	msg := buf[:n]
+	switch {
+	case err != nil:
+		s.failed(err)
+	case v.status != 0:
+		v.drop = buf[0] <= ' ' || screen(msg).drop // no SIP, or nothing that is answered
+		s.refuse(msg, v)
+		s.linger("framing")
+	case n == 0 || s.pass(msg):
+		return true
+	default:
+		s.linger("framing")
+	}
+	return false
 }
 
 // pass serves a message if it can, and says whether others may follow.

@@ -44,6 +44,28 @@ type frames struct {
 	conn io.Writer
 }
 
+// rest serves the control frames between messages, and returns io.EOF when the
+// far end closes.
+func (f frames) rest(c timing) error {
+	for {
+		if first, err := f.r.Peek(1); err != nil || !ws.OpCode(first[0]&0x0f).IsControl() {
+			return err
+		}
+		c.begun()
+		h, err := ws.ReadHeader(f.r)
+		if err == nil {
+			err = ws.CheckHeader(h, ws.StateServerSide)
+		}
+		if err == nil {
+			err = f.control(h)
+		}
+		if err != nil {
+			return err
+		}
+		c.ended()
+	}
+}
+
 // next returns io.EOF when the far end closes.
 func (f frames) next(buf []byte, c timing) (n int, v verdict, err error) {
 	defer c.ended()
@@ -64,9 +86,6 @@ func (f frames) next(buf []byte, c timing) (n int, v verdict, err error) {
 			if err := f.control(h); err != nil {
 				return n, verdict{}, err
 			}
-			if !state.Fragmented() {
-				c.ended()
-			}
 			continue
 		}
 		if h.Length > int64(maxMessage-n) {
@@ -82,17 +101,13 @@ func (f frames) next(buf []byte, c timing) (n int, v verdict, err error) {
 			state = state.Set(ws.StateFragmented)
 			continue
 		}
-		state = ws.StateServerSide
 		switch whole := bytes.Trim(buf[:n], "\r\n\x00"); {
 		case len(whole) > 0:
 			return delimited(buf, n), verdict{}, nil
 		case bytes.Equal(buf[:n], []byte("\r\n\r\n")):
-			if err := c.pinged(); err != nil { // RFC 5626 section 3.5.1
-				return 0, verdict{}, err
-			}
+			err = c.pinged() // RFC 5626 section 3.5.1
 		}
-		n = 0 // a keep-alive
-		c.ended()
+		return 0, verdict{}, err // a keep-alive
 	}
 }
 
