@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	_ "embed" // the script
 	"fmt"
 	"regexp"
 	"strconv"
@@ -18,24 +19,35 @@ const (
 	cdrLength  = 100_000 // of the stream, about
 	cdrPending = 50_000  // records that wait for Redis; the oldest go first
 	cdrBatch   = 1024
+	cdrMark    = 24 * time.Hour // Redis remembers so long what it has of a process
 )
 
 // records are the CDRs that Redis lacks. Its owner guards it.
 type records struct {
 	lines [][]byte
-	lost  int // since Redis was last there
+	first int64 // number of the first of them; each one of this process has its own
+	lost  int   // since Redis was last there
 }
 
 func (r *records) add(line []byte) {
 	if len(r.lines) == cdrPending {
-		r.lines = r.lines[1:]
+		r.dropBefore(r.first + 1)
 		r.lost++
 	}
 	r.lines = append(r.lines, line)
 }
 
+// dropBefore takes out those whose number is lower.
+func (r *records) dropBefore(number int64) {
+	r.lines = r.lines[max(0, number-r.first):]
+	r.first = max(number, r.first)
+	if len(r.lines) == 0 {
+		r.lines = nil
+	}
+}
+
 // Record queues a call detail record for the stream of all nodes, field "cdr".
-// It is there at least once: a write whose answer was lost is repeated.
+// It is there once, although a write whose answer was lost is repeated.
 func (s *Store) Record(cdr []byte) {
 	s.mu.Lock()
 	s.records.add(cdr)
@@ -72,41 +84,40 @@ func (s *Store) writeRecords(ctx context.Context) error {
 	}
 }
 
+//go:embed script/record.lua
+var recordSource string
+
 // addRecords adds to a pipeline what is queued. When the pipeline was executed,
 // written takes out of the queue what Redis has now.
 func (s *Store) addRecords(ctx context.Context, pipe goredis.Pipeliner) (written func() error) {
 	s.mu.Lock()
-	n := min(len(s.records.lines), cdrBatch)
-	lines, lost := s.records.lines[:n:n], s.records.lost
-	s.mu.Unlock()
-	replies := make([]*goredis.StringCmd, n)
-	for i, line := range lines {
-		replies[i] = pipe.XAdd(ctx, &goredis.XAddArgs{Stream: s.keys.cdr(), MaxLen: cdrLength, Approx: true, Values: []any{"cdr", line}})
+	first := s.records.first
+	lines := s.records.lines[:min(len(s.records.lines), cdrBatch)]
+	args := []any{first, cdrLength, cdrMark.Milliseconds()}
+	for _, line := range lines {
+		args = append(args, line)
 	}
+	s.mu.Unlock()
+	if len(lines) == 0 {
+		return func() error { return nil }
+	}
+	// With its text a script runs on a server that has just come, too.
+	reply := pipe.Eval(ctx, recordSource, []string{s.keys.cdr(), s.keys.recorded(s.process)}, args...)
 	return func() error {
-		for _, reply := range replies {
-			if err := reply.Err(); err != nil {
-				return err
-			}
+		if err := reply.Err(); err != nil {
+			return err
 		}
-		s.recorded(n, lost)
+		s.recorded(first + int64(len(lines)))
 		return nil
 	}
 }
 
-// recorded takes the first n lines out of the queue, which Redis has. Before they
-// were sent so many had been lost.
-func (s *Store) recorded(n, lost int) {
-	if n == 0 {
-		return
-	}
+// recorded takes what Redis has out of the queue: all before a number.
+func (s *Store) recorded(number int64) {
 	s.mu.Lock()
-	// What was lost meanwhile was at the front, too.
-	s.records.lines = s.records.lines[max(0, n-(s.records.lost-lost)):]
-	lost, s.records.lost = s.records.lost, 0
-	if len(s.records.lines) == 0 {
-		s.records.lines = nil
-	}
+	s.records.dropBefore(number)
+	lost := s.records.lost
+	s.records.lost = 0
 	s.mu.Unlock()
 	if lost > 0 {
 		s.log.Error("call detail records were lost while the store was away: take them from the file of cdr.file, if there is one",

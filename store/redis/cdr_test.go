@@ -81,6 +81,29 @@ func TestCDRsWaitForAStoreThatIsAway(t *testing.T) {
 	same(t, "lines", []string{"second", "third"}, stream(t, connect(t, server), 2))
 }
 
+// Redis executes what has come before it stopped when it goes on, but the answer
+// comes too late: the record is sent again.
+func TestACDRWhoseAnswerWasLostIsThereOnce(t *testing.T) {
+	t.Parallel()
+	url, server := storetest.Redis(t)
+	s := open(t, redis.Config{URL: url})
+	storetest.Start(t, s)
+	var want []string
+	for i := range 5 {
+		server.Pause()
+		for _, word := range []string{"first", "second"} {
+			line := fmt.Sprint(word, " of ", i)
+			want = append(want, line)
+			s.Record([]byte(line))
+		}
+		s.Save(storetest.Call()) // with which they go before Redis is asked how it is
+		away(t, s)
+		server.Resume()
+		storetest.Settled(t, s)
+		same(t, "lines", want, stream(t, connect(t, server), len(want)))
+	}
+}
+
 func TestCDRsAreReadNewestFirstPageByPage(t *testing.T) {
 	url, server := storetest.Redis(t)
 	s := open(t, redis.Config{URL: url})

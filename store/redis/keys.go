@@ -13,7 +13,12 @@ type keys struct{ prefix string }
 
 func (k keys) tagKey() string { return k.prefix + ":tagkey" }
 func (k keys) cdr() string    { return k.prefix + ":cdr" }
-func (k keys) epoch() string  { return k.prefix + ":epoch" }
+
+// recorded is the number of the last record that the stream has of a process: in
+// the same slot as the stream.
+func (k keys) recorded(process string) string { return "{" + k.cdr() + "}:" + process }
+
+func (k keys) epoch() string { return k.prefix + ":epoch" }
 
 // maintenance is the hash of what takes no new calls.
 func (k keys) maintenance() string { return k.prefix + ":maintenance" }

@@ -7,6 +7,7 @@
 package redis
 
 import (
+	"crypto/rand"
 	"strings"
 	"sync"
 	"time"
@@ -21,20 +22,21 @@ import (
 // Store is the shared record of calls. Its methods may be used by many at once,
 // before and while Run runs. Times are kept to the millisecond, in UTC.
 type Store struct {
-	cfg    Config
-	keys   keys
-	kind   string
-	db     int
-	addr   string // for the log
-	client goredis.UniversalClient
-	log    *zap.Logger
-	wake   chan struct{} // capacity 1: something was queued
-	later  chan struct{} // capacity 1: what was queued may wait
-	texts  *texts
-	linger time.Duration // how long what may wait is gathered
-	check  time.Duration // how often an idle connection is tried
-	youth  time.Duration // what is older at a server is from after every node that runs was heard of
-	grace  time.Duration // what Run still does when its context has ended
+	cfg     Config
+	process string // names what this process has written
+	keys    keys
+	kind    string
+	db      int
+	addr    string // for the log
+	client  goredis.UniversalClient
+	log     *zap.Logger
+	wake    chan struct{} // capacity 1: something was queued
+	later   chan struct{} // capacity 1: what was queued may wait
+	texts   *texts
+	linger  time.Duration // how long what may wait is gathered
+	check   time.Duration // how often an idle connection is tried
+	youth   time.Duration // what is older at a server is from after every node that runs was heard of
+	grace   time.Duration // what Run still does when its context has ended
 
 	// These belong to Run.
 	connected bool          // the scripts are loaded
@@ -77,6 +79,7 @@ func New(cfg Config, log *zap.Logger) (*Store, error) {
 	logging.Disable()
 	return &Store{
 		cfg:      cfg,
+		process:  rand.Text(),
 		keys:     keys{cfg.Prefix},
 		kind:     e.kind,
 		db:       e.db,
