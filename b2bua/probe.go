@@ -196,7 +196,7 @@ func (c *call) unanswered(at *attempt, ans *store.Answer, err error, report func
 		return
 	}
 	ans.Reason, ans.Ours = errText(err), ours(err)
-	c.moveOn(at.side, at.out.to)
+	c.moveOn(at.side, at.out.to, err)
 	report(store.Unsent)
 }
 

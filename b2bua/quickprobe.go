@@ -116,7 +116,7 @@ func (c *call) probed(q store.Question, ans store.Answer) {
 
 // unsent reports a probe that the network did not take, with the turn.
 func (c *call) unsent(q store.Question, to netip.AddrPort, err error) {
-	c.moveOn(q.Side, to.String())
+	c.moveOn(q.Side, to.String(), err)
 	c.probed(q, store.Answer{Kind: store.Unsent, Reason: err.Error(), Ours: ours(err)})
 }
 

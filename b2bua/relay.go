@@ -58,7 +58,7 @@ func (c *call) relay(side store.Side, in *inbound) {
 			in.tx.terminate()
 			return
 		}
-		c.moveOn(other, out.to)
+		c.moveOn(other, out.to, err)
 		in.answer(500)
 	}
 	err := c.ask(c.attempt(other, out), func(res *received) {

@@ -78,12 +78,15 @@ func (c *call) locate(side store.Side) {
 
 // moveOn has the leg's next request go to the next of its far end's addresses,
 // because the network does not take one to this address, RFC 3263 section 4.3.
-// A far end with one address is left where it is.
-func (c *call) moveOn(side store.Side, failed string) {
+// A far end with one address is left where it is. Where it is this machine that has
+// no network, another address of the same kind is no better: who is there may not
+// know the dialog, and say so as soon as there is a network again.
+func (c *call) moveOn(side store.Side, failed string, why error) {
 	c.redirect(side, func(d *store.Dialog, hops []locate.Hop) (transport, peer string) {
 		if c.agent.destination(d) == failed {
 			next := hops[(hopAt(hops, failed)+1)%len(hops)]
-			if addr := next.Addr.String(); addr != failed {
+			alike := next.Addr.Addr().Unmap().Is4() == addrOf(failed).Is4()
+			if addr := next.Addr.String(); addr != failed && !(alike && ours(why)) {
 				return next.Transport, addr
 			}
 		}
