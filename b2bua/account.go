@@ -13,11 +13,11 @@ import (
 	"github.com/icholy/digest"
 )
 
-// Credentials are what we identify ourselves with to the peers of one trunk,
-// whatever the realm that they name.
+// Credentials are what we identify ourselves with to the peers of one trunk.
 type Credentials struct {
 	Username     string // empty: the trunk has none
 	PasswordFile string // read for every challenge, so that it may change
+	Realm        string // of the challenges that are answered; empty: of all
 }
 
 // maxPassword bounds what is read of a password file.
@@ -149,7 +149,8 @@ var (
 // answer prepares the sessions that answer a response to this attempt. It
 // fails with errRefused when that would only repeat what was refused.
 func (ac *account) answer(at *attempt, res *received) error {
-	picked := challenges(res)
+	realm := ac.credentials.Realm
+	picked := slices.DeleteFunc(challenges(res), func(ch challenge) bool { return realm != "" && ch.Realm != realm })
 	if len(picked) == 0 {
 		return errChallenge
 	}

@@ -98,7 +98,8 @@ type Trunk struct {
 // password is in a file of its own, so that a configuration can be shown.
 type Credentials struct {
 	Username     string `yaml:"username"`
-	PasswordFile string `yaml:"password_file"` // one line, read again for each challenge
+	PasswordFile string `yaml:"password_file"`   // one line, read again for each challenge
+	Realm        string `yaml:"realm,omitempty"` // of the challenges that are answered; empty: of all
 }
 
 // Monitor is how the addresses of a trunk's targets are watched. What is not

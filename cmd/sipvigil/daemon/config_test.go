@@ -89,7 +89,7 @@ trunks:
     name: carrier-a
     targets: [sip:carrier.example]
     monitor: {}
-    credentials: {username: us, password_file: testdata/password}
+    credentials: {username: us, password_file: testdata/password, realm: carrier}
     action: hangup
   - name: carrier-b
     targets:
@@ -123,7 +123,7 @@ func TestFileSetsEveryOption(t *testing.T) {
 					Jitter: new(0.0), Timeout: new(5 * time.Second), DownAfter: new(3), UpAfter: new(2), DownCodes: []string{"408", "503 busy", "5xx"},
 					InboundCounts: new(false), Demote: new(true)}},
 			{Name: "carrier-a", Targets: []string{"sip:carrier.example"}, Action: "hangup", Monitor: &Monitor{},
-				Credentials: Credentials{Username: "us", PasswordFile: "testdata/password"}},
+				Credentials: Credentials{Username: "us", PasswordFile: "testdata/password", Realm: "carrier"}},
 			{Name: "carrier-b", Targets: []string{"sip:[2001:db8::7]:5080;transport=tcp"}},
 		},
 		Routes: []Route{
@@ -324,6 +324,7 @@ trunks:
       credentials:
         username: us
         password_file: testdata/password
+        realm: carrier
     - name: carrier-b
       targets: ['sip:[2001:db8::7]:5080;transport=tcp']
 routes:

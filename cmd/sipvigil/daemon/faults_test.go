@@ -286,6 +286,7 @@ func TestFaultsOfCredentialsNameTheirPlaceAndNoPassword(t *testing.T) {
     targets: [sip:192.0.2.1]
     credentials: {username: "u:s", password_file: `+two+`}
   - {name: d, targets: [sip:192.0.2.1], credentials: {username: us, password: secret, password_file: nowhere}}
+  - {name: e, targets: [sip:192.0.2.1], credentials: {realm: edge}}
 `, nil, nil)
 	wantFaults(t, err,
 		`sipvigil.yaml:2: trunks[0].credentials: has a username but no password_file`,
@@ -293,8 +294,9 @@ func TestFaultsOfCredentialsNameTheirPlaceAndNoPassword(t *testing.T) {
 		`sipvigil.yaml:3: trunks[1].credentials.password_file: `+empty+` is empty`,
 		`sipvigil.yaml:6: trunks[2].credentials.username: "u:s" holds a colon or a control character, which no password goes with`,
 		`sipvigil.yaml:6: trunks[2].credentials.password_file: `+two+` has more than one line`,
-		`sipvigil.yaml:7: trunks[3].credentials: unknown key "password", there are username, password_file`,
-		`sipvigil.yaml:7: trunks[3].credentials.password_file: open nowhere: no such file or directory`)
+		`sipvigil.yaml:7: trunks[3].credentials: unknown key "password", there are username, password_file, realm`,
+		`sipvigil.yaml:7: trunks[3].credentials.password_file: open nowhere: no such file or directory`,
+		`sipvigil.yaml:8: trunks[4].credentials: has a realm but no username`)
 }
 
 func passwordFile(t *testing.T, text string) string {

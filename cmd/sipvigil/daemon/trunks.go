@@ -73,6 +73,8 @@ func validateTrunk(t *Trunk, path string, fault report) {
 	switch c := t.Credentials; {
 	case c.Username == "" && c.PasswordFile != "":
 		fault(path+".credentials", "has a password_file but no username")
+	case c.Username == "" && c.Realm != "":
+		fault(path+".credentials", "has a realm but no username")
 	case c.Username != "" && c.PasswordFile == "":
 		fault(path+".credentials", "has a username but no password_file")
 	case strings.ContainsFunc(c.Username, func(r rune) bool { return !unicode.IsPrint(r) || r == ':' }):
