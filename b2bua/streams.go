@@ -26,7 +26,13 @@ const (
 // handshakeTimeout bounds TLS and the opening of a WebSocket.
 const handshakeTimeout = 5 * time.Second
 
-// keepAlive finds out within about a minute that a peer's machine is gone.
+// unheard is how long a peer's machine may be silent before its connection is
+// closed: a probe that got no answer is then asked again by a new one, since it
+// waits for 64*T1.
+const unheard = 25 * time.Second
+
+// keepAlive finds out within about a minute that a peer's machine is gone while
+// there is nothing to send. Phones that run on batteries are not asked more often.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}
 
 // Listener accepts connections of one transport: tcp, tls, ws or wss.
@@ -235,6 +241,7 @@ func (a *Agent) welcome(ctx context.Context, raw net.Conn, l Listener) error {
 func setKeepAlive(conn net.Conn) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetKeepAliveConfig(keepAlive)
+		boundSilence(tcp)
 	}
 }
 
