@@ -63,6 +63,7 @@ type Agent struct {
 	accounts map[string]*account // by trunk
 
 	strangers *strangers
+	doubtful  *rate.Limiter // requests with tags that may be invented
 	spoofLog  *rate.Limiter // lines about requests that come from elsewhere
 
 	announcing *rate.Limiter // legs that are told where we are
@@ -132,6 +133,7 @@ func New(cfg Config, st Store, obs Observer, log *zap.Logger, reg prometheus.Reg
 		postponed: make(map[string]store.End),
 		awaited:   make(map[string]func()),
 		strangers: newStrangers(cfg.Unknown),
+		doubtful:  rate.NewLimiter(maxDoubtful, maxDoubtful),
 		spoofLog:  rate.NewLimiter(1, 10),
 
 		announcing: rate.NewLimiter(announceRate, 1),
@@ -152,6 +154,20 @@ func New(cfg Config, st Store, obs Observer, log *zap.Logger, reg prometheus.Reg
 // check in our tags. Until then a key of this process is used.
 func (a *Agent) Identify(epoch int64, tagKey []byte) {
 	a.identity.Store(&identity{epoch: epoch, tagKey: tagKey})
+}
+
+// Rekey sets the key of the check in our tags anew: the store had lost the one of
+// [Agent.Identify], and another process was the first to make one. Calls that are
+// here keep their tags.
+func (a *Agent) Rekey(tagKey []byte) {
+	for {
+		was := a.identity.Load()
+		id := *was
+		id.tagKey = tagKey
+		if a.identity.CompareAndSwap(was, &id) {
+			return
+		}
+	}
 }
 
 // Run serves SIP on these sockets until ctx ends, then closes them and returns
@@ -216,9 +232,14 @@ func (a *Agent) served(transport string, err error) {
 // Loaded says that every call of an earlier run has been given to Restore: a
 // dialog that is unknown from now on does not exist.
 func (a *Agent) Loaded() {
-	id := *a.identity.Load()
-	id.loaded = true
-	a.identity.Store(&id)
+	for {
+		was := a.identity.Load()
+		id := *was
+		id.loaded = true
+		if a.identity.CompareAndSwap(was, &id) {
+			return
+		}
+	}
 }
 
 // Call returns the call as it stands, without the health of its legs.

@@ -11,8 +11,6 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 	"go.uber.org/zap"
-
-	"sipvigil/b2bua/dialog"
 )
 
 // Place is where a call is that this agent did not have: nowhere, here by now,
@@ -22,6 +20,10 @@ type Place struct {
 	Addr  string    // address and UDP port of the node that has it
 	Ended time.Time // when it ended, at any node
 }
+
+// maxDoubtful is how many requests a second are looked for although their tags
+// may be invented.
+const maxDoubtful = 100
 
 // findTime bounds how long a request inside a call may wait for its place.
 const findTime = 3 * time.Second
@@ -93,7 +95,7 @@ func (in *inbound) takeSource() {
 	if !ok {
 		return
 	}
-	if hmac.Equal([]byte(sealed), []byte(in.agent.seal(in.req.via.branch, source, in.req))) && dialog.CheckTag(in.agent.identity.Load().tagKey, in.req.toTag) {
+	if hmac.Equal([]byte(sealed), []byte(in.agent.seal(in.req.via.branch, source, in.req))) {
 		in.source, in.forwarded = from, true
 	}
 }

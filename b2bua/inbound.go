@@ -250,17 +250,23 @@ func (a *Agent) inDialog(in *inbound) {
 }
 
 // noCall serves a request whose call is not there, or no longer: a BYE
-// of a call that has ended lately crossed ours, RFC 5407 section 3.2.1.
+// of a call that has ended lately crossed ours, RFC 5407 section 3.2.1. A tag that
+// was not made with the key of all nodes may be invented, and is that of a call
+// that began at another node before that knew the key, or before the store lost
+// it: 481 would end that call. So a few of them are looked for.
 func (a *Agent) noCall(in *inbound) {
 	if in.method == "BYE" && a.ended.owns(in) {
 		in.answer(200)
 		return
 	}
-	if a.cfg.Find != nil && dialog.CheckTag(a.identity.Load().tagKey, in.tag) {
+	switch {
+	case a.cfg.Find == nil:
+		in.unknownDialog()
+	case a.minted(in.tag) || a.doubtful.Allow():
 		a.elsewhere(in)
-		return
+	default:
+		in.later("Tag Not Known")
 	}
-	in.unknownDialog()
 }
 
 // unknownDialog answers 481, RFC 3261 section 12.2.2. While the calls of an

@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	"go.uber.org/zap"
+
+	"sipvigil/store"
 )
 
 // tagKeySize is the length of the tag key in bytes.
@@ -23,6 +25,11 @@ func (s *Store) TagKey(ctx context.Context) ([]byte, error) {
 	}
 	key := make([]byte, tagKeySize)
 	_, _ = rand.Read(key) // never fails
+	return s.agree(ctx, key)
+}
+
+// agree gives Redis a tag key if it has none, and returns the one that it has.
+func (s *Store) agree(ctx context.Context, key []byte) ([]byte, error) {
 	pipe := s.client.Pipeline()
 	pipe.SetNX(ctx, s.keys.tagKey(), hex.EncodeToString(key), 0)
 	reply := pipe.Get(ctx, s.keys.tagKey())
@@ -69,7 +76,7 @@ func (s *Store) highestEpoch() int64 {
 
 // restore gives back to Redis what it may have lost: without it, epochs would
 // begin again below those in use, and a new node would make a tag key that the
-// others do not have.
+// others do not have. One that was quicker has made one: it is that of all then.
 func (s *Store) restore(ctx context.Context) error {
 	if epoch := s.highestEpoch(); epoch > 0 {
 		err := s.limited(ctx, func(ctx context.Context) error {
@@ -81,9 +88,10 @@ func (s *Store) restore(ctx context.Context) error {
 	}
 	if key := s.knownTagKey(); key != nil {
 		err := s.limited(ctx, func(ctx context.Context) error {
-			return s.client.SetNX(ctx, s.keys.tagKey(), hex.EncodeToString(key), 0).Err()
+			_, err := s.agree(ctx, key)
+			return err
 		})
-		if err != nil {
+		if errors.Is(err, store.ErrUnavailable) {
 			return fmt.Errorf("restore the tag key: %w", err)
 		}
 	}

@@ -197,3 +197,24 @@ func TestWhatIsDeletedOfARedisThatRunsIsWrittenAgain(t *testing.T) {
 		return "redis-cluster://" + servers[0].Addr(), servers[1]
 	})
 }
+
+func TestATagKeyThatAnotherProcessHasMadeMeanwhileIsThatOfAll(t *testing.T) {
+	t.Parallel()
+	url, server := storetest.Redis(t)
+	old := newcomer(t, redis.Config{URL: url, Node: "edge-1"})
+	if _, err := old.TagKey(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	do(t, connect(t, server), "FLUSHALL")
+	want, err := open(t, redis.Config{URL: url, Node: "edge-2"}).TagKey(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	storetest.Start(t, old)
+	connected(t, old)
+	got, err := old.TagKey(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "the key", want, got)
+}

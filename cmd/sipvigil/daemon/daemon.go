@@ -190,7 +190,7 @@ func (d *Daemon) makeStore(reg prometheus.Registerer) error {
 			URL: d.cfg.Store.URL, Node: d.cfg.Node,
 			Fenced:  func(id string) { d.member.refused(id) },
 			Missing: d.resave,
-			Lost:    d.resaveAll,
+			Lost:    d.lost,
 		}, d.log.Named("store"))
 		if err != nil {
 			return err
@@ -225,9 +225,12 @@ func (d *Daemon) resave(id string) {
 	d.supervisor.Resave(id)
 }
 
-// resaveAll writes all calls again: the store may have lost what it had
-// acknowledged.
-func (d *Daemon) resaveAll() {
+// lost writes all calls again: the store may have lost what it had acknowledged,
+// and with it the key of tags, of which another process may have made a new one.
+func (d *Daemon) lost() {
+	if key, err := d.store.TagKey(context.Background()); err == nil { // is known without the store
+		d.agent.Rekey(key)
+	}
 	d.agent.Calls(func(c store.Call) bool {
 		d.resave(c.ID)
 		return true

@@ -77,6 +77,7 @@ func (d *Daemon) introduce(ctx context.Context) (calls int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("reading the key of tags: %w", err)
 	}
+	d.agent.Rekey(key) // with the lease come requests that others pass on
 	epoch, err := d.epoch(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("taking an epoch: %w", err)
