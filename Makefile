@@ -35,6 +35,7 @@ check:
 	if [ -n "$$unformatted" ]; then echo "gofmt would change: $$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) vet -tags compare ./test
+	$(GO) vet -tags chaos ./test
 	$(STATICCHECK) ./...
 
 # The page that is embedded. Who builds sipvigil needs none of this.
@@ -74,10 +75,12 @@ bench:
 	$(GO) test -run '^$$' -bench . -benchmem -count 10 ./...
 
 # Outages as long as they are in life: Redis is gone for a minute, then for ten, during hundreds of calls of three nodes.
+# Then random trouble for nodes and Redis, Sentinel, a Cluster: three minutes each. A seed that is given makes it again.
 soak: peers
 	for outage in 1m 10m; do \
 		$(GO) test -race -run '^TestRedisThatComesBackEmptyIsToldOfAllCallsOfAllNodes$$' -count 1 -timeout 20m -v ./test -outage $$outage || exit 1; \
 	done
+	$(GO) test -tags chaos -race -run '^TestChaos' -count 1 -timeout 40m -v ./test -chaos 3m
 
 # What kamailio needs to keep its dialogs in Redis, by a directory of that package.
 compare load: PEERS += /usr/share/kamailio/db_redis:kamailio-redis-modules
