@@ -47,6 +47,7 @@ type Store struct {
 	patience  time.Duration // how long it waits for an answer
 	least     time.Duration // of that
 	commands  arguments
+	over      []over // the oldest first
 
 	mu      sync.Mutex
 	queue   queue

@@ -96,6 +96,9 @@ func (s *Store) restore(ctx context.Context) error {
 		}
 	}
 	if s.changed {
+		if err := s.bury(ctx); err != nil {
+			return err
+		}
 		s.changed, s.resaved = false, true
 		s.log.Info("another redis-server answers, or it was restarted or emptied: all calls are written again", zap.String("addr", s.addr))
 		if s.cfg.Lost != nil {

@@ -257,6 +257,45 @@ func TestAcknowledgedWritesThatAreLostAreWrittenAgain(t *testing.T) {
 	o.isBack(t)
 }
 
+// The address goes to a server that has calls whose end it never heard of.
+func TestCallsWhoseEndIsLostDoNotStay(t *testing.T) {
+	t.Parallel()
+	_, server := storetest.Redis(t)
+	_, replica := storetest.Redis(t)
+	r := storetest.NewRelay(t, server, 0)
+	o := own(t, "redis://"+r.Addr, 20)
+	o.CheckEvery(10 * time.Millisecond)
+	storetest.Start(t, o)
+	o.saveAll()
+	o.hasAll(t)
+	admin := connect(t, replica)
+	follow(t, admin, server)
+	storetest.Eventually(t, "the replica has the calls", func() bool { return admin.DBSize(t.Context()).Val() >= 2*20 })
+	do(t, admin, "REPLICAOF", "NO", "ONE")
+	ended, left := map[string]store.Call{}, 0
+	for id, c := range o.calls {
+		if left++; left > 10 {
+			c.End = store.End{Reason: store.Operator, At: time.Now().UTC().Truncate(time.Millisecond)}
+			o.Finish(c, time.Hour)
+			ended[id] = c
+			delete(o.calls, id)
+		}
+	}
+	storetest.Settled(t, o)
+
+	r.Move(replica)
+	direct := open(t, redis.Config{URL: replica.URL()})
+	storetest.Eventually(t, "the other server has those that go on", func() bool {
+		page, err := direct.List(t.Context(), store.Query{Limit: 100})
+		return err == nil && len(page.Calls) == len(o.calls)
+	})
+	for id, want := range ended {
+		if got := get(t, direct, id); got.State != store.Terminated || got.End.Reason != want.End.Reason || !got.End.At.Equal(want.End.At) {
+			t.Errorf("%s: %s, ended by %q at %v, want %q at %v", id, got.State, got.End.Reason, got.End.At, want.End.Reason, want.End.At)
+		}
+	}
+}
+
 func TestAMasterOfAClusterIsLostAndComesBack(t *testing.T) {
 	t.Parallel()
 	servers, admins := startCluster(t)

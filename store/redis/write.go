@@ -295,6 +295,7 @@ func (s *Store) settle(batch []*change, replies []*goredis.Cmd) (int, error) {
 	for _, c := range done {
 		if c.final {
 			s.texts.forget(c.id)
+			s.mourn(c, now)
 		}
 		c.release()
 	}
