@@ -95,7 +95,7 @@ func (in *inbound) takeSource() {
 	if !ok {
 		return
 	}
-	if hmac.Equal([]byte(sealed), []byte(in.agent.seal(in.req.via.branch, source, in.req))) {
+	if in.unsealed = !hmac.Equal([]byte(sealed), []byte(in.agent.seal(in.req.via.branch, source, in.req))); !in.unsealed {
 		in.source, in.forwarded = from, true
 	}
 }

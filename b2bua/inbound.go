@@ -26,6 +26,7 @@ type inbound struct {
 	id        string         // of the call of ours that the tag names, "" without
 	side      store.Side     // of it, and of its INVITE's sender
 	forwarded bool           // by another node
+	unsealed  bool           // by another node perhaps, which has another key
 	sought    bool           // its call was looked for, others overtook it meanwhile
 	raised    bool           // was sent on once more with a longer session interval
 	route     route          // what its Routes say of us; not read inside of calls

@@ -183,6 +183,22 @@ func TestOnlyANodeCanSayWhereARequestCameFrom(t *testing.T) {
 	})
 }
 
+// A node that started while the store was away passes requests on with a key of
+// its own until it has read that of all.
+func TestARequestThatANodeWithAnotherKeyPassesOnIsToComeAgain(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.connect()
+		other := w.phone("edge-2", "192.0.2.70:5060")
+		other.callID, other.tag, other.remoteTag, other.from, other.uri, other.target = w.alice.callID, w.alice.tag, w.alice.remoteTag, w.alice.from, w.alice.uri, w.alice.target
+		other.cseq = w.alice.cseq
+		for seal, want := range map[string]string{"X-Sipvigil-Source: " + aliceAddr + " 00112233445566778899aabbccddeeff": "503 INFO", "X-Other: 1": "403 INFO"} {
+			other.request("INFO", "", seal)
+			other.next(want)
+		}
+		w.bob.nothing()
+	})
+}
+
 // neighbour has a second node serve on the same network, which passes what it
 // gets inside calls to their owner. Alice speaks to it from now on.
 func neighbour(w *world, owner string) *recorder {
